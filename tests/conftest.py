@@ -1,0 +1,44 @@
+"""What several test files need: small models, folders made by transformers, real clips."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.model import TimeSformer
+
+REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for marker, variable in (("network", "TSF_NETWORK"), ("slow", "TSF_SLOW")):
+        skip = pytest.mark.skip(reason=f"set {variable}=1 to run it")
+        for item in items:
+            if item.get_closest_marker(marker) and os.environ.get(variable) != "1":
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def real_clips() -> Path:
+    """The folder of real clips beside the checkout."""
+    if not REAL_CLIPS.is_dir():
+        pytest.skip(f"no real clips at {REAL_CLIPS}")
+    return REAL_CLIPS
+
+
+def tiny(**changes: object) -> ModelConfig:
+    """A configuration small enough to run in milliseconds."""
+    small = {"dim": 64, "depth": 2, "heads": 1, "mlp_dim": 96, "height": 64, "width": 64}
+    return ModelConfig(**{**small, "classes": 5, **changes})  # type: ignore[arg-type]
+
+
+def randomised(config: ModelConfig, seed: int = 0) -> TimeSformer:
+    """A model in evaluation mode whose every parameter matters (none is zero)."""
+    model = TimeSformer(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.1, generator=generator)
+    return model.eval()

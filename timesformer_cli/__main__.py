@@ -1,0 +1,5 @@
+"""`python -m timesformer_cli` is `tsf`."""
+
+from timesformer_cli.cli.app import app
+
+app(prog_name="tsf")

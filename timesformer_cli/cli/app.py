@@ -1,0 +1,36 @@
+"""The `tsf` app: one command a file."""
+
+from typing import Annotated
+
+import typer
+
+from timesformer_cli import __version__
+from timesformer_cli.cli.classify import classify
+
+app = typer.Typer(
+    name="tsf",
+    help="Video classification with TimeSformer.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(classify)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tsf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tsf(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Video classification with TimeSformer."""

@@ -1,0 +1,84 @@
+"""`tsf classify`: labels for videos."""
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from timesformer_cli.catalogue import DEFAULT
+from timesformer_cli.cli import options
+from timesformer_cli.errors import UsageError
+
+Format = Annotated[
+    Literal["table", "json", "jsonl", "csv"] | None,
+    typer.Option(
+        help="How to write the answer.",
+        show_default="by the suffix of --output, else table",
+        rich_help_panel="Output",
+    ),
+]
+
+
+def classify(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO",
+            help="Video files, folders, globs, or - for paths on stdin.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = DEFAULT,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", min=1, help="Labels shown.", rich_help_panel="Output")
+    ] = 5,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = "1x1",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = 8,
+    decoder: options.Decoder = "auto",
+    workers: options.Workers = None,
+    timeout: options.Timeout = 60.0,
+    format: Format = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """Say what each video shows.
+
+    Example: tsf classify clip.mp4 --model camera-motion
+    """
+    from timesformer_cli.cli import render, report
+    from timesformer_cli.tasks import classify as task
+    from timesformer_cli.video import find_videos
+
+    with report.errors_explained(debug):
+        clips, crops = _parse_views(views)
+        chosen = task.Options(
+            model=model,
+            top_k=top_k,
+            frames=frames,
+            stride=stride,
+            clips=clips,
+            crops=crops,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            workers=workers,
+            timeout=timeout,
+            decoder=decoder,
+        )
+        items = find_videos(videos, sys.stdin)
+        results = report.with_progress(
+            task.run(items, chosen, report.note), len(items), "classifying"
+        )
+        failed = render.show(results, render.choose_format(format, output), output, items)
+    raise typer.Exit(failed)
+
+
+def _parse_views(text: str) -> tuple[int, int]:
+    clips, _, crops = text.partition("x")
+    if not (clips.isdecimal() and crops in ("1", "3") and 1 <= int(clips) <= 1000):
+        raise UsageError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 1x3; got '{text}'")
+    return int(clips), int(crops)

@@ -1,0 +1,83 @@
+"""Option types that several commands share, written once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A name (base-k400, camera-motion, ...), a folder, a checkpoint file, "
+        "or a hub id (org/name, org/name@revision).",
+        rich_help_panel="Model",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps.", envvar="TSF_DEVICE", rich_help_panel="Model"
+    ),
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(
+        help="auto: bfloat16 where the hardware computes in it, else float32.",
+        rich_help_panel="Model",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Views in one model call.", rich_help_panel="Model")
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Frames in a clip.", show_default="the model's", rich_help_panel="Sampling"
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Frames of a 30-fps video between two of a clip.",
+        show_default="the model's",
+        rich_help_panel="Sampling",
+    ),
+]
+Views = Annotated[
+    str,
+    typer.Option(
+        metavar="CLIPSxCROPS",
+        help="Clips spread over the video, times crops (1 or 3) of each; scores are averaged.",
+        rich_help_panel="Sampling",
+    ),
+]
+Decoder = Annotated[
+    Literal["auto", "decord", "av", "opencv"],
+    typer.Option(help="auto: decord, checked, then PyAV, then OpenCV.", rich_help_panel="Decoding"),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Decoder processes.",
+        show_default="half the processors",
+        rich_help_panel="Decoding",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=0.1, metavar="SECONDS", help="Longest time for one file.", rich_help_panel="Decoding"
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the answer to this file.", rich_help_panel="Output"),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),
+]

@@ -1,0 +1,87 @@
+"""What is said beside the answer, on stderr: errors, notes, progress."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from timesformer_cli.errors import ExitCode, TsfError
+
+T = TypeVar("T")
+
+
+@lru_cache
+def stderr() -> Console:
+    """The one console for everything that is not the answer."""
+    return Console(stderr=True, highlight=False)
+
+
+def note(text: str) -> None:
+    """Something the user should know that is no part of the answer."""
+    stderr().print(f"[yellow]note:[/] {escape(printable(text))}", soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control characters and stray bytes as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+@contextmanager
+def errors_explained(debug: bool) -> Iterator[None]:
+    """Turn errors into one line on stderr and the right exit code; `debug` lets them through."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr().print("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.SOME_FAILED) from None
+    except Exception as error:
+        if debug:
+            raise
+        text, code = str(error), ExitCode.SOME_FAILED
+        if isinstance(error, TsfError):
+            code = error.exit_code
+        else:
+            text = f"{type(error).__name__}: {error} (run it with --debug to see where)"
+        stderr().print(f"[bold red]error:[/] {escape(printable(text))}", soft_wrap=True)
+        raise typer.Exit(code) from None
+
+
+def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
+    """The same results, with a bar (a spinner where there is one) while stderr is a terminal."""
+    from rich import progress as bars
+
+    if not stderr().is_terminal:
+        yield from results
+        return
+    columns: list[bars.ProgressColumn] = [bars.SpinnerColumn(), bars.TextColumn(doing)]
+    if total > 1:
+        columns += [
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeRemainingColumn(),
+        ]
+    progress = bars.Progress(
+        *columns, console=stderr(), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    with progress:
+        task = progress.add_task(doing, total=total, rate="")
+        for result in results:
+            progress.advance(task)
+            progress.update(task, rate=f"{progress.tasks[0].speed or 0:.1f}/s")
+            if sys.stdout.isatty():  # the answer appears where the bar is: out of its way
+                progress.stop()
+            yield result
+            progress.start()

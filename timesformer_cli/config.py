@@ -1,0 +1,146 @@
+"""What a model is: its architecture, how its clips are taken and how its pictures are prepared."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, NamedTuple, get_args
+
+from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import SCHEMES, Grid, Scheme
+
+Embedding = Literal["linear", "conv-stem"]
+
+# Far above every published model, low enough that a hostile file cannot ask for the machine.
+LARGEST = {"dim": 16384, "depth": 256, "frames": 4096, "height": 8192, "width": 8192}
+
+
+class Size(NamedTuple):
+    """Width, blocks and heads of a named model size (the ViT family's)."""
+
+    dim: int
+    depth: int
+    heads: int
+
+
+SIZES = {
+    "tiny": Size(192, 12, 3),
+    "small": Size(384, 12, 6),
+    "base": Size(768, 12, 12),
+    "large": Size(1024, 24, 16),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """A TimeSformer, complete: lengths in tokens and pixels, rates as probabilities."""
+
+    attention: str = "divided"
+    embedding: Embedding = "linear"
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_dim: int = 3072
+    frames: int = 8
+    height: int = 224
+    width: int = 224
+    patch: int = 16
+    tubelet: int = 1
+    channels: int = 3
+    classes: int = 400
+    qkv_bias: bool = True
+    norm_eps: float = 1e-6
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.attention not in SCHEMES:
+            known = ", ".join(SCHEMES)
+            raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
+        if self.embedding not in get_args(Embedding):
+            known = ", ".join(get_args(Embedding))
+            raise UsageError(f"unknown patch embedding '{self.embedding}'; there are {known}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and not 1 <= value <= LARGEST.get(field.name, 1_000_000):
+                raise UsageError(f"{field.name} is {value}; it must be at least 1 and of sane size")
+            if field.type is float and not 0 <= value < 1:
+                raise UsageError(f"{field.name} is {value}; it must lie between 0 and 1")
+        if self.dim % self.heads:
+            raise UsageError(f"width {self.dim} does not divide into {self.heads} heads")
+        if self.embedding == "conv-stem" and (self.patch & (self.patch - 1) or self.tubelet > 1):
+            raise UsageError("conv-stem needs a patch that is a power of two, and tubelets of 1")
+        self.scheme.check(self.grid)
+
+    @classmethod
+    def of_size(cls, size: str, **changes: Any) -> "ModelConfig":
+        """A configuration of a named size (tiny, small, base, large), other fields as given."""
+        if size not in SIZES:
+            raise UsageError(f"unknown size '{size}'; there are {', '.join(SIZES)}")
+        shape = SIZES[size]._asdict()
+        return cls(**{**shape, "mlp_dim": 4 * shape["dim"], **changes})
+
+    @property
+    def scheme(self) -> Scheme:
+        """The attention scheme's definition."""
+        return SCHEMES[self.attention]
+
+    @property
+    def grid(self) -> Grid:
+        """Frames, rows and columns of patches at the native clip shape."""
+        return self.grid_of(self.frames, self.height, self.width)
+
+    def grid_of(self, frames: int, height: int, width: int) -> Grid:
+        """Patch grid of a clip of this shape; raises UsageError where it does not divide."""
+        for name, size, unit in (
+            ("frame count", frames, self.tubelet),
+            ("height", height, self.patch),
+            ("width", width, self.patch),
+        ):
+            if size % unit or size < 1:
+                raise UsageError(f"{name} {size} is not a multiple of the model's patch ({unit})")
+        return frames // self.tubelet, height // self.patch, width // self.patch
+
+    @property
+    def stem_widths(self) -> tuple[int, ...]:
+        """Channels after each stage of the convolutional stem: halving picture, doubling width."""
+        stages = self.patch.bit_length() - 1
+        return tuple(max(8, self.dim >> (stages - 1 - stage)) for stage in range(stages))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """The inverse of `to_dict`; raises UsageError for unknown fields and wrong types."""
+        types = {field.name: field.type for field in fields(cls)}
+        for name, value in values.items():
+            if name not in types:
+                raise UsageError(f"unknown configuration field '{name}'")
+            kind = types[name] if types[name] in (int, float, bool) else str
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            if not fits:
+                raise UsageError(f"configuration field '{name}' has the wrong type: {value!r:.80}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How a clip is taken from a video: `stride` counts 30-fps frames, so a clip spans the same
+    seconds of any video; None takes the middles of `frames` equal segments of the whole video.
+    """
+
+    frames: int
+    stride: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessing:
+    """How a picture becomes input: short side resized (bilinear, antialiased), crop `(height,
+    width)` taken, values scaled to 0..1, then `(x - mean) / std` per RGB channel.
+    """
+
+    short_side: int
+    crop: tuple[int, int]
+    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
+    std: tuple[float, float, float] = (0.225, 0.225, 0.225)

@@ -1,0 +1,47 @@
+"""What can go wrong for a user, as exceptions that carry their exit code."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What `tsf` tells the shell."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    WEIGHTS = 3
+    DEVICE = 4
+    INTERRUPTED = 130
+
+
+class TsfError(Exception):
+    """An error a user can cause; its message says what, where and what to do next."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.SOME_FAILED
+
+
+class UsageError(TsfError, ValueError):
+    """Options or arguments that contradict one another or the model."""
+
+    exit_code = ExitCode.USAGE
+
+
+class WeightsError(TsfError):
+    """A checkpoint that is missing, unsafe, or not what its configuration says."""
+
+    exit_code = ExitCode.WEIGHTS
+
+
+class DeviceError(TsfError):
+    """A device that is not there or has no memory left."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class VideoError(TsfError):
+    """One video that could not be read; `kind` is a stable snake_case word for programs."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

@@ -1,0 +1,1 @@
+"""One verb a file: options in, result dataclasses out; nothing here prints."""

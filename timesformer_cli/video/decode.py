@@ -1,0 +1,142 @@
+"""One video to one array of clips: plan, read with the first decoder that can be trusted."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.decoded import Decoded, View
+from timesformer_cli.video.files import VideoFile
+from timesformer_cli.video.probe import Pixels, Probe, probe
+from timesformer_cli.video.reading import Declined, Missing, NoFrames, Reader, Reading
+from timesformer_cli.video.sample import Plan, plan
+from timesformer_cli.video.transform import prepare
+from timesformer_cli.video.with_av import LONG_GAP, SEEKABLE, read_av
+from timesformer_cli.video.with_decord import read_decord
+from timesformer_cli.video.with_opencv import read_opencv
+
+READERS: Mapping[str, Reader] = {"decord": read_decord, "av": read_av, "opencv": read_opencv}
+Crops = Mapping[str, Pixels]
+HELD = 0.9  # a file that holds less than this share of what it claims is worth a warning
+
+
+def decode(
+    path: str,
+    sampling: Sampling,
+    preprocessing: Preprocessing,
+    clips: int = 1,
+    crops: int = 1,
+    decoder: str = "auto",
+) -> Decoded:
+    """Decode the clips of one video in this process; raises VideoError."""
+    began = time.perf_counter()
+    with VideoFile(path) as file:
+        described = probe(file)
+        shape = partial(
+            prepare,
+            preprocessing=preprocessing,
+            orientation=described.orientation,
+            pixel_aspect=described.pixel_aspect,
+            crops=crops,
+        )
+        reasons: list[Declined] = []
+        for name in _order(decoder, described, sampling, clips):
+            try:
+                planned, reading, held = _read(name, file, described, sampling, clips, shape)
+            except Declined as reason:
+                reasons.append(reason)
+                continue
+            frames, views = _assemble(planned, reading)
+            return Decoded(
+                frames=frames,
+                views=views,
+                decoder=name,
+                warnings=tuple(_warnings(described, held, planned, reading)),
+                seconds=time.perf_counter() - began,
+                probe=described,
+            )
+    raise _failure(decoder, reasons)
+
+
+def _order(decoder: str, described: Probe, sampling: Sampling, clips: int) -> Sequence[str]:
+    """The decoders to try; decord, which reads from the first frame, not first for a late clip."""
+    if decoder != "auto":
+        return (decoder,)
+    moments = [0.0, *_moments(plan(described.duration, sampling, clips))]
+    late = any(b - a > LONG_GAP for a, b in pairwise(moments))
+    if late and described.container.startswith(SEEKABLE):
+        return ("av", "decord", "opencv")
+    return tuple(READERS)
+
+
+def _read(
+    name: str,
+    file: VideoFile,
+    described: Probe,
+    sampling: Sampling,
+    clips: int,
+    shape: Callable[[Pixels], Crops],
+) -> tuple[Plan, Reading, float]:
+    """Read the planned moments; plan again on the real length when the file ends before them."""
+    duration, frame = described.duration, 1 / described.fps
+    for _ in range(2):
+        planned = plan(duration, sampling, clips, frame=frame)
+        moments = _moments(planned)
+        reading = READERS[name](file, described, moments, shape)
+        if len(reading.pictures) == len(moments):
+            return planned, reading, duration
+        if not reading.end:
+            break
+        duration = reading.end
+    raise NoFrames("holds no frame that can be decoded")
+
+
+def _moments(planned: Plan) -> list[float]:
+    return sorted({moment for clip in planned.clips for moment in clip.times})
+
+
+def _assemble(planned: Plan, reading: Reading) -> tuple[Pixels, tuple[View, ...]]:
+    """Stack the crops of each clip: every clip's crops follow one another."""
+    pictures: Mapping[float, Crops] = dict(zip(_moments(planned), reading.pictures, strict=True))
+    names = list(reading.pictures[0])
+    chosen = [(clip, crop) for clip in planned.clips for crop in names]
+    frames = np.stack([[pictures[moment][crop] for moment in clip.times] for clip, crop in chosen])
+    return frames, tuple(
+        View(round(clip.start, 3), round(clip.end, 3), crop, tuple(round(t, 3) for t in clip.times))
+        for clip, crop in chosen
+    )
+
+
+def _warnings(described: Probe, held: float, planned: Plan, reading: Reading) -> Iterator[str]:
+    if held < HELD * described.duration:
+        yield f"claims {described.duration:.1f} s, holds {held:.1f} s"
+    if reading.damaged:
+        yield f"is damaged: {len(reading.damaged)} of its packets could not be decoded"
+    frame_at = dict(zip(_moments(planned), reading.chosen, strict=True))
+    wanted = len(planned.clips[0].times)
+    different = min(len({frame_at[moment] for moment in clip.times}) for clip in planned.clips)
+    if different == 1 < wanted:
+        yield f"gives 1 frame, repeated {wanted} times"
+    elif different < wanted:
+        yield f"gives {different} frames, repeated to make the {wanted} of a clip"
+    if planned.note and different > 1:
+        yield planned.note
+    if described.hdr:
+        yield f"is HDR ({described.hdr}), read without tone mapping: its colours look flat"
+
+
+def _failure(decoder: str, reasons: Sequence[Declined]) -> VideoError:
+    """The error of a video that no decoder could read: PyAV's reason where there is one."""
+    if decoder != "auto":
+        kind = "decoder_missing" if isinstance(reasons[0], Missing) else "cannot_decode"
+        return VideoError(kind, f"{reasons[0]} (--decoder auto tries the others)")
+    if any(isinstance(reason, NoFrames) for reason in reasons):
+        return VideoError("no_frames", "holds no frame that can be decoded")
+    tried = [reason for reason in reasons if not isinstance(reason, Missing)]
+    if not tried:
+        return VideoError("decoder_missing", f"needs a decoder: {reasons[1]}")
+    return VideoError("cannot_decode", f"cannot be decoded: {tried[-1]}")

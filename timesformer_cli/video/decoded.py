@@ -1,0 +1,53 @@
+"""What decoding yields, and its form between processes: plain JSON beside raw pixels."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from timesformer_cli.video.probe import Pixels, Probe
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One clip through one crop: bounds and wanted moments of its frames, seconds from the start."""
+
+    start: float
+    end: float
+    crop: str
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """The clips of one video: RGB `frames` as `(views, frames, height, width, 3)`, clip-major."""
+
+    frames: Pixels
+    views: tuple[View, ...]
+    decoder: str
+    warnings: tuple[str, ...]
+    seconds: float
+    probe: Probe
+
+    def to_header(self) -> dict[str, Any]:
+        """Everything but the pixels, ready for JSON."""
+        return {
+            "shape": self.frames.shape,
+            "views": [asdict(view) for view in self.views],
+            "decoder": self.decoder,
+            "warnings": self.warnings,
+            "seconds": self.seconds,
+            "probe": asdict(self.probe),
+        }
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any], frames: Pixels) -> "Decoded":
+        """The inverse of `to_header`, with the pixels that came beside it."""
+        return cls(
+            frames=frames.reshape(header["shape"]),
+            views=tuple(
+                View(**{**view, "times": tuple(view["times"])}) for view in header["views"]
+            ),
+            decoder=header["decoder"],
+            warnings=tuple(header["warnings"]),
+            seconds=header["seconds"],
+            probe=Probe(**header["probe"]),
+        )

@@ -1,0 +1,147 @@
+"""Decoding in killable worker processes, some files ahead of the reader, results in order."""
+
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Any
+
+from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.decoded import Decoded
+from timesformer_cli.video.process import Died, Worker
+
+CLOSE_LIMIT = 1.0  # seconds
+
+Request = dict[str, Any]
+Result = Decoded | VideoError
+
+
+class DecodePool:
+    """`workers` decode processes; each file is given `timeout` seconds.
+
+    `decoder` is auto (decord, then PyAV, then OpenCV), decord, av or opencv. With `debug` the
+    native libraries' own messages go to stderr. A context manager: leaving it kills the workers.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        timeout: float = 60.0,
+        decoder: str = "auto",
+        *,
+        debug: bool = False,
+    ) -> None:
+        self._timeout, self._decoder = timeout, decoder
+        self._jobs: queue.SimpleQueue[tuple[Request, Future[Result]] | None] = queue.SimpleQueue()
+        self._slots = [Worker(debug) for _ in range(max(1, workers))]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(slot,), name="tsf-decode", daemon=True)
+            for slot in self._slots
+        ]
+        self._closed = False
+        for thread in self._threads:
+            thread.start()
+
+    def decode(
+        self,
+        paths: Iterable[str],
+        sampling: Sampling,
+        preprocessing: Preprocessing,
+        clips: int = 1,
+        crops: int = 1,
+    ) -> Iterator[Result]:
+        """Decode files; yields a result or an error for each, in order, and stays a few ahead."""
+        shared = {
+            "sampling": asdict(sampling),
+            "preprocessing": asdict(preprocessing),
+            "clips": clips,
+            "crops": crops,
+        }
+        waiting: deque[Future[Result]] = deque()
+        remaining = iter(paths)
+        try:
+            while True:
+                while len(waiting) <= len(self._slots):  # with the one given out: workers + 2
+                    path = next(remaining, None)
+                    if path is None:
+                        break
+                    waiting.append(self._submit({"path": os.fspath(path)} | shared))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def close(self) -> None:
+        """Kill the workers, whatever they are doing; files not yet decoded are given up."""
+        self._closed = True
+        for slot in self._slots:
+            slot.close()
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + CLOSE_LIMIT
+        for thread, slot in zip(self._threads, self._slots, strict=True):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if not thread.is_alive():
+                slot.bury()
+
+    def __enter__(self) -> "DecodePool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _submit(self, request: Request) -> Future[Result]:
+        if self._closed:
+            raise RuntimeError("the decode pool is closed")
+        future: Future[Result] = Future()
+        self._jobs.put((request, future))
+        return future
+
+    def _serve(self, slot: Worker) -> None:
+        """One thread for each worker: hand it a file, wait for the answer, replace it if it dies."""
+        slot.start()
+        while (job := self._jobs.get()) is not None:
+            request, future = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._run(slot, request))
+            except BaseException as error:
+                future.set_exception(error)
+            slot.start()  # a fresh one warms up at once where the last one died
+
+    def _run(self, slot: Worker, request: Request) -> Result:
+        try:
+            return slot.ask(request | {"decoder": self._decoder}, self._timeout)
+        except Died as death:
+            left = self._timeout - death.spent
+            if self._decoder != "auto" or death.overdue or self._closed or left <= 0:
+                return self._epitaph(death)
+            crash = death
+        try:  # the file brought decord down, most likely; what PyAV makes of it costs one more try
+            result = slot.ask(request | {"decoder": "av"}, left)
+        except Died as death:
+            return self._epitaph(death)
+        if isinstance(result, Decoded):
+            note = f"crashed a decoder ({crash}); read with PyAV in its place"
+            return replace(result, warnings=(*result.warnings, note))
+        return result
+
+    def _epitaph(self, death: Died) -> VideoError:
+        if death.overdue:
+            more = "stopped; --timeout allows more"
+            return VideoError("timeout", f"took longer than {self._timeout:g} s to decode: {more}")
+        return VideoError("decoder_crashed", f"crashed its decoder ({death})")

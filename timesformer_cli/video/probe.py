@@ -1,0 +1,171 @@
+"""What a video file says of itself: size, rate, length, orientation. Claims, not facts."""
+
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.container import best_stream, decode_frames, open_container
+from timesformer_cli.video.files import VideoFile
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+Pixels = npt.NDArray[np.uint8]
+MAX_PIXELS = 7680 * 4320  # 8K UHD, 33 million
+HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273 table 3
+UNTIMED = 25.0  # frames a second of a file that has no times at all, as FFmpeg assumes
+
+
+class Orientation(NamedTuple):
+    """How a stored picture becomes the shown one: mirrored left to right, then turned."""
+
+    turns: int = 0  # quarter turns counter-clockwise
+    mirrored: bool = False
+
+
+UPRIGHT = Orientation()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """One video stream as its container describes it; lengths in seconds.
+
+    `width` and `height` are those shown, after rotation and pixel shape. The stored picture is
+    mirrored (where `mirrored`), then turned `rotation` degrees counter-clockwise to be shown.
+    """
+
+    width: int
+    height: int
+    fps: float
+    duration: float
+    frames: int | None
+    codec: str
+    container: str
+    rotation: int = 0
+    mirrored: bool = False
+    pixel_aspect: float = 1.0
+    hdr: str | None = None
+    interlaced: bool = False
+    video_streams: int = 1
+
+    @property
+    def orientation(self) -> Orientation:
+        """How a stored picture becomes the shown one."""
+        return Orientation(self.rotation // 90, self.mirrored)
+
+
+def probe(file: VideoFile) -> Probe:
+    """Read a file's description with PyAV, or with OpenCV where PyAV is not installed."""
+    try:
+        import av
+    except ImportError:
+        from timesformer_cli.video.with_opencv import probe_opencv
+
+        return probe_opencv(file)
+    try:
+        with open_container(file) as container:
+            described = _describe(container, best_stream(container))
+        if described.duration > 0:
+            return described
+        return replace(described, duration=_measure(file, described.fps))
+    except av.error.FFmpegError as error:
+        if file.cut_off():
+            message = "is cut off: the index that players need is missing; copy or record it again"
+            raise VideoError("truncated", message) from None
+        message = f"is not a video that can be read: {error.strerror}"
+        raise VideoError("cannot_decode", message) from None
+
+
+def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
+    context: Any = stream.codec_context
+    if context is None:
+        raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
+    check_pixels(context.width, context.height)
+    untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
+    rates = (stream.average_rate, stream.guessed_rate)
+    fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
+    # The display matrix comes with the frames, not with the stream.
+    frame = next(decode_frames(container, stream, []), None)
+    orientation = _orientation(frame)
+    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    width, height = context.width, context.height
+    if frame is not None:
+        width, height = frame.width, frame.height
+    shown = max(1, round(width * aspect)), height
+    if orientation.turns % 2:
+        shown = shown[1], shown[0]
+    return Probe(
+        width=shown[0],
+        height=shown[1],
+        fps=fps,
+        duration=_duration(container, stream) or 0.0,
+        frames=stream.frames or None,
+        codec=context.name,
+        container=container.format.name,
+        rotation=orientation.turns * 90,
+        mirrored=orientation.mirrored,
+        pixel_aspect=aspect,
+        hdr=HDR.get(int(context.color_trc)),
+        interlaced=frame.interlaced_frame if frame is not None else False,
+        video_streams=len(container.streams.video),
+    )
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Refuse a picture that would take more memory than a decode worker is given."""
+    if width * height > MAX_PIXELS:
+        message = f"has frames of {width}x{height}; the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+        raise VideoError("too_large", message)
+
+
+def _orientation(frame: "VideoFrame | None") -> Orientation:
+    """Read the display matrix: a negative determinant mirrors, which `frame.rotation` hides."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
+    if matrix is None:
+        return UPRIGHT
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(0 if a + d >= 0 else 2, mirrored)
+    return Orientation(1 if c - b >= 0 else 3, mirrored)
+
+
+def _duration(container: "InputContainer", stream: "VideoStream") -> float | None:
+    """Seconds of video as the stream or the container claims; None without a claim."""
+    if stream.time_base is None:
+        return None
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration is None:
+        return None
+    start = float((stream.start_time or 0) * stream.time_base)
+    if not container.format.name.startswith("matroska"):  # which counts from 0, others from here:
+        start -= (container.start_time or 0) / 1e6
+    return container.duration / 1e6 - start
+
+
+def _measure(file: VideoFile, fps: float) -> float:
+    """Seconds of video by reading every packet, decoding none."""
+    import av
+
+    count = 0
+    bounds: list[Fraction] = []
+    with suppress(av.error.FFmpegError), open_container(file) as container:
+        for packet in container.demux(best_stream(container)):
+            count += bool(packet.size)
+            if packet.pts is not None and packet.time_base is not None:
+                begin = packet.pts * packet.time_base
+                end = begin + (packet.duration or 0) * packet.time_base
+                bounds = [min([begin, *bounds]), max([end, *bounds])]
+    known = bounds and bounds[1] > bounds[0]
+    return float(bounds[1] - bounds[0]) if known else max(count, 1) / fps

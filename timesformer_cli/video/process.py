@@ -1,0 +1,154 @@
+"""The parent's handle on one decode worker: start it, ask it, kill it when it is late."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.decoded import Decoded
+from timesformer_cli.video.wire import receive, send
+
+START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
+# The worker gets the parent's import path, never its own idea of one: `-m` would put the current
+# folder first, and a folder of videos may hold an `av.py`.
+ENTRY = """import sys
+sys.path[:] = {path!r}
+from timesformer_cli.video.worker import main
+main({parent})"""
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file",
+}
+
+
+class Died(Exception):
+    """The worker ended before it answered: by itself, or (`overdue`) by our hand."""
+
+    def __init__(self, message: str, *, overdue: bool, spent: float) -> None:
+        super().__init__(message)
+        self.overdue, self.spent = overdue, spent
+
+
+class Worker:
+    """One decode process at a time; a dead one is replaced when it is next needed."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self._debug = debug
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = self._closed = False
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """See to it that a process is there, without waiting until it is ready."""
+        with self._lock:
+            if self._closed or (self._process is not None and self._process.poll() is None):
+                return
+            self._bury()
+            self._ready = False
+            path = [entry for entry in sys.path if isinstance(entry, str)]
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", ENTRY.format(path=path, parent=os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if self._debug else subprocess.DEVNULL,
+                env=os.environ | ENVIRONMENT,
+                start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+
+    def ask(self, request: dict[str, Any], limit: float) -> Decoded | VideoError:
+        """Send a request and wait up to `limit` seconds for the answer; raises Died."""
+        self.start()
+        if not self._ready:
+            self._exchange(None, START_LIMIT)
+            self._ready = True
+        header, payload = self._exchange(request | {"timeout": limit}, limit)
+        if header["status"] == "ok":
+            return Decoded.from_header(header, np.frombuffer(payload, np.uint8))
+        return VideoError(header["kind"], header["message"])
+
+    def close(self) -> None:
+        """Kill the process; no other will be started."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def bury(self) -> None:
+        """Release what is left of a closed worker."""
+        with self._lock:
+            self._bury()
+
+    def _bury(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                try:
+                    pipe.close()
+                except BrokenPipeError:  # a request that was never read
+                    continue
+            self._process = None
+
+    def _exchange(
+        self, request: dict[str, Any] | None, limit: float
+    ) -> tuple[dict[str, Any], bytearray]:
+        process = self._process
+        if process is None:
+            raise Died("closed", overdue=False, spent=0.0)
+        assert process.stdin is not None and process.stdout is not None
+        began = time.monotonic()
+        with self._killed_after(limit, process) as overdue:
+            try:
+                if request is not None:
+                    send(process.stdin, request)
+                return receive(process.stdout)
+            except (EOFError, OSError, ValueError):
+                process.kill()  # whatever state it is in, it can no longer be talked to
+                ending = _ending(process.wait(), started=self._ready)
+                spent = time.monotonic() - began
+                raise Died(ending, overdue=overdue.is_set(), spent=spent) from None
+
+    @contextmanager
+    def _killed_after(
+        self, limit: float, process: subprocess.Popen[bytes]
+    ) -> Iterator[threading.Event]:
+        """Kill the process when the block takes longer: a thread, as pipes have no time limits."""
+        overdue, lock, done = threading.Event(), threading.Lock(), False
+
+        def strike() -> None:
+            with lock:
+                if not done:
+                    overdue.set()
+                    process.kill()
+
+        timer = threading.Timer(limit, strike)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield overdue
+        finally:
+            with lock:
+                done = True
+            timer.cancel()
+
+
+def _ending(code: int, *, started: bool) -> str:
+    if code < 0:
+        try:
+            how = f"signal {-code}, {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"signal {-code}"
+    else:
+        how = f"exit code {code}"
+    return how if started else f"the decode worker did not start: {how}; --debug shows why"

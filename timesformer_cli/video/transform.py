@@ -1,0 +1,73 @@
+"""Frames to model input: upright, square pixels, short side resized, cropped. NumPy and Pillow."""
+
+import numpy as np
+from PIL import Image
+
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.video.probe import MAX_PIXELS, UPRIGHT, Orientation, Pixels
+
+
+def upright(frame: Pixels, orientation: Orientation) -> Pixels:
+    """The picture as it is meant to be seen (a view of the same memory)."""
+    if orientation.mirrored:
+        frame = frame[:, ::-1]
+    return np.rot90(frame, orientation.turns)
+
+
+def resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Width and height after resizing: the short side as asked, never smaller than the crop."""
+    crop_height, crop_width = preprocessing.crop
+    short = preprocessing.short_side
+    if width <= height:
+        new = short, int(short * height / width)
+    else:
+        new = int(short * width / height), short
+    if new[0] < crop_width or new[1] < crop_height:
+        scale = max(crop_width / width, crop_height / height)
+        new = max(crop_width, round(width * scale)), max(crop_height, round(height * scale))
+    if new[0] * new[1] > MAX_PIXELS:
+        raise VideoError("too_large", f"has a picture of {width}x{height}, too long to be resized")
+    return new
+
+
+def crop_corners(
+    width: int, height: int, crop: tuple[int, int], crops: int
+) -> dict[str, tuple[int, int]]:
+    """Name and (left, top) of each crop: the centre, or three along the long side."""
+    left, top = (width - crop[1]) // 2, (height - crop[0]) // 2
+    if crops == 1:
+        return {"center": (left, top)}
+    if crops != 3:
+        raise UsageError(f"{crops} crops a clip are not possible: 1 (centre) or 3 (along the side)")
+    if width >= height:
+        return {"left": (0, top), "center": (left, top), "right": (width - crop[1], top)}
+    return {"top": (left, 0), "center": (left, top), "bottom": (left, height - crop[0])}
+
+
+def prepare(
+    frame: Pixels,
+    preprocessing: Preprocessing,
+    *,
+    orientation: Orientation = UPRIGHT,
+    pixel_aspect: float = 1.0,
+    crops: int = 1,
+) -> dict[str, Pixels]:
+    """Turn, resize and crop one RGB frame; the crops by name, each `(height, width, 3)`.
+
+    `pixel_aspect` is the width of a stored pixel over its height. The result for an upright frame
+    of square pixels equals that of transformers' VideoMAE processor (its Pillow version) exactly.
+    """
+    height, width = frame.shape[:2]
+    shown = round(width * pixel_aspect) or 1, height
+    if orientation.turns % 2:
+        shown = shown[1], shown[0]
+    size = resized_size(*shown, preprocessing)
+    image = Image.fromarray(np.ascontiguousarray(upright(frame, orientation)))
+    picture = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    high, wide = preprocessing.crop
+    corners = crop_corners(*size, preprocessing.crop, crops)
+    return {
+        name: np.ascontiguousarray(picture[top : top + high, left : left + wide])
+        for name, (left, top) in corners.items()
+    }

@@ -1,0 +1,95 @@
+"""Reading tensors from files that nobody vouched for: nothing is executed, sizes come first."""
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from timesformer_cli.errors import WeightsError
+
+PICKLES = (".bin", ".pth", ".pyth", ".pt")
+SUFFIXES = (".safetensors", *PICKLES)
+
+# Training code wraps the tensors in one of these, and names in one of those.
+WRAPPERS = ("model_state", "state_dict", "model", "module")
+PREFIXES = ("module.", "model.")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Named tensors of a checkpoint file (on the CPU, mapped from disk) and its metadata.
+
+    safetensors, or a pickle that holds nothing but tensors (`torch.load(weights_only=True)`).
+    Raises WeightsError for everything else.
+    """
+    with _named(path):
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if path.suffix in PICKLES:
+            return _unwrap(_read_pickle(path)), {}
+    raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name in front of whatever went wrong with it."""
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {
+                name: file.get_tensor(name) for name in sorted(file.keys())
+            }, file.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            # torch stores, never compresses: a compressed entry would only hide its size.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise WeightsError("compressed entries, which torch never writes; refused")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # torch.load raises whatever a damaged pickle leads it to
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked:
+            raise WeightsError(
+                f"refused: it asks to run '{asked[1]}', and a checkpoint must hold tensors only; "
+                f"ask its author for a .safetensors file"
+            ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"not a readable checkpoint ({reason:.120})") from error
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    """The tensors of a training checkpoint, without the wrappers' names."""
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError("no tensors by name in it")
+    strange = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise WeightsError(f"'{strange[0]}' in it is no tensor")
+    tensors = {str(name): value for name, value in content.items()}
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors

@@ -1,0 +1,191 @@
+"""A folder or checkpoint file taken apart into what a model needs, and written, strict both ways."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from timesformer_cli.catalogue import Weights
+from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
+from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.weights.checkpoint import SUFFIXES, read_tensors
+from timesformer_cli.weights.description import Description, describe, read_description
+from timesformer_cli.weights.layouts import (
+    TRANSFORMERS,
+    Layout,
+    detect,
+    expressible,
+    infer_config,
+    translate,
+)
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+PATCH_WEIGHT = "patches.proj.weight"
+# Seconds the published Kinetics models look at, as 30-fps frames: what an unknown model is given.
+PUBLISHED_SPAN = 256
+CONFIG_KEY = "tsf"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """Tensors as they lie in `file`, what they are said to be, and `notes` on what was assumed."""
+
+    file: Path
+    description: Description
+    notes: tuple[str, ...]
+    tensors: Mapping[str, Tensor]
+    layout: Layout | None
+
+    def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors under our names, once all of them are known to be right.
+
+        `expected` is the state dict of the built model (on the meta device, for all we read of
+        it). Raises WeightsError for what is missing, left over, of another shape or not finite.
+        """
+        names = translate(expected, self.layout, self.description.config)
+        faults = []
+        if missing := [theirs for theirs in names.values() if theirs not in self.tensors]:
+            faults.append(f"missing {_listed(missing)}")
+        if extra := set(self.tensors) - set(names.values()):
+            faults.append(f"left over {_listed(sorted(extra))}")
+        state = {}
+        for ours, theirs in names.items():
+            if theirs not in self.tensors:
+                continue
+            tensor, wanted = self.tensors[theirs], expected[ours]
+            if ours == PATCH_WEIGHT and tensor.ndim == 4 and wanted.ndim == 2:
+                tensor = tensor.flatten(1)
+            if tensor.shape != wanted.shape:
+                shape, should = tuple(tensor.shape), tuple(wanted.shape)
+                faults.append(f"'{theirs}' is {shape} and should be {should}")
+            elif tensor.is_floating_point() != wanted.is_floating_point():
+                faults.append(f"'{theirs}' is of type {tensor.dtype}")
+            elif not torch.isfinite(tensor).all():
+                faults.append(f"'{theirs}' is not finite everywhere")
+            else:
+                state[ours] = tensor.to(wanted.dtype)
+        if faults:
+            scheme = self.description.config.attention
+            layout = "our own" if self.layout is None else f"the {self.layout.name}"
+            raise WeightsError(
+                f"{self.file}: not a {scheme} model in {layout} layout: {_listed(faults)}"
+            )
+        return state
+
+
+def read_checkpoint(path: Path, row: Weights | None = None) -> Checkpoint:
+    """Read a hub-style folder or a checkpoint file; `row` fills in what its files leave out.
+
+    Raises WeightsError where it is not one, is unsafe, or belongs to no model we know.
+    """
+    described = None
+    if path.is_dir():
+        described = read_description(path)
+        file = next((path / name for name in WEIGHT_FILES if (path / name).exists()), None)
+        if file is None:
+            raise WeightsError(f"{path}: no {' or '.join(WEIGHT_FILES)} in it")
+    elif path.suffix in SUFFIXES:
+        file = path
+    else:
+        raise WeightsError(f"{path}: neither a model folder nor a file in {', '.join(SUFFIXES)}")
+    tensors, metadata = read_tensors(file)
+    try:
+        layout = detect(tensors)
+        described = described or _describe_file(tensors, layout, metadata)
+    except (UsageError, WeightsError) as error:
+        raise WeightsError(f"{file}: {error}") from error
+    description, notes = _complete(described, row)
+    return Checkpoint(
+        file=file,
+        description=description,
+        notes=tuple(f"{path.name}: {note}" for note in notes),
+        tensors=tensors,
+        layout=layout,
+    )
+
+
+def write_folder(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    description: Description,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a hub-style folder; transformers loads it too where it knows the model.
+
+    Each file appears whole or not at all, the configuration last.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = description.config
+    layout = TRANSFORMERS if expressible(config) else None
+    tensors = {}
+    for ours, theirs in translate(state, layout, config).items():
+        tensor = state[ours].to(dtype) if state[ours].is_floating_point() else state[ours]
+        if ours == PATCH_WEIGHT and layout is not None:
+            tensor = tensor.view(config.dim, config.channels, config.patch, config.patch)
+        tensors[theirs] = tensor.contiguous()
+    metadata = {"format": "pt", CONFIG_KEY: json.dumps(config.to_dict())}
+    _write(folder / WEIGHT_FILES[0], lambda part: save_file(tensors, part, metadata))
+    for name, values in reversed(describe(description).items()):
+        text = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+        _write(folder / name, partial(Path.write_bytes, data=text))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _describe_file(
+    tensors: Mapping[str, Tensor], layout: Layout | None, metadata: Mapping[str, str]
+) -> Description:
+    """What a bare file says of itself, in its metadata or by its tensors."""
+    if layout is not None:
+        config = infer_config({name: tuple(t.shape) for name, t in tensors.items()}, layout)
+    elif CONFIG_KEY in metadata:
+        config = ModelConfig.from_dict(json.loads(metadata[CONFIG_KEY]))
+    else:
+        raise WeightsError("it does not carry its configuration; give the folder it came from")
+    return Description(config=config)
+
+
+def _complete(described: Description, row: Weights | None) -> tuple[Description, list[str]]:
+    """Fill in labels, sampling and preprocessing where no file told; say what was assumed."""
+    notes = []
+    config = described.config
+    labels, sampling, preprocessing = (
+        described.labels,
+        described.sampling,
+        described.preprocessing,
+    )
+    if not labels:
+        labels = tuple(f"LABEL_{index}" for index in range(config.classes))
+        notes.append("no label names in it; classes are shown as LABEL_<index>")
+    if sampling is None and row is not None:
+        sampling = Sampling(frames=config.frames, stride=row.stride)
+    elif sampling is None:
+        stride = max(1, PUBLISHED_SPAN // config.frames)
+        sampling = Sampling(frames=config.frames, stride=stride)
+        notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
+    if preprocessing is None:
+        side = min(config.height, config.width)
+        preprocessing = Preprocessing(short_side=side, crop=(config.height, config.width))
+        notes.append("no preprocessor_config.json; the published mean 0.45, std 0.225 are assumed")
+    complete = replace(described, labels=labels, sampling=sampling, preprocessing=preprocessing)
+    return complete, notes
+
+
+def _listed(names: Iterable[str], most: int = 3) -> str:
+    first = list(names)
+    more = f" and {len(first) - most} more" if len(first) > most else ""
+    return ", ".join(first[:most]) + more
