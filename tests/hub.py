@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from timesformer_cli.catalogue import WEIGHTS
+
+COMMIT = WEIGHTS["base-k400"].revision or ""
 
 
 class Hub(ThreadingHTTPServer):

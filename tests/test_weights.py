@@ -13,7 +13,7 @@ from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.models import load, save
 from timesformer_cli.schemes import SCHEMES
-from timesformer_cli.weights import resolve
+from timesformer_cli.weights.hub import resolve
 from timesformer_cli.weights.layouts import ATTENTION_TYPES, OFFICIAL, TRANSFORMERS, translate
 
 CLIP = torch.randn(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(2))

@@ -2,73 +2,172 @@
 
 from dataclasses import dataclass
 
+from timesformer_cli.config import ModelConfig
+
 DEFAULT = "base-k400"
 BUNDLED = "camera-motion"
 
 NON_COMMERCIAL = "CC-BY-NC-4.0"
+APACHE = "Apache-2.0"
+AUTHORS = "README of the authors' code"
+MMACTION2 = "model zoo of mmaction2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """Where weights lie, how their clips are taken (stride in 30-fps frames, None: uniform over
-    the video) and what their authors report: top-1 and top-5 in per cent, one clip, three crops.
+    """Where weights lie, how their clips are taken, and what is reported of them.
+
+    They come from a hub `repo` (at `revision`, None: its main branch), from a plain `url`, with
+    the package (`bundled`), or, with none of these, only from a file that the user has.
+    `sha256` may be the first digits only. `labels` names a list in the package for files that
+    lack label names. `stride` counts 30-fps frames; None spreads the frames over the video.
+    Top-1 and top-5 are per cent, for one clip and three crops, as `reported`.
     """
 
-    repo: str | None
     about: str
     frames: int
     stride: int | None
     size: int
     classes: int
     licence: str
+    attention: str = "divided"
+    repo: str | None = None
+    revision: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    bundled: bool = False
+    labels: str | None = None
+    mean: float = 0.45
+    std: float = 0.225
     top1: float | None = None
     top5: float | None = None
+    reported: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> ModelConfig:
+        """The architecture: every published model is a base ViT with patches of 16."""
+        return ModelConfig(
+            attention=self.attention,
+            frames=self.frames,
+            height=self.size,
+            width=self.size,
+            classes=self.classes,
+        )
 
 
-def _published(
-    repo: str, about: str, shape: tuple[int, int | None, int], *reported: float
-) -> Weights:
-    frames, stride, size = shape
-    classes = {"Kinetics-400": 400, "Kinetics-600": 600, "Something-Something v2": 174}[about]
-    top1, top5 = reported
-    return Weights(
-        repo=repo,
-        about=about,
-        frames=frames,
-        stride=stride,
-        size=size,
-        classes=classes,
-        licence=NON_COMMERCIAL,
-        top1=top1,
-        top5=top5,
-    )
+# What the files lack, the package has: label lists by data set, in the checkpoints' order.
+_DATA = {
+    "k400": ("Kinetics-400", 400, "kinetics400"),
+    "k600": ("Kinetics-600", 600, "kinetics600"),
+    "ssv2": ("Something-Something v2", 174, "something_something_v2"),
+}
+# org/size, data set, frames, stride, size, official name, top-1, top-5, pinned revision.
+_HUB = (
+    ("facebook/base", "k400", 8, 32, 224, "8x32_224_K400", 77.9, 93.2, "8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0"),
+    ("facebook/hr", "k400", 16, 16, 448, "16x16_448_K400", 79.6, 94.0, "188026c3022e39dac25da0111f9a015603915775"),
+    ("fcakyon/large", "k400", 96, 4, 224, "96x4_224_K400", 80.6, 94.7, None),
+    ("facebook/base", "k600", 8, 32, 224, "8x32_224_K600", 79.1, 94.4, None),
+    ("facebook/hr", "k600", 16, 16, 448, "16x16_448_K600", 81.8, 95.8, None),
+    ("fcakyon/large", "k600", 96, 4, 224, "96x4_224_K600", 82.2, 95.6, None),
+    ("facebook/base", "ssv2", 8, None, 224, "8_224_SSv2", 59.1, 85.6, "3b045270472c79cf9c1b60189ba425e92ed7f004"),
+    ("facebook/hr", "ssv2", 16, None, 448, "16_448_SSv2", 61.8, 86.9, None),
+    ("fcakyon/large", "ssv2", 64, None, 224, "64_224_SSv2", 62.0, 87.5, None),
+)  # fmt: skip
+# name, scheme, file name's middle and first digits of its SHA-256, top-1, top-5.
+_MMACTION2 = (
+    ("mmaction2-divided-k400", "divided", "divST", "a4d0d01f", 77.69, 93.45),
+    ("mmaction2-joint-k400", "joint", "jointST", "8022d1c0", 76.95, 93.28),
+    ("mmaction2-space-k400", "space", "spaceOnly", "78f05367", 76.93, 92.88),
+)
+# frames, top-1: 1059 task classes of HowTo100M; their authors publish files only.
+_HOWTO100M = ((8, 56.8), (32, 61.2), (64, 62.2), (96, 62.6))
 
 
-# Source of the figures: the table in the README of the authors' code.
-_K400, _K600, _SSV2 = "Kinetics-400", "Kinetics-600", "Something-Something v2"
-_FACEBOOK, _FCAKYON = "facebook/timesformer-", "fcakyon/timesformer-"
+def _hub_rows() -> dict[str, Weights]:
+    rows = {}
+    for place, data, frames, stride, size, official, top1, top5, revision in _HUB:
+        org, shape = place.split("/")
+        about, classes, labels = _DATA[data]
+        rows[f"{shape}-{data}"] = Weights(
+            about=about,
+            frames=frames,
+            stride=stride,
+            size=size,
+            classes=classes,
+            licence=NON_COMMERCIAL,
+            repo=f"{org}/timesformer-{shape}-finetuned-{data}",
+            revision=revision,
+            labels=labels,
+            top1=top1,
+            top5=top5,
+            reported=AUTHORS,
+            aliases=(f"TimeSformer_divST_{official}",),
+        )
+    return rows
+
+
+def _mmaction2_rows() -> dict[str, Weights]:
+    rows = {}
+    for name, attention, middle, digits, top1, top5 in _MMACTION2:
+        stem = f"timesformer_{middle}_8xb8-8x32x1-15e_kinetics400-rgb"
+        rows[name] = Weights(
+            about="Kinetics-400",
+            attention=attention,
+            frames=8,
+            stride=32,
+            size=224,
+            classes=400,
+            licence=APACHE,
+            url="https://download.openmmlab.com/mmaction/v1.0/recognition/timesformer/"
+            f"{stem}/{stem}_20220815-{digits}.pth",
+            sha256=digits,
+            labels="kinetics400",
+            mean=0.5,
+            std=0.5,
+            top1=top1,
+            top5=top5,
+            reported=MMACTION2,
+        )
+    return rows
+
+
+def _howto100m_rows() -> dict[str, Weights]:
+    return {
+        f"howto100m-{frames}x32": Weights(
+            about="HowTo100M tasks",
+            frames=frames,
+            stride=32,
+            size=224,
+            classes=1059,
+            licence=NON_COMMERCIAL,
+            top1=top1,
+            reported=AUTHORS,
+            aliases=(f"TimeSformer_divST_{frames}x32_224_HowTo100M",),
+        )
+        for frames, top1 in _HOWTO100M
+    }
+
+
 WEIGHTS: dict[str, Weights] = {
     BUNDLED: Weights(
-        repo=None,
-        about="what the camera does",
+        about="camera motion",
         frames=8,
         stride=8,
         size=96,
         classes=10,
-        licence="Apache-2.0",
+        licence=APACHE,
+        bundled=True,
     ),
-    "base-k400": _published(_FACEBOOK + "base-finetuned-k400", _K400, (8, 32, 224), 77.9, 93.2),
-    "hr-k400": _published(_FACEBOOK + "hr-finetuned-k400", _K400, (16, 16, 448), 79.6, 94.0),
-    "large-k400": _published(_FCAKYON + "large-finetuned-k400", _K400, (96, 4, 224), 80.6, 94.7),
-    "base-k600": _published(_FACEBOOK + "base-finetuned-k600", _K600, (8, 32, 224), 79.1, 94.4),
-    "hr-k600": _published(_FACEBOOK + "hr-finetuned-k600", _K600, (16, 16, 448), 81.8, 95.8),
-    "large-k600": _published(_FCAKYON + "large-finetuned-k600", _K600, (96, 4, 224), 82.2, 95.6),
-    "base-ssv2": _published(_FACEBOOK + "base-finetuned-ssv2", _SSV2, (8, None, 224), 59.1, 85.6),
-    "hr-ssv2": _published(_FACEBOOK + "hr-finetuned-ssv2", _SSV2, (16, None, 448), 61.8, 86.9),
-    "large-ssv2": _published(_FCAKYON + "large-finetuned-ssv2", _SSV2, (64, None, 224), 62.0, 87.5),
+    **_hub_rows(),
+    **_mmaction2_rows(),
+    **_howto100m_rows(),
 }
 
 
-def of_repo(repo: str) -> Weights | None:
-    """The row of a hub repository, where there is one."""
-    return next((row for row in WEIGHTS.values() if row.repo == repo), None)
+def find(name: str) -> Weights | None:
+    """The row of a name, an alias or a hub repository, where there is one."""
+    for key, row in WEIGHTS.items():
+        if name in (key, row.repo) or name in row.aliases:
+            return row
+    return None

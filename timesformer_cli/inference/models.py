@@ -1,35 +1,45 @@
 """Checkpoints become models and models become folders."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.weights import Description, read_checkpoint, resolve, write_folder
+from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.folder import read_checkpoint, write_folder
+from timesformer_cli.weights.hub import resolve
+from timesformer_cli.weights.vit import hub_repo, read_vit
+
+TIMM = "timm:"
 
 
-def load(name: str) -> tuple[TimeSformer, tuple[str, ...]]:
+def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
     """A model in evaluation mode on the CPU in float32, and notes on what had to be assumed.
 
-    `name` is what `--model` takes: a catalogue name, a folder, a checkpoint file, a hub id.
-    Raises WeightsError.
+    `name` is what `--model` takes: a catalogue name, a folder, a checkpoint file, a hub id, or
+    `timm:` and the name of an image model. With `classes`, for training, a head of another class
+    count is replaced by a new one, and a note says so. Raises WeightsError.
     """
-    path, row = resolve(name)
-    checkpoint = read_checkpoint(path, row)
-    described = checkpoint.description
-    try:
-        with torch.device("meta"):  # no memory is spent before every shape is known to be right
-            model = TimeSformer(
-                described.config,
-                labels=described.labels,
-                preprocessing=described.preprocessing,
-                sampling=described.sampling,
-            )
-    except UsageError as error:
-        raise WeightsError(f"{path}: {error}") from error
+    if name.startswith(TIMM):
+        vit = name.removeprefix(TIMM)
+        checkpoint = read_vit(vit, resolve(hub_repo(vit))[0])
+    else:
+        checkpoint = read_checkpoint(*resolve(name))
+    described, notes = checkpoint.description, checkpoint.notes
+    with torch.device("meta"):  # no memory is spent before every shape is known to be right
+        model = TimeSformer(
+            described.config,
+            labels=described.labels,
+            preprocessing=described.preprocessing,
+            sampling=described.sampling,
+        )
     model.load_state_dict(checkpoint.state(model.state_dict()), strict=True, assign=True)
-    return model.eval(), checkpoint.notes
+    if classes is not None and classes != described.config.classes:
+        notes += (f"{name}: new head for {classes} classes, {described.config.classes} dropped",)
+        model = inflate(model, replace(described.config, classes=classes))
+    return model.eval(), notes
 
 
 def save(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:

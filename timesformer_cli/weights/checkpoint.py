@@ -30,7 +30,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if path.suffix in PICKLES:
-            return _unwrap(_read_pickle(path)), {}
+            tensors = _unwrap(_read_pickle(path))
+            if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
+                raise WeightsError("its tensors claim more bytes than the file has; refused")
+            return tensors, {}
     raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
 
 

@@ -10,6 +10,7 @@ from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.weights.layouts import ATTENTION_TYPES, expressible
 
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MODEL_TYPE = "tsf"
 LARGEST_JSON = 16 * 2**20
 BILINEAR = 2

@@ -14,7 +14,13 @@ from timesformer_cli.catalogue import Weights
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.weights.checkpoint import SUFFIXES, read_tensors
-from timesformer_cli.weights.description import Description, describe, read_description
+from timesformer_cli.weights.description import (
+    WEIGHT_FILES,
+    Description,
+    describe,
+    read_description,
+)
+from timesformer_cli.weights.labels import read_labels
 from timesformer_cli.weights.layouts import (
     TRANSFORMERS,
     Layout,
@@ -24,7 +30,6 @@ from timesformer_cli.weights.layouts import (
     translate,
 )
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 PATCH_WEIGHT = "patches.proj.weight"
 # Seconds the published Kinetics models look at, as 30-fps frames: what an unknown model is given.
 PUBLISHED_SPAN = 256
@@ -168,7 +173,9 @@ def _complete(described: Description, row: Weights | None) -> tuple[Description,
         described.sampling,
         described.preprocessing,
     )
-    if not labels:
+    if not labels and row is not None and row.labels and row.classes == config.classes:
+        labels = read_labels(row.labels)
+    elif not labels:
         labels = tuple(f"LABEL_{index}" for index in range(config.classes))
         notes.append("no label names in it; classes are shown as LABEL_<index>")
     if sampling is None and row is not None:
@@ -180,7 +187,11 @@ def _complete(described: Description, row: Weights | None) -> tuple[Description,
     if preprocessing is None:
         side = min(config.height, config.width)
         preprocessing = Preprocessing(short_side=side, crop=(config.height, config.width))
-        notes.append("no preprocessor_config.json; the published mean 0.45, std 0.225 are assumed")
+        if row is not None:
+            mean, std = (row.mean,) * 3, (row.std,) * 3
+            preprocessing = replace(preprocessing, mean=mean, std=std)
+        else:
+            notes.append("no preprocessor_config.json; mean 0.45, std 0.225 are assumed")
     complete = replace(described, labels=labels, sampling=sampling, preprocessing=preprocessing)
     return complete, notes
 

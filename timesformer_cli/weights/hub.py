@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from timesformer_cli.catalogue import BUNDLED, WEIGHTS, Weights, of_repo
+from timesformer_cli.catalogue import BUNDLED, WEIGHTS, Weights, find
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.folder import WEIGHT_FILES
+from timesformer_cli.weights.description import WEIGHT_FILES
 
 ASSETS = Path(__file__).parent.parent / "assets"
 CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
@@ -21,14 +21,16 @@ def resolve(name: str) -> tuple[Path, Weights | None]:
 
     Fetches from the hub into its own cache where needed. Raises WeightsError with what to do.
     """
-    if name in WEIGHTS:
-        row = WEIGHTS[name]
-        return (ASSETS / name if row.repo is None else _fetch(row.repo, None)), row
+    row = find(name)
+    if row is not None and row.bundled:
+        return ASSETS / name, row
     path = Path(name).expanduser()
     if path.exists():
-        return path, None
+        return path, find(path.stem)
+    if row is not None and row.repo is not None:
+        return _fetch(row.repo, row.revision), row
     if (match := HUB_ID.fullmatch(name)) and not path.suffix:
-        return _fetch(match["repo"], match["revision"]), of_repo(match["repo"])
+        return _fetch(match["repo"], match["revision"]), find(match["repo"])
     near = difflib.get_close_matches(name, WEIGHTS, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(WEIGHTS)}"
     raise WeightsError(f"no model '{name}': no such file, folder or known name; {hint}")

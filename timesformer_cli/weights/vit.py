@@ -1,0 +1,73 @@
+"""Image models of timm as space-only video models: each frame alone, averaged at the end."""
+
+from dataclasses import replace
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.checkpoint import read_tensors
+from timesformer_cli.weights.description import WEIGHT_FILES, Description
+from timesformer_cli.weights.folder import PUBLISHED_SPAN, Checkpoint
+from timesformer_cli.weights.layouts import OFFICIAL, infer_config
+
+FRAMES = 8
+
+
+def hub_repo(name: str) -> str:
+    """The hub repository of a timm model, such as `vit_base_patch16_224.augreg_in21k`."""
+    return f"timm/{name}"
+
+
+def read_vit(name: str, folder: Path) -> Checkpoint:
+    """Read a timm ViT's weights from its hub folder; architecture and pictures are timm's to say.
+
+    Raises WeightsError for models that are no plain ViT with a class token.
+    """
+    import timm
+    import torch
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    if not timm.is_model(name.partition(".")[0]):
+        near = ", ".join(timm.list_models(f"*{name.partition('_')[0]}*")[:3])
+        raise WeightsError(f"timm has no model '{name}'; it has {near}, ...")
+    with torch.device("meta"):
+        reference: Any = timm.create_model(name)  # typed as a module, used as a ViT
+    blocks: Any = getattr(reference, "blocks", None)
+    plain = blocks is not None and type(reference).__name__ == "VisionTransformer"
+    if not plain or reference.global_pool != "token" or type(blocks[0].mlp.act).__name__ != "GELU":
+        raise WeightsError(f"timm's '{name}' is no plain ViT with a class token; only those load")
+    file = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), None)
+    if file is None:
+        raise WeightsError(f"{folder}: no {' or '.join(WEIGHT_FILES)} in it")
+    tensors, _ = read_tensors(file)
+    config = infer_config({key: tuple(t.shape) for key, t in tensors.items()}, OFFICIAL)
+    config = replace(
+        config,
+        heads=blocks[0].attn.num_heads,
+        norm_eps=reference.norm.eps,
+        frames=FRAMES,
+    )
+    pictures = reference.pretrained_cfg
+    subset = infer_imagenet_subset(reference)
+    labels = tuple(f"LABEL_{index}" for index in range(config.classes))
+    if subset is not None:
+        names = ImageNetInfo(subset)
+        labels = tuple(names.index_to_description(index) for index in range(config.classes))
+    stride = PUBLISHED_SPAN // FRAMES
+    description = Description(
+        config=config,
+        labels=labels,
+        sampling=Sampling(frames=FRAMES, stride=stride),
+        preprocessing=Preprocessing(
+            short_side=floor(config.height / pictures["crop_pct"]),
+            crop=(config.height, config.width),
+            mean=tuple(pictures["mean"]),
+            std=tuple(pictures["std"]),
+        ),
+    )
+    note = f"{name}: an image model; {FRAMES} frames at a stride of {stride} are averaged"
+    return Checkpoint(
+        file=file, description=description, notes=(note,), tensors=tensors, layout=OFFICIAL
+    )
