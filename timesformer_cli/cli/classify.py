@@ -68,6 +68,7 @@ def classify(
             workers=workers,
             timeout=timeout,
             decoder=decoder,
+            debug=debug,
         )
         items = find_videos(videos, sys.stdin)
         results = report.with_progress(

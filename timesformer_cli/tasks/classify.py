@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What `tsf classify` can be told; `frames` and `stride` None: as the model was trained."""
+    """What `tsf classify` can be told; `frames` and `stride` None: as the model was trained.
+
+    `debug` lets the decoders' own messages through to stderr.
+    """
 
     model: "str | TimeSformer" = DEFAULT
     top_k: int = 5
@@ -31,6 +34,7 @@ class Options:
     workers: int | None = None
     timeout: float = 60.0
     decoder: str = "auto"
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def run(
         workers=min(options.workers or _default_workers(), max(1, len(readable))),
         timeout=options.timeout,
         decoder=options.decoder,
+        debug=options.debug,
     ) as pool:
         name, predictor, sampling = _prepare(options, note)
         from timesformer_cli.inference.stream import score_videos

@@ -20,10 +20,12 @@ HEAD = 4096
 # Text that sends a demuxer to other files or hosts: HLS, ffconcat, DASH, SDP, RTSP, shortcuts.
 PLAYLIST = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:#EXTM3U|ffconcat|v=0|rtsp://|https?://|\[playlist\]|\[Reference\])"
-    rb"|<MPD|<SmoothStreamingMedia|^c=IN IP",
+    rb"|<MPD|<CompositionPlaylist|<SmoothStreamingMedia|^c=IN IP",
     re.IGNORECASE | re.MULTILINE,
 )
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# Binary containers have other control characters in their first bytes; YUV4MPEG2 starts as text.
+TEXT = re.compile(rb"(?!YUV4MPEG2)[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]*\Z")
 # Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -50,6 +52,8 @@ class VideoFile:
             self.head = os.read(self._fd, HEAD)
             if PLAYLIST.search(self.head):
                 raise VideoError("playlist", "is a playlist, not a video: name its files instead")
+            if TEXT.match(self.head):  # nor may a playlist hide behind a long comment
+                raise VideoError("cannot_decode", "is a text file, not a video")
         except BaseException:
             self.close()
             raise

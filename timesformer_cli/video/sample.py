@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from timesformer_cli.config import Sampling
 
 RATE = 30  # strides are counted in frames of this rate, as the published recipe does
+# Frames closer together than half of what the model saw in training may change its answer.
+WORTH_A_NOTE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def plan(duration: float, sampling: Sampling, clips: int = 1, *, frame: float = 
     if length > duration:
         last = max(duration - frame, 0.0)
         squeezed = _spread(0.0, last, sampling.frames)
-        slight = duration > 0.95 * length
+        slight = duration > WORTH_A_NOTE * length
         note = None if slight else _short_note(duration, length, last, sampling.frames)
         return Plan((squeezed,) * clips, note)
     room = duration - length
