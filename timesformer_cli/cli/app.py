@@ -6,6 +6,7 @@ import typer
 
 from timesformer_cli import __version__
 from timesformer_cli.cli.classify import classify
+from timesformer_cli.cli.download import download_weights
 
 app = typer.Typer(
     name="tsf",
@@ -16,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(download_weights)
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,13 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from timesformer_cli.errors import ExitCode, TsfError
+
+if TYPE_CHECKING:
+    from timesformer_cli.weights.watch import Progress
 
 T = TypeVar("T")
 
@@ -40,6 +43,8 @@ def errors_explained(debug: bool) -> Iterator[None]:
     """Turn errors into one line on stderr and the right exit code; `debug` lets them through."""
     try:
         yield
+    except typer.Exit:
+        raise
     except KeyboardInterrupt:
         stderr().print("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -56,6 +61,32 @@ def errors_explained(debug: bool) -> Iterator[None]:
             text = f"{type(error).__name__}: {error} (run it with --debug to see where)"
         stderr().print(f"[bold red]error:[/] {escape(printable(text))}", soft_wrap=True)
         raise typer.Exit(code) from None
+
+
+@contextmanager
+def transfer() -> Iterator["Progress | None"]:
+    """A callable that draws downloads as bars (bytes, rate, time left) while stderr is a terminal."""
+    from rich import progress as bars
+
+    if not stderr().is_terminal:
+        yield None
+        return
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.DownloadColumn(),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    tasks: dict[str, bars.TaskID] = {}
+    with bars.Progress(*columns, console=stderr(), transient=True) as progress:
+
+        def report(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = progress.add_task(escape(printable(file)), total=total)
+            progress.update(tasks[file], completed=done, total=total)
+
+        yield report
 
 
 def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
+from timesformer_cli.catalogue import Weights
 from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.description import Description
-from timesformer_cli.weights.folder import read_checkpoint, write_folder
+from timesformer_cli.weights.folder import Checkpoint, read_checkpoint, write_folder
 from timesformer_cli.weights.hub import resolve
 from timesformer_cli.weights.vit import hub_repo, read_vit
 
@@ -24,10 +25,22 @@ def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[s
     """
     if name.startswith(TIMM):
         vit = name.removeprefix(TIMM)
-        checkpoint = read_vit(vit, resolve(hub_repo(vit))[0])
+        model, notes = _build(read_vit(vit, resolve(hub_repo(vit))[0]))
     else:
-        checkpoint = read_checkpoint(*resolve(name))
-    described, notes = checkpoint.description, checkpoint.notes
+        model, notes = load_path(*resolve(name))
+    if classes is not None and classes != model.config.classes:
+        notes += (f"{name}: new head for {classes} classes, {model.config.classes} dropped",)
+        model = inflate(model, replace(model.config, classes=classes))
+    return model, notes
+
+
+def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
+    """The model of a folder or checkpoint file; `row` fills in what its files leave out."""
+    return _build(read_checkpoint(path, row))
+
+
+def _build(checkpoint: Checkpoint) -> tuple[TimeSformer, tuple[str, ...]]:
+    described = checkpoint.description
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
             described.config,
@@ -36,10 +49,7 @@ def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[s
             sampling=described.sampling,
         )
     model.load_state_dict(checkpoint.state(model.state_dict()), strict=True, assign=True)
-    if classes is not None and classes != described.config.classes:
-        notes += (f"{name}: new head for {classes} classes, {described.config.classes} dropped",)
-        model = inflate(model, replace(described.config, classes=classes))
-    return model.eval(), notes
+    return model.eval(), checkpoint.notes
 
 
 def save(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -26,7 +26,9 @@ class Digest:
         return cls(etag, git=len(etag) == GIT_DIGITS)
 
     def start(self, size: int) -> "_Hash":
-        return hashlib.sha1(b"blob %d\0" % size) if self.git else hashlib.sha256()
+        if self.git:
+            return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        return hashlib.sha256()
 
     def matches(self, found: str) -> bool:
         return found.startswith(self.digits.lower())

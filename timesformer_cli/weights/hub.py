@@ -1,111 +1,254 @@
-"""From what a user calls a model to where it lies on disk."""
+"""From what a user calls a model to where it lies on disk: looked up, fetched, verified."""
 
 import difflib
+import os
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from timesformer_cli.catalogue import BUNDLED, WEIGHTS, Weights, find
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.asking import CONFIG, hf_download
 from timesformer_cli.weights.description import WEIGHT_FILES
+from timesformer_cli.weights.digest import SHA256, Digest
+from timesformer_cli.weights.fetch import Source, download, on_disk
+from timesformer_cli.weights.snapshot import blob_of, cached_snapshot, fetch_snapshot
+from timesformer_cli.weights.watch import STALL_SECONDS, Progress, watched
 
 ASSETS = Path(__file__).parent.parent / "assets"
-CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
-REACH_SECONDS = 10.0
-HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
+# What ends like this was meant as a file; a repository's name may end in a `.5`.
+FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
 
 
-def resolve(name: str) -> tuple[Path, Weights | None]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A cached file hashed again; a bad one has been removed. `note` says what to do."""
+
+    file: Path
+    state: Literal["ok", "bad", "unknown"]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a model comes from: with the package, from the hub, or from a URL (the row's)."""
+
+    name: str
+    row: Weights | None
+    repo: str | None = None
+    revision: str | None = None
+    weights: Digest = SHA256
+
+
+def resolve(
+    name: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Path, Weights | None]:
     """Folder or file of a catalogue name, a path, or a hub id (`org/name`, `org/name@revision`).
 
-    Fetches from the hub into its own cache where needed. Raises WeightsError with what to do.
+    Fetches what is not cached unless `offline`. Raises WeightsError with what to do.
     """
     row = find(name)
-    if row is not None and row.bundled:
-        return ASSETS / name, row
     path = Path(name).expanduser()
-    if path.exists():
+    if (row is None or not row.bundled) and path.exists():
         return path, find(path.stem)
-    if row is not None and row.repo is not None:
-        return _fetch(row.repo, row.revision), row
-    if (match := HUB_ID.fullmatch(name)) and not path.suffix:
-        return _fetch(match["repo"], match["revision"]), find(match["repo"])
-    near = difflib.get_close_matches(name, WEIGHTS, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(WEIGHTS)}"
-    raise WeightsError(f"no model '{name}': no such file, folder or known name; {hint}")
+    place = _place(name, revision)
+    if (there := _cached(place, cache_dir, surely=not offline)) is not None:
+        return there, place.row
+    if offline:
+        raise _offline(place)
+    return fetch(name, revision=revision, cache_dir=cache_dir, progress=progress), place.row
 
 
-def _fetch(repo: str, revision: str | None) -> Path:
-    """The cached snapshot folder of a hub repository, downloaded where the cache lacks it."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    if (cached := _cached(repo, revision)) is not None:
-        return cached
-    with _explained(repo):
-        _check_reachable()
-        folder = Path(hf_hub_download(repo, CONFIG, revision=revision)).parent
-        commit = folder.name  # so that all files are of one commit, whatever happens meanwhile
-        with suppress(RemoteEntryNotFoundError):
-            hf_hub_download(repo, OPTIONAL, revision=commit)
-        for name in WEIGHT_FILES:
-            with suppress(RemoteEntryNotFoundError):
-                hf_hub_download(repo, name, revision=commit)
-                return folder
-    raise WeightsError(f"'{repo}' on the hub has no {' or '.join(WEIGHT_FILES)}")
+def cached(name: str, *, revision: str | None = None, cache_dir: Path | None = None) -> Path | None:
+    """Where a catalogue name or hub id lies already, complete; None where it would be fetched."""
+    return _cached(_place(name, revision), cache_dir)
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot folder, where the cache holds all that is needed."""
-    from huggingface_hub import try_to_load_from_cache
+def fetch(
+    name: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    stall: float = STALL_SECONDS,
+) -> Path:
+    """Folder or file of a catalogue name or hub id, downloaded where the cache lacks it.
 
-    config = try_to_load_from_cache(repo, CONFIG, revision=revision)
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return folder if any((folder / name).exists() for name in WEIGHT_FILES) else None
+    `progress` is called in this thread. Gives up after `stall` seconds without a byte. Raises
+    WeightsError.
+    """
+    place = _place(name, revision)
+    if (there := _cached(place, cache_dir)) is not None:
+        return there
+    if (repo := place.repo) is not None:
+        from huggingface_hub import constants
+
+        work = partial(fetch_snapshot, repo, place.revision, cache_dir, place.weights)
+        try:
+            if constants.HF_HUB_OFFLINE:
+                raise _offline(place)
+            return watched(work, place.name, progress, stall)
+        except WeightsError:
+            if (there := _cached(place, cache_dir, surely=False)) is None:
+                raise
+            return there
+    row = place.row
+    if row is None or row.url is None:
+        raise _only_a_file(place)
+    target = _target(place.name, row.url, cache_dir)
+    source = Source(
+        name=target.name,
+        url=row.url,
+        digest=place.weights,
+        instead=f"where there is a network, fetch {row.url}, and give its path here",
+    )
+    part, lock = (target.with_name(f"{target.name}.{end}") for end in ("part", "lock"))
+    watched(
+        lambda watch: download(source, target, part=part, lock=lock, watch=watch, record=True),
+        place.name,
+        progress,
+        stall,
+    )
+    return target
 
 
-def _check_reachable() -> None:
-    """Fail at once where there is no network: the client itself would retry for half a minute."""
-    import logging
+def verify(
+    name: str, *, revision: str | None = None, cache_dir: Path | None = None
+) -> tuple[Checked, ...]:
+    """Hash what is cached of a catalogue name or hub id; remove what is not what it should be."""
+    place = _place(name, revision)
+    there = _cached(place, cache_dir, surely=False)
+    if there is None:
+        return ()
+    files = sorted(there.iterdir()) if there.is_dir() else [there]
+    if there == own_folder(place.name, cache_dir):
+        note = "converted from a file of yours"
+        return tuple(Checked(file=file, state="unknown", note=note) for file in files)
+    checked = tuple(_check(file, place) for file in files if file.is_file())
+    if place.repo is not None and any(file.state == "bad" for file in checked):
+        with on_disk(there):  # without it the rest is not taken for a whole model
+            (there / CONFIG).unlink(missing_ok=True)
+    return checked
 
-    from huggingface_hub import constants, get_session
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if not constants.HF_HUB_OFFLINE:
-        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
+def _check(file: Path, place: _Place) -> Checked:
+    blob = blob_of(file) if place.repo is not None else None
+    expected = list(_expected(file, blob, place))
+    if not expected:
+        return Checked(file=file, state="unknown", note="nothing says what it should hash to")
+    if all(digest.matches(digest.of_file(file)) for digest in expected):
+        return Checked(file=file, state="ok")
+    if place.row is not None and place.row.bundled:
+        note = "not what came with the package: install tsf again"
+        return Checked(file=file, state="bad", note=note)
+    note = f"not what was published; removed: run `tsf download-weights {place.name}` again"
+    real, cache = file.resolve(), file.parents[3 if blob else 0].resolve()
+    with on_disk(file):
+        for wrong in (file, _record(file), blob or file, real):
+            if wrong is not real or real.is_relative_to(cache):  # or it is the user's own
+                wrong.unlink(missing_ok=True)
+    return Checked(file=file, state="bad", note=note)
 
 
-@contextmanager
-def _explained(repo: str) -> Iterator[None]:
-    """The hub client's errors in one line each, with what to do next."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+def _expected(file: Path, blob: Path | None, place: _Place) -> Iterator[Digest]:
+    """All that is known of the file's digest."""
+    if blob is not None:
+        yield Digest.of_etag(blob.name)
+    if place.weights.digits and (place.repo is None or file.name in WEIGHT_FILES):
+        yield place.weights
+    if place.repo is None and _record(file).exists():
+        yield Digest(_record(file).read_text(encoding="utf-8").split(" ")[0].strip())
+
+
+def _record(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _place(name: str, revision: str | None) -> _Place:
+    """What the name means. Raises WeightsError where it means nothing that can be had."""
+    row = find(name)
+    if row is not None:
+        key = next(key for key, value in WEIGHTS.items() if value is row)
+        return _Place(
+            name=key,
+            row=row,
+            repo=row.repo,
+            revision=revision or row.revision,
+            weights=Digest(row.sha256 or "") if revision in (None, row.revision) else SHA256,
+        )
+    match = HUB_ID.fullmatch(name)
+    if match is None or Path(match["repo"]).suffix in FILE_SUFFIXES:
+        near = difflib.get_close_matches(name, WEIGHTS, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(WEIGHTS)}"
+        raise WeightsError(f"no model '{name}': no such file, folder or known name; {hint}")
+    repo, revision = match["repo"], revision or match["revision"]
+    if ".." in f"{repo}{revision}" or "--" in repo:
+        raise WeightsError(f"'{name}' is no hub id: '..' and '--' cannot be in one")
+    return _Place(name=name, row=find(repo), repo=repo, revision=revision)
+
+
+def _cached(place: _Place, cache_dir: Path | None, *, surely: bool = True) -> Path | None:
+    if place.row is not None and (own := own_folder(place.name, cache_dir) / CONFIG).exists():
+        return own.parent
+    if place.repo is not None:
+        return cached_snapshot(place.repo, place.revision, cache_dir, surely=surely)
+    if place.row is None or place.row.url is None:
+        bundled = place.row is not None and place.row.bundled
+        return ASSETS / place.name if bundled else None
+    target = _target(place.name, place.row.url, cache_dir)
+    return target if target.exists() else None
+
+
+def _target(name: str, url: str, cache_dir: Path | None) -> Path:
+    """Where the file of a plain URL lies, or will."""
+    return own_folder(name, cache_dir).with_name(Path(unquote(urlsplit(url).path)).name)
+
+
+def own_folder(name: str, cache_dir: Path | None) -> Path:
+    """Where weights of that name lie once they were converted from a user's file."""
+    return (cache_dir or default_cache()).expanduser() / "weights" / name / "converted"
+
+
+def default_cache() -> Path:
+    """Our own cache, for what is not from the hub: TSF_CACHE, or the platform's place for it."""
+    if given := os.environ.get("TSF_CACHE"):
+        return Path(given)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base) / "timesformer_cli"
+
+
+def _offline(place: _Place) -> WeightsError:
+    if place.repo is not None:
+        command = hf_download(place.repo, place.revision)
+        how = f"run `{command}` and copy its cache folder (HF_HOME) here"
+    elif place.row is not None and place.row.url is not None:
+        how = f"fetch {place.row.url} and give its path here"
+    else:
+        return _only_a_file(place)
+    return WeightsError(
+        f"'{place.name}' is not in the cache and tsf is offline; where there is a network, {how}, "
+        f"or use the model that comes with tsf: --model {BUNDLED}"
     )
 
-    try:
-        yield
-    except GatedRepoError as error:
-        raise WeightsError(
-            f"'{repo}' is gated: accept its terms on the hub, then log in with `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsError(
-            f"'{repo}' is not on the hub (or private: log in with `hf auth login`)"
-        ) from error
-    except (RevisionNotFoundError, RemoteEntryNotFoundError) as error:
-        raise WeightsError(f"'{repo}' on the hub has no such revision or no {CONFIG}") from error
-    except Exception as error:  # the client lets its transport library's own errors through
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-        reason = f"the hub answered {status}" if status else "the hub cannot be reached"
-        raise WeightsError(
-            f"'{repo}' is not in the cache and {reason}; on a machine with network run "
-            f"`hf download {repo}` and copy its cache folder (HF_HOME) here, "
-            f"or use the model that comes with tsf: --model {BUNDLED}"
-        ) from error
+
+def _only_a_file(place: _Place) -> WeightsError:
+    return WeightsError(
+        f"'{place.name}': its authors publish only a file, on no server that tsf can ask; "
+        f"download it by hand, then `tsf download-weights {place.name} --from-file PATH`"
+    )

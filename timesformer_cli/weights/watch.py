@@ -64,13 +64,15 @@ def watched(work: Callable[[Watch], T], name: str, progress: Progress | None, st
     thread = threading.Thread(target=run, name=f"fetching {name}", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
+        ended = False
+        while not ended:
             thread.join(REPORT_SECONDS)
+            ended = not thread.is_alive()  # asked before its last news is passed on
             while watch.news:
                 file, (done, total) = watch.news.popitem()
                 if progress is not None:
                     progress(file, done, total)
-            if thread.is_alive() and time.monotonic() - watch.last > stall:
+            if not ended and time.monotonic() - watch.last > stall:
                 raise WeightsError(
                     f"'{name}': no byte came for {stall:g} s, so this is given up; "
                     "what has come is kept, and the next try goes on from there"

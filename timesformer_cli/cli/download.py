@@ -1,0 +1,76 @@
+"""`tsf download-weights`: published weights, listed, fetched, verified, converted."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from timesformer_cli.cli import options
+from timesformer_cli.errors import ExitCode, UsageError
+
+
+def download_weights(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Names of the list, or hub ids.", show_default=False),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show what there is.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Fetch everything there is.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash again what is cached; remove what is wrong.")
+    ] = False,
+    from_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Convert a checkpoint file of yours; NAME says what it is."
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the hub.", show_default="pinned")
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where to keep weights.", show_default="the hub's cache and tsf's own"),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no network: say what is missing.")
+    ] = False,
+    format: Annotated[
+        Literal["table", "json", "markdown"], typer.Option(help="How to write the list.")
+    ] = ("table"),
+    debug: options.Debug = False,
+) -> None:
+    """Fetch published weights, once and safely.
+
+    Example: tsf download-weights base-k400
+    """
+    from timesformer_cli.cli import render_weights, report
+    from timesformer_cli.tasks import download as task
+
+    names = names or []
+    with report.errors_explained(debug):
+        if list_ or not (names or all_ or verify or from_file):
+            render_weights.show_list(task.list_weights(cache_dir), format)
+            raise typer.Exit
+        if from_file is not None:
+            if len(names) > 1 or all_ or verify:
+                raise UsageError("--from-file takes one file and at most one NAME")
+            name = names[0] if names else None
+            ready = task.convert(from_file, name, cache_dir, report.note)
+            render_weights.show_ready(ready)
+            raise typer.Exit
+        chosen = list(dict.fromkeys(names + (task.downloadable() if all_ else [])))
+        if verify:
+            chosen = chosen or task.cached_names(cache_dir)
+            failed = render_weights.show_checked(task.verify(chosen, cache_dir))
+        else:
+            with report.transfer() as progress:
+                fetched = task.download(
+                    chosen,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    offline=offline,
+                    progress=progress,
+                )
+                failed = render_weights.show_fetched(fetched)
+    raise typer.Exit(ExitCode.WEIGHTS if failed else ExitCode.OK)

@@ -1,0 +1,230 @@
+"""One file from a URL to the disk: resumed, hashed while it is written, renamed when it is right."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.connect import open_url
+from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
+from timesformer_cli.weights.watch import Watch
+
+LARGEST = 8 * 2**30
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries, five at most
+BUSY = (408, 429, 500, 502, 503, 504)
+# A try that brought this much was worth it: the tries count anew.
+WORTHWHILE = 4 * 2**20
+RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A file to be had: where, how many bytes, what they hash to.
+
+    `name` is for messages; `instead` says in them what to do where there is no network.
+    """
+
+    name: str
+    url: str
+    instead: str = "is there a network?"
+    digest: Digest = SHA256
+    size: int | None = None
+    largest: int = LARGEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or "it"  # not netloc, which may hold a password
+
+
+class _Again(Exception):
+    """Why another try is worth it."""
+
+
+def download(
+    source: Source, target: Path, *, part: Path, lock: Path, watch: Watch, record: bool = False
+) -> None:
+    """Have the file at `target`, fetched there unless another process does it first.
+
+    Until its last byte is checked it lies at `part`, from where a later run goes on. `record`
+    writes its SHA-256 beside it. Raises WeightsError.
+    """
+    with on_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(lock, lambda: watch.report(source.name, size_of(part), source.size)):
+            if target.exists():
+                watch.report(source.name, size_of(target), size_of(target))
+                return
+            found = _persist(source, part, watch)
+            if record:
+                beside = target.with_name(f"{target.name}.sha256")
+                beside.write_text(f"{found}  {target.name}\n", encoding="utf-8")
+            part.replace(target)
+
+
+def size_of(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def require_room(folder: Path, size: int, name: str) -> None:
+    """Raise WeightsError unless so many bytes fit on the disk of `folder`, or of its parents."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise WeightsError(
+            f"'{name}' takes {size / 1e6:,.1f} MB more and {folder} has {free / 1e6:,.1f} MB free; "
+            "make room, or choose another place with --cache-dir"
+        )
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """A disk's errors in one line; a network's are caught where they arise."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room and try again" if full else "choose another place with --cache-dir"
+        reason = error.strerror or error
+        raise WeightsError(f"{path}: cannot be written ({reason}); {advice}") from error
+
+
+def _persist(source: Source, part: Path, watch: Watch) -> str:
+    """Try until the file is there and right; its digest."""
+    if source.digest.digits and source.size and size_of(part) == source.size:
+        taken = source.digest.start(source.size)
+        update(taken, part, watch.alive)
+        if source.digest.matches(taken.hexdigest()):
+            return taken.hexdigest()  # only the last step was missing
+        part.unlink()
+    tries, answered = 0, False
+    while True:
+        before = size_of(part)
+        try:
+            with _answer(source, part, watch) as (response, start, total):
+                answered = True
+                return _write(source, part, response, start, total, watch)
+        except HTTPError as error:
+            error.close()
+            answered, reason = True, f"answered {error.code}"
+            if error.code not in BUSY:
+                raise WeightsError(f"'{source.name}': {source.host} {reason}") from error
+        except URLError as error:
+            why = getattr(error.reason, "strerror", None) or error.reason
+            reason = f"cannot be reached ({why})"
+            if not answered:  # no network, most likely: say so at once
+                told = f"'{source.name}': {source.host} {reason}; {source.instead}"
+                raise WeightsError(told) from error
+        except _Again as error:
+            reason = str(error)
+        tries = 1 if size_of(part) - before >= WORTHWHILE else tries + 1
+        if tries > len(PAUSES):
+            raise WeightsError(
+                f"'{source.name}': {source.host} {reason}, {tries} times in a row; try again "
+                "later, what has come is kept"
+            )
+        watch.pause(PAUSES[tries - 1])
+
+
+@contextmanager
+def _answer(source: Source, part: Path, watch: Watch) -> Iterator[tuple[HTTPResponse, int, int]]:
+    """The open answer, the byte that it starts from, and how many there are in all."""
+    have = size_of(part) if source.digest.digits else 0  # no digest, no proof that a joint fits
+    wanted = {"Range": f"bytes={have}-"} if have else {}
+    try:
+        # A third of the limit: a dead connection is opened anew before all patience is lost.
+        response = open_url(source.url, {**source.headers, **wanted}, watch.stall / 3)
+    except HTTPError as error:
+        if error.code != 416:
+            raise
+        error.close()
+        part.unlink()
+        raise _Again("has no such range") from error
+    except URLError:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        raise _Again(f"broke off ({error or type(error).__name__})") from error
+    with response:
+        start, total = 0, source.size
+        if response.status == 206:
+            told = RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if told is None or not have or int(told[1]) != have:
+                part.unlink(missing_ok=True)
+                raise _Again("sent another range than it was asked for")
+            start, total = have, int(told[3])
+        elif response.length is not None:
+            total = response.length
+        if response.headers.get("Content-Encoding", "identity") != "identity" or total is None:
+            raise WeightsError(f"'{source.name}': {source.host} does not say how large it is")
+        if source.size not in (None, total) or not 0 < total <= source.largest:
+            right = f"not {source.size:,}" if source.size else f"at most {source.largest:,}"
+            raise WeightsError(f"'{source.name}': {total:,} bytes on {source.host}, {right}")
+        require_room(part.parent, total - start, source.name)
+        yield response, start, total
+
+
+def _write(
+    source: Source, part: Path, response: HTTPResponse, start: int, total: int, watch: Watch
+) -> str:
+    """Take the body in, after the `start` bytes that are there; the digest of all of them."""
+    taken = source.digest.start(total)
+    if start:
+        update(taken, part, watch.alive)
+    with part.open("ab" if start else "wb") as out:
+        done = start
+        watch.report(source.name, done, total)
+        while done < total:
+            chunk = _read(response, min(BLOCK, total - done))
+            out.write(chunk)
+            taken.update(chunk)
+            done += len(chunk)
+            watch.report(source.name, done, total)
+        out.flush()
+        os.fsync(out.fileno())  # or a power cut could leave a whole name and half a file
+    found = taken.hexdigest()
+    if source.digest.matches(found):
+        return found
+    part.unlink()
+    if start:  # perhaps only what an earlier run had left was bad
+        raise _Again("sent what does not continue what had come before")
+    raise WeightsError(
+        f"'{source.name}': what came from {source.host} is not what was published (its hash is "
+        f"{found[:16]}…, not {source.digest.digits[:16]}…); nothing of it is kept"
+    )
+
+
+def _read(response: HTTPResponse, most: int) -> bytes:
+    """The bytes that have come, at least one."""
+    try:
+        if chunk := response.read1(most):
+            return chunk
+    except (OSError, HTTPException) as error:
+        raise _Again(f"broke off ({error or type(error).__name__})") from error
+    raise _Again("broke off")
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock that keeps other processes from fetching the same; call `waiting` meanwhile."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, mode=0o664)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0.25)
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()

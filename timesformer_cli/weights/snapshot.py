@@ -1,0 +1,141 @@
+"""A hub repository's files in the cache that huggingface_hub keeps: looked up, filled, re-hashed.
+
+The client says where the cache is, who the user is and what the server tells of a file. The bytes
+come through our own downloader, since the client writes where a hostile server says, keeps what it
+has not hashed, begins anew after a kill, and can be held by a silent server for minutes.
+"""
+
+import logging
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights import fetch
+from timesformer_cli.weights.asking import CONFIG, ETAG, OPTIONAL, HubFile, list_files
+from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
+from timesformer_cli.weights.digest import Digest
+from timesformer_cli.weights.watch import Watch
+
+
+def cached_snapshot(
+    repo: str, revision: str | None, cache_dir: Path | None, *, surely: bool = True
+) -> Path | None:
+    """The snapshot folder, where the cache holds all that is needed.
+
+    Other tools may have left out the preprocessing; `surely` asks that it is there, or that the
+    repository is known to have none.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    def look(name: str) -> object:
+        cache = None if cache_dir is None else cache_dir.expanduser()
+        return try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision)
+
+    config = look(CONFIG)
+    if not isinstance(config, str) or (surely and look(OPTIONAL) is None):
+        return None
+    folder = Path(config).parent
+    return folder if any((folder / name).exists() for name in WEIGHT_FILES) else None
+
+
+def fetch_snapshot(
+    repo: str, revision: str | None, cache_dir: Path | None, weights: Digest, watch: Watch
+) -> Path:
+    """The snapshot folder, with the files that it lacks downloaded.
+
+    `weights` is what we know that the hub's answer must say of them. Raises WeightsError.
+    """
+    from huggingface_hub import constants
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().absolute()
+    storage = cache / f"models--{repo.replace('/', '--')}"
+    revision = revision or "main"
+    files = list_files(repo, revision, watch)
+    if not weights.matches(files[-1].etag):
+        raise WeightsError(
+            f"'{repo}': the hub's {files[-1].name} is not the one that tsf knows (its hash is "
+            f"{files[-1].etag[:16]}…, not {weights.digits[:16]}…); to use it all the same, "
+            "give the revision yourself with --revision"
+        )
+    blobs, folder = storage / "blobs", storage / "snapshots" / files[0].commit
+    missing = [file for file in files if not (folder / file.name).exists()]
+    wanted = sum(
+        max(0, (file.size or 0) - fetch.size_of(_part(blobs / file.etag)))
+        for file in missing
+        if not (blobs / file.etag).exists()
+    )
+    fetch.require_room(storage, wanted, repo)
+    for file in missing:
+        blob, locks = blobs / file.etag, cache / ".locks" / storage.name
+        lock = locks / f"{file.etag}.lock"  # the client's own
+        fetch.download(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
+        with fetch.on_disk(folder):
+            _point(folder / file.name, blob)
+    with fetch.on_disk(storage):
+        _forget_stale(blobs, watch.stall)
+        if OPTIONAL not in (file.name for file in files):  # as the client remembers it
+            _write(storage / ".no_exist" / folder.name / OPTIONAL, "")
+        if revision != folder.name:  # last, so that a branch moves to what is complete
+            _write(storage / "refs" / revision, folder.name)
+    return folder
+
+
+def _source(repo: str, file: HubFile) -> fetch.Source:
+    from huggingface_hub import constants, get_token, hf_hub_url
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return fetch.Source(
+        name=file.name,
+        url=hf_hub_url(repo, file.name, revision=file.commit),
+        digest=Digest.of_etag(file.etag),
+        size=file.size,
+        largest=LARGEST_JSON if file.name.endswith(".json") else fetch.LARGEST,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+
+
+def _part(blob: Path) -> Path:
+    return blob.with_name(f"{blob.name}.incomplete")
+
+
+def blob_of(file: Path) -> Path | None:
+    """The cache's own file behind a snapshot's, which is named by its digest."""
+    blobs = file.parent.parent.parent / "blobs"
+    if file.is_symlink():  # not followed further: a blob may itself lead to a store of all models
+        blob = blobs / Path(os.readlink(file)).name
+        return blob if ETAG.fullmatch(blob.name) else None
+    same = (blob for blob in blobs.glob("*") if blob.exists() and blob.samefile(file))
+    return next(same, None)
+
+
+def _point(pointer: Path, blob: Path) -> None:
+    """Let the snapshot's file be the blob: by a link, or where there are none by moving it."""
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    link = pointer.with_name(f".{pointer.name}.{os.getpid()}")
+    link.unlink(missing_ok=True)
+    try:
+        link.symlink_to(os.path.relpath(blob, pointer.parent))
+    except OSError:  # Windows asks for a privilege
+        try:
+            link.hardlink_to(blob)
+        except OSError:
+            link = blob
+    link.replace(pointer)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _forget_stale(blobs: Path, age: float) -> None:
+    """Remove what downloads of other tools left, once nothing was written to it for so long."""
+    for part in blobs.glob("*.incomplete"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > age:
+                part.unlink()
