@@ -229,6 +229,11 @@ def test_a_name_that_leads_out_of_the_cache_is_no_hub_id(hub, cache, name):
     assert not hub.asked and tree(cache) == {}
 
 
+def test_an_image_model_of_timm_comes_from_its_repository(hub, cache):
+    shutil.copytree(hub.root / REPO, hub.root / "timm" / "vit_tiny.some_tag")
+    assert tree(names.fetch("timm:vit_tiny.some_tag", cache_dir=cache)) == FILES
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_weights_that_are_only_a_file_say_so(offline):
     with pytest.raises(WeightsError, match=r"publish only a file.*--from-file PATH"):

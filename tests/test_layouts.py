@@ -223,7 +223,7 @@ def test_a_timm_name_loads_with_timms_own_picture_settings(timm_folder):
     theirs = timm.create_model(VIT).eval()
     save_file(theirs.state_dict(), folder / "model.safetensors")
     ours, notes = load(f"timm:{VIT}")
-    assert asked == [f"timm/{VIT}"]
+    assert asked == [f"timm:{VIT}"]
     assert ours.preprocessing.mean == (0.5, 0.5, 0.5)
     assert ours.preprocessing.short_side == 248  # 224 / 0.9, rounded down as timm does
     assert ours.labels[5].startswith("animal")

@@ -71,6 +71,9 @@ def classify(
             debug=debug,
         )
         items = find_videos(videos, sys.stdin)
+        if any(item.error is None for item in items):
+            with report.transfer() as progress:
+                task.fetch(model, progress)
         results = report.with_progress(
             task.run(items, chosen, report.note), len(items), "classifying"
         )

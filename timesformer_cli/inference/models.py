@@ -10,10 +10,8 @@ from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.folder import Checkpoint, read_checkpoint, write_folder
-from timesformer_cli.weights.hub import resolve
-from timesformer_cli.weights.vit import hub_repo, read_vit
-
-TIMM = "timm:"
+from timesformer_cli.weights.hub import TIMM, resolve
+from timesformer_cli.weights.vit import read_vit
 
 
 def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
@@ -23,11 +21,11 @@ def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[s
     `timm:` and the name of an image model. With `classes`, for training, a head of another class
     count is replaced by a new one, and a note says so. Raises WeightsError.
     """
+    path, row = resolve(name)
     if name.startswith(TIMM):
-        vit = name.removeprefix(TIMM)
-        model, notes = _build(read_vit(vit, resolve(hub_repo(vit))[0]))
+        model, notes = _build(read_vit(name.removeprefix(TIMM), path))
     else:
-        model, notes = load_path(*resolve(name))
+        model, notes = load_path(path, row)
     if classes is not None and classes != model.config.classes:
         notes += (f"{name}: new head for {classes} classes, {model.config.classes} dropped",)
         model = inflate(model, replace(model.config, classes=classes))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from timesformer_cli.inference.predictor import Predictor
     from timesformer_cli.inference.stream import Scored
     from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.watch import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +97,13 @@ def to_dict(result: Result) -> dict[str, Any]:
     if not values.get("warnings", True):
         del values["warnings"]
     return values
+
+
+def fetch(model: str, progress: "Progress | None" = None) -> None:
+    """Download the model where the cache lacks it; `run` would too, but silently."""
+    from timesformer_cli.weights.hub import resolve
+
+    resolve(model, progress=progress)
 
 
 def run(

@@ -20,6 +20,7 @@ from timesformer_cli.weights.fetch import Source, download, on_disk
 from timesformer_cli.weights.snapshot import blob_of, cached_snapshot, fetch_snapshot
 from timesformer_cli.weights.watch import STALL_SECONDS, Progress, watched
 
+TIMM = "timm:"
 ASSETS = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 # What ends like this was meant as a file; a repository's name may end in a `.5`.
@@ -54,7 +55,8 @@ def resolve(
     offline: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Path, Weights | None]:
-    """Folder or file of a catalogue name, a path, or a hub id (`org/name`, `org/name@revision`).
+    """Folder or file of a catalogue name, a path, a hub id (`org/name`, `org/name@revision`), or
+    of an image model (`timm:name`).
 
     Fetches what is not cached unless `offline`. Raises WeightsError with what to do.
     """
@@ -177,6 +179,8 @@ def _record(file: Path) -> Path:
 
 def _place(name: str, revision: str | None) -> _Place:
     """What the name means. Raises WeightsError where it means nothing that can be had."""
+    if name.startswith(TIMM):  # its models lie on the hub under their own names
+        name = f"timm/{name.removeprefix(TIMM)}"
     row = find(name)
     if row is not None:
         key = next(key for key, value in WEIGHTS.items() if value is row)

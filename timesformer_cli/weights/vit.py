@@ -15,11 +15,6 @@ from timesformer_cli.weights.layouts import OFFICIAL, infer_config
 FRAMES = 8
 
 
-def hub_repo(name: str) -> str:
-    """The hub repository of a timm model, such as `vit_base_patch16_224.augreg_in21k`."""
-    return f"timm/{name}"
-
-
 def read_vit(name: str, folder: Path) -> Checkpoint:
     """Read a timm ViT's weights from its hub folder; architecture and pictures are timm's to say.
 
