@@ -111,7 +111,8 @@ def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
         task = progress.add_task(doing, total=total, rate="")
         for result in results:
             progress.advance(task)
-            progress.update(task, rate=f"{progress.tasks[0].speed or 0:.1f}/s")
+            if speed := progress.tasks[0].speed:
+                progress.update(task, rate=f"{speed:.1f}/s")
             if sys.stdout.isatty():  # the answer appears where the bar is: out of its way
                 progress.stop()
             yield result
