@@ -145,7 +145,10 @@ def write_folder(
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode  # what the user's umask gives; safetensors would give 0600
         write(part)
+        part.chmod(mode)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,0 +1,174 @@
+"""Where the camera goes: the classes of motion, their ranges, and paths drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LABELS = (
+    "static",
+    "pan left",
+    "pan right",
+    "tilt up",
+    "tilt down",
+    "zoom in",
+    "zoom out",
+    "roll clockwise",
+    "roll counter-clockwise",
+    "shake",
+)
+FRAMES = 8
+SIDE = 96
+SECONDS = 63 / 30  # eight frames, eight thirtieths of a second apart, with both ends
+
+# What the camera does over the whole clip, end to end. Shift is in frame widths.
+SHIFT = (0.05, 1.2)
+ZOOM = (1.08, 2.5)
+ROLL = (5.0, 120.0)  # degrees
+SHAKE = (0.015, 0.08)  # root mean square, in frame widths at the frame's edge
+STATIC_JITTER = 0.0025  # peak, in frame widths: a quarter of a pixel
+HANDHELD = 0.006  # peak, in frame widths
+# A zoom or a roll moves a point a third of the frame away from the centre by this much.
+LEVER = 0.38
+# Degrees of freedom: camera right, camera down, log magnification, camera roll (clockwise).
+MOTION = {
+    1: (0, -1),
+    2: (0, 1),
+    3: (1, -1),
+    4: (1, 1),
+    5: (2, 1),
+    6: (2, -1),
+    7: (3, 1),
+    8: (3, -1),
+}
+UNIT = np.array([1, 1, 1 / LEVER, 1 / LEVER])
+
+# label -> label when the clip is mirrored, turned upside down, transposed, or played backwards
+MIRROR = np.array([0, 2, 1, 3, 4, 5, 6, 8, 7, 9])
+UPEND = np.array([0, 1, 2, 4, 3, 5, 6, 8, 7, 9])
+TRANSPOSE = np.array([0, 3, 4, 1, 2, 5, 6, 8, 7, 9])
+REVERSE = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 9])
+
+
+@dataclass(frozen=True, slots=True)
+class Ease:
+    """Progress from 0 to 1 that may begin late, end early and change speed on the way."""
+
+    begin: float
+    end: float
+    power: float  # 1 is even; above 1 the change is slow at the soft ends
+    soft: int  # 0 neither end, 1 the beginning, 2 the end, 3 both
+
+    def __call__(self, t: Floats) -> Floats:
+        p = np.clip((t - self.begin) / (self.end - self.begin), 0, 1)
+        if self.soft == 1:
+            return p**self.power
+        if self.soft == 2:
+            return 1 - (1 - p) ** self.power
+        if self.soft == 3:
+            return p**self.power / (p**self.power + (1 - p) ** self.power)
+        return p
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera path: one intended move, slow drift, and oscillation in all degrees of freedom."""
+
+    move: Floats
+    ease: Ease
+    drift: Floats
+    drift_ease: Ease
+    amplitude: Floats  # (degree of freedom, component)
+    frequency: Floats
+    phase: Floats
+
+    def __call__(self, t: Floats) -> Floats:
+        """The state at times 0..1 as (time, degree of freedom), its ends balanced about zero."""
+        waves = np.sin(2 * np.pi * self.frequency * t[:, None, None] + self.phase)
+        moved = np.outer(self.ease(t) - 0.5, self.move)
+        drifted = np.outer(self.drift_ease(t) - 0.5, self.drift)
+        return moved + drifted + (waves * self.amplitude).sum(-1)
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is even between two bounds."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def draw_ease(rng: np.random.Generator) -> Ease:
+    """Draw the timing of a move: half of all moves fill the clip, the rest at least 40 % of it."""
+    begin, end = 0.0, 1.0
+    if rng.random() < 0.5:
+        length = rng.uniform(0.4, 1)
+        begin = rng.uniform(0, 1 - length)
+        end = begin + length
+    return Ease(begin, end, rng.uniform(1.2, 2.5), int(rng.integers(4)))
+
+
+def draw_camera(rng: np.random.Generator, label: int) -> tuple[Camera, float]:
+    """Draw a path for a label, with the size of its move as a share of the label's range (0..1)."""
+    move, size, extent = np.zeros(4), 0.0, 0.0
+    if label in MOTION:
+        axis, sign = MOTION[label]
+        size = rng.random()
+        low, high = (SHIFT, SHIFT, np.log(ZOOM), np.radians(ROLL))[axis]
+        move[axis] = sign * low * (high / low) ** size
+        extent = abs(move[axis]) / UNIT[axis]
+    drift = np.zeros(4)
+    frequency = rng.uniform(1, 6, (4, 3)) * SECONDS
+    amplitude = rng.dirichlet(np.ones(3), 4) * UNIT[:, None]
+    if label == 0:
+        amplitude *= (
+            STATIC_JITTER * rng.choice([0, rng.random()]) * np.array([[1], [1], [0], [0.5]])
+        )
+    elif label == 9:
+        return draw_shake(rng)
+    else:
+        if rng.random() < 0.7:
+            drift = rng.uniform(-1, 1, 4) * UNIT * min(0.2 * extent, 0.06)
+            drift[axis] = 0
+        hand = min(HANDHELD, 0.15 * extent) * rng.choice([0, 1]) * rng.random()
+        amplitude *= hand * np.array([[1], [1], [0.3], [1]])
+    phase = rng.uniform(0, 2 * np.pi, (4, 3))
+    return Camera(move, draw_ease(rng), drift, draw_ease(rng), amplitude, frequency, phase), size
+
+
+def draw_shake(rng: np.random.Generator) -> tuple[Camera, float]:
+    """Draw fast oscillation, again and again until the sampled frames show it and no net motion."""
+    still = Ease(0, 1, 1, 0)
+    sampled = np.linspace(0, 1, FRAMES)
+    slope = (sampled - 0.5) / np.linalg.norm(sampled - 0.5)
+    while True:
+        size = rng.random()
+        target = SHAKE[0] * (SHAKE[1] / SHAKE[0]) ** size
+        share = rng.random(4) * (rng.random(4) < 0.7) * np.array([1, 1, 0.2, 0.8])
+        if share[[0, 1, 3]].max() < 0.2:
+            continue
+        amplitude = rng.dirichlet(np.ones(3), 4) * share[:, None] * UNIT[:, None]
+        frequency = rng.uniform(1.5, 9, (4, 3)) * SECONDS
+        phase = rng.uniform(0, 2 * np.pi, (4, 3))
+        path = Camera(np.zeros(4), still, np.zeros(4), still, amplitude, frequency, phase)(sampled)
+        path = (path - path.mean(0)) / UNIT
+        trend = float(np.linalg.norm(slope @ path))
+        spread = float(np.linalg.norm(path))
+        if spread > 0 and trend < 0.6 * spread:
+            scale = target * np.sqrt(FRAMES) / spread
+            zero = np.zeros(4)
+            return Camera(zero, still, zero, still, amplitude * scale, frequency, phase), size
+
+
+def transform(clip: NDArray[np.uint8], label: int, which: int) -> tuple[NDArray[np.uint8], int]:
+    """Apply one of the sixteen exact symmetries (bits: mirror, upend, transpose, reverse)."""
+    if which & 1:
+        clip, label = clip[:, :, ::-1], int(MIRROR[label])
+    if which & 2:
+        clip, label = clip[:, ::-1], int(UPEND[label])
+    if which & 4:
+        clip, label = clip.transpose(0, 2, 1, 3), int(TRANSPOSE[label])
+    if which & 8:
+        clip, label = clip[::-1], int(REVERSE[label])
+    return clip, label
