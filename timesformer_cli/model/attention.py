@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from timesformer_cli.model.linear import TokenLinear
 from timesformer_cli.schemes import Grouping
 
 
@@ -32,8 +33,8 @@ class GroupedAttention(nn.Module):
         self.heads = heads
         self.grouping = grouping
         self.attention_dropout = attention_dropout
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = TokenLinear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -57,9 +58,10 @@ class GroupedAttention(nn.Module):
         return cls.unsqueeze(2)
 
     def _attend(self, qkv: Tensor) -> Tensor:
+        # Groups join the batch: the fused kernels take four axes, and only those.
         q, k, v = rearrange(
-            qkv, "b g m (three heads k) -> three b g heads m k", three=3, heads=self.heads
+            qkv, "b g m (three heads k) -> three (b g) heads m k", three=3, heads=self.heads
         ).unbind()
         dropout = self.attention_dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return rearrange(mixed, "b g heads m k -> b g m (heads k)")
+        return rearrange(mixed, "(b g) heads m k -> b g m (heads k)", g=qkv.shape[1])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.model.attention import GroupedAttention
+from timesformer_cli.model.linear import TokenLinear
 from timesformer_cli.schemes import Grouping
 
 
@@ -43,7 +44,7 @@ class AttentionPass(nn.Module):
             attention_dropout=config.attention_dropout,
             dropout=config.dropout,
         )
-        self.fc = None if last else nn.Linear(config.dim, config.dim)
+        self.fc = None if last else TokenLinear(config.dim, config.dim)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor | None, Tensor]:
         """Updates of class tokens `(b c d)` and patches `(b t h w d)`."""
@@ -59,8 +60,8 @@ class Mlp(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.dim, config.mlp_dim)
-        self.fc2 = nn.Linear(config.mlp_dim, config.dim)
+        self.fc1 = TokenLinear(config.dim, config.mlp_dim)
+        self.fc2 = TokenLinear(config.mlp_dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:

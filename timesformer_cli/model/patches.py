@@ -4,6 +4,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.model.linear import TokenLinear
 
 
 class LinearPatches(nn.Module):
@@ -12,7 +13,7 @@ class LinearPatches(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.patch, self.tubelet = config.patch, config.tubelet
-        self.proj = nn.Linear(config.channels * config.tubelet * config.patch**2, config.dim)
+        self.proj = TokenLinear(config.channels * config.tubelet * config.patch**2, config.dim)
 
     def forward(self, clip: Tensor) -> Tensor:
         cut = rearrange(
