@@ -1,6 +1,7 @@
 """`tsf classify`: labels for videos."""
 
 import sys
+from itertools import chain, islice
 from typing import Annotated, Literal
 
 import typer
@@ -74,10 +75,14 @@ def classify(
         if any(item.error is None for item in items):
             with report.transfer() as progress:
                 task.fetch(model, progress)
+        render.check_output(output)
         results = report.with_progress(
             task.run(items, chosen, report.note), len(items), "classifying"
         )
-        failed = render.show(results, render.choose_format(format, output), output, items)
+        with report.interrupted_at_once():  # torch is imported before the first result
+            first = list(islice(results, 1))
+        form = render.choose_format(format, output)
+        failed = render.show(chain(first, results), form, output, items)
     raise typer.Exit(failed)
 
 

@@ -31,6 +31,14 @@ def choose_format(format: str | None, output: Path | None) -> str:
     return format or (suffix if suffix in RENDER else "table")
 
 
+def check_output(output: Path | None) -> None:
+    """Raise UsageError, before any work is done, where no file can be written."""
+    if output is not None and (
+        output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK)
+    ):
+        raise UsageError(f"{output}: cannot be written there")
+
+
 def show(
     results: Iterable[Result], format: str, output: Path | None, items: "Sequence[Found]"
 ) -> ExitCode:

@@ -1,6 +1,7 @@
 """What is said beside the answer, on stderr: errors, notes, progress."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,25 @@ def errors_explained(debug: bool) -> Iterator[None]:
             text = f"{type(error).__name__}: {error} (run it with --debug to see where)"
         stderr().print(f"[bold red]error:[/] {escape(printable(text))}", soft_wrap=True)
         raise typer.Exit(code) from None
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Until the block ends, Ctrl-C ends the process there and then.
+
+    An exception must not fly through the C++ that importing torch runs: it aborts, or forgets it.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        stderr().show_cursor(True)
+        stderr().print("interrupted")
+        os._exit(ExitCode.INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
