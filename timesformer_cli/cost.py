@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 from timesformer_cli.config import ModelConfig
+
+# Whether attention stores its scores ("math": product, softmax, product) or never ("fused").
+Kernel = Literal["math", "fused"]
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+SINGLE = 4  # bytes of the float32 in which torch's math kernel works, whatever it is given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,9 +76,111 @@ def parameters(config: ModelConfig) -> int:
     return _embedding_parameters(config) + dim + positions + config.depth * block + norm + head
 
 
+def comparisons_per_token(config: ModelConfig) -> int:
+    """Keys that a patch is compared with in a block, as the paper counts them (section 3.1).
+
+    One for every patch of its group and one for the class token, in each pass: also where our
+    class token stays away, as in the published code's temporal pass.
+    """
+    return sum(grouping.sizes(config.grid)[1] + 1 for grouping in config.scheme.passes)
+
+
+def weight_bytes(config: ModelConfig, *, item_bytes: int) -> int:
+    """What the parameters occupy."""
+    return parameters(config) * item_bytes
+
+
+def activation_bytes(
+    config: ModelConfig,
+    *,
+    batch_size: int = 1,
+    item_bytes: int = 4,
+    kernel: Kernel = "math",
+    train: bool = False,
+) -> int:
+    """Most bytes alive at once beside the weights, in eager torch: the input, what a forward pass
+    holds at its worst moment and, to `train`, what the backward pass needs, gradients included.
+
+    Not counted: buffers that an operator takes and gives back inside itself.
+    """
+    batch = batch_size * item_bytes
+    stream = batch * tokens(config) * config.dim  # the residual stream, or anything of its shape
+    hidden = batch * tokens(config) * config.mlp_dim
+    clip = batch * config.frames * config.height * config.width * config.channels
+    passes = [
+        _pass_bytes(config, number, batch_size, item_bytes, kernel)
+        for number in range(len(config.scheme.passes))
+    ]
+    if train:
+        saved = sum(one.saved for one in passes) + 2 * stream + 2 * hidden
+        held = 2 * clip + config.depth * saved  # cutting into patches copies the clip
+        gradients = weight_bytes(config, item_bytes=item_bytes)
+        held_last = 2 * clip + 3 * stream + passes[0].saved + passes[0].backward
+        return max(
+            held + stream,
+            # Of the last MLP only the class token's part is on the way from the loss.
+            held - 2 * hidden + passes[-1].backward,
+            # At the end of the way back the gradients are there, and what was kept is going.
+            held_last + gradients * (2 * config.depth - 1) // (2 * config.depth),
+            2 * clip + stream + gradients,
+        )
+    # Alive in a block: its input, which its caller holds, what the passes made of it, its norm.
+    first, later = clip + 2 * stream, clip + 3 * stream
+    return max(
+        2 * clip + stream,  # cutting into patches copies the clip
+        first + passes[0].forward,
+        *(later + one.forward for one in passes[1:]),
+        later + 2 * hidden,  # before and after the GELU
+    )
+
+
 def at(config: ModelConfig, *, frames: int, height: int, width: int) -> ModelConfig:
     """The same model on clips of another shape."""
     return replace(config, frames=frames, height=height, width=width)
+
+
+@dataclass(frozen=True, slots=True)
+class _PassBytes:
+    """Bytes of one attention pass: alive at its worst moment beside stream and norm, kept for the
+    backward pass, and alive there at the worst moment beside all that was kept.
+    """
+
+    forward: int
+    saved: int
+    backward: int
+
+
+def _pass_bytes(
+    config: ModelConfig, number: int, batch_size: int, item_bytes: int, kernel: Kernel
+) -> _PassBytes:
+    grouping = config.scheme.passes[number]
+    groups, members = grouping.sizes(config.grid)
+    seen = members + (grouping.cls != "absent")
+    elements = batch_size * groups * seen * config.dim
+    grouped = elements * item_bytes  # tokens as the groups hold them, class tokens repeated
+    stream = batch_size * tokens(config) * config.dim * item_bytes
+    extra = stream if number + 1 < len(config.scheme.passes) else 0
+    joined = grouped if grouping.cls != "absent" else 0  # tokens with class tokens among them
+    qkv = 3 * grouped
+    if kernel == "fused":
+        statistics = batch_size * config.heads * groups * seen * SINGLE
+        return _PassBytes(
+            forward=joined + qkv + grouped + statistics,
+            saved=5 * grouped + statistics + stream + extra,
+            backward=stream + 6 * grouped,
+        )
+    # The math kernel scales q and k and copies both for the product, in float32.
+    single = elements * SINGLE
+    scores = batch_size * config.heads * groups * seen**2
+    raised, kept = (3 * single, scores * item_bytes) if item_bytes < SINGLE else (0, 0)
+    product = 4 * single + scores * SINGLE
+    softmax = single + 2 * scores * SINGLE
+    mixing = 3 * single + scores * SINGLE + kept
+    return _PassBytes(
+        forward=joined + qkv + raised + max(product, softmax, mixing),
+        saved=2 * grouped + 3 * single + scores * SINGLE + stream + extra,
+        backward=stream + 2 * grouped + 2 * single + 2 * scores * SINGLE,
+    )
 
 
 def _class_tokens(config: ModelConfig) -> int:

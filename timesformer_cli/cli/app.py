@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from timesformer_cli import __version__
+from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(benchmark)
 app.command()(download_weights)
 
 

@@ -1,0 +1,226 @@
+"""`tsf benchmark`: what attention schemes cost, on paper and on this machine."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from timesformer_cli.cli import options
+from timesformer_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from timesformer_cli.tasks.benchmark import Watch
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+MODEL, PROTOCOL, OUTPUT, INSTEAD = "Model", "How it is measured", "Output", "Instead of measuring"
+
+Format = Annotated[
+    Literal["table", "json", "csv", "markdown"] | None,
+    typer.Option(
+        help="How to write the answer.",
+        show_default="by the suffix of --output, else table",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def benchmark(
+    attention: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            help="space, joint, divided, sparse, axial, or all.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "all",
+    frames: Annotated[
+        str, typer.Option(metavar="N[,N]", help="Frames in a clip.", rich_help_panel=MODEL)
+    ] = "8",
+    image_size: Annotated[
+        str, typer.Option(metavar="PX[,PX]", help="Height and width.", rich_help_panel=MODEL)
+    ] = "224",
+    size: Annotated[
+        Literal["tiny", "small", "base", "large"],
+        typer.Option(help="Width, depth and heads, as ViT's.", rich_help_panel=MODEL),
+    ] = "base",
+    batch_size: options.BatchSize = 1,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    kernel: Annotated[
+        Literal["auto", "math", "fused"],
+        typer.Option(
+            help="math stores the scores, fused never does; auto: as tsf classify runs.",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = "auto",
+    measure: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="Run it.", rich_help_panel=PROTOCOL),
+    ] = True,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Timed runs.", show_default="about 5 s of them", rich_help_panel=PROTOCOL
+        ),
+    ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Runs before, beside the one that measures memory.",
+            show_default="up to 3",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="8GiB, 500MB: rows that need more are OOM.",
+            show_default="what is free",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="Forward and backward.", rich_help_panel=PROTOCOL),
+    ] = False,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="With torch.compile.", rich_help_panel=PROTOCOL),
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Draw what one patch sees, or all.", rich_help_panel=INSTEAD
+        ),
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="The published numbers beside ours.", rich_help_panel=INSTEAD),
+    ] = False,
+    format: Format = None,
+    output: options.Output = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw it as well: a .png, .svg or .pdf.", rich_help_panel=OUTPUT),
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Say what attention schemes cost: work, memory, time.
+
+    Example: tsf benchmark --attention all --frames 8,16
+    """
+    from timesformer_cli.cli import render_benchmark as render
+    from timesformer_cli.cli import report
+
+    with report.errors_explained(debug):
+        written = render.choose_format(format, output)
+        if explain is not None or paper:
+            _instead(explain, written, output)
+            return
+        from timesformer_cli.tasks import benchmark as task
+
+        chosen = task.Options(
+            attention=tuple(_words("--attention", attention.lower())),
+            frames=tuple(_numbers("--frames", frames)),
+            image_sizes=tuple(_numbers("--image-size", image_size)),
+            size=size,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            kernel=kernel,
+            measure=measure,
+            runs=runs,
+            warmup=warmup,
+            memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
+            train=train,
+            compile=compile,
+            debug=debug,
+        )
+        if plot is not None:
+            from timesformer_cli.cli import plot as drawing
+
+            drawing.check(plot)
+        with render.writing(output) as stream:  # before hours of work, not after
+            with _progress() as watch:
+                results = task.run(chosen, watch)
+            render.RENDER[written](results, stream)
+        if plot is not None:
+            drawing.draw(results, plot)
+        failed = [one for one in results.details if one.failed]
+    raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)
+
+
+def parse_bytes(text: str) -> int:
+    """`8GiB`, `500MB`, `1.5g` or plain bytes as a number."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
+    unit = {**UNITS, **BINARY_UNITS}.get(found[2]) if found else None
+    if not found or unit is None or not (size := int(float(found[1]) * unit)):
+        raise UsageError(f"--memory-limit is a size such as 8GiB or 500MB; got '{text}'")
+    return size
+
+
+def _instead(explain: str | None, written: str, output: Path | None) -> None:
+    """What needs neither a model nor a machine: pictures of schemes, or the paper's tables."""
+    from timesformer_cli.cli import render_benchmark as render
+
+    with render.writing(output) as stream:
+        if explain is not None:
+            from timesformer_cli.cli import draw
+
+            draw.show(explain, stream)
+        else:
+            from timesformer_cli.cli import render_paper
+            from timesformer_cli.tasks.paper import compared
+
+            render_paper.RENDER[written](list(compared()), stream)
+
+
+def _words(option: str, text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UsageError(f"{option} is empty; give one value, or several with commas")
+    return words
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    words = _words(option, text)
+    wrong = [word for word in words if not word.isdecimal() or not 0 < int(word) < 10**6]
+    if wrong:
+        raise UsageError(f"{option} takes whole numbers from 1, such as 8,16; got '{wrong[0]}'")
+    return list(dict.fromkeys(map(int, words)))
+
+
+@contextmanager
+def _progress() -> "Iterator[Watch]":
+    """A bar on stderr that names the row being measured."""
+    from rich import progress as bars
+
+    from timesformer_cli.cli.report import stderr
+
+    columns: Any = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    # Twice a second: every redraw takes time from what is being measured.
+    with bars.Progress(
+        *columns,
+        console=stderr(),
+        transient=True,
+        refresh_per_second=2,
+        disable=not stderr().is_terminal,
+    ) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def watch(done: int, total: int, doing: str) -> None:
+            progress.update(task, description=doing, completed=done, total=total)
+
+        yield watch

@@ -1,0 +1,192 @@
+"""One model measured: its memory, then its time."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.inference import machine
+from timesformer_cli.inference.kernels import attention_kernel
+from timesformer_cli.inference.memory import LiveBytes
+from timesformer_cli.model import TimeSformer
+
+# Without a number of runs: as many as fit, yet enough for a median and few enough to wait for.
+SECONDS, FEWEST, MOST = 5.0, 5, 50
+SLOW = 2.0  # seconds a run from which on three will have to do
+SPREAD = 0.10  # of the median, between tenth and ninetieth percentile: beyond it a row is noisy
+BUSY = 0.05  # of the processors' time taken by others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What to measure; `runs` and `warmup` None: chosen by how long the first run takes."""
+
+    config: ModelConfig
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    kernel: str
+    runs: int | None
+    warmup: int | None
+    train: bool
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Bytes at the peak (weights included), milliseconds a batch, and how far to trust them.
+
+    `resident_growth` is what the process grew by, from before the model was built to the worst
+    moment of its first run.
+    """
+
+    peak_bytes: int | None
+    resident_growth: int | None
+    median: float
+    p10: float
+    p90: float
+    runs: int
+    warmup: int
+    noisy: str
+    product_flops: float
+
+
+def measure(job: Job, product_flops: float) -> Measured:
+    """Memory in a first run, time in later ones, in this process."""
+    _rehearse(job)
+    resident = machine.Resident()
+    model = _model(job)
+    clip = _clip(job)
+    run = _runner(job, model, clip)
+    began = time.perf_counter()
+    with attention_kernel(job.kernel):
+        peak = _peak(job, model, clip, run)
+        first = time.perf_counter() - began
+        grown = resident.growth()
+        warmup = job.warmup if job.warmup is not None else _warmup(first)
+        for _ in range(warmup):
+            run()
+        others = machine.Others()
+        times = _times(job, run)
+        busy = others.share()
+    low, middle, high = (1000 * value for value in _percentiles(times))
+    return Measured(
+        peak_bytes=peak,
+        resident_growth=grown,
+        median=middle,
+        p10=low,
+        p90=high,
+        runs=len(times),
+        warmup=warmup + 1,  # the run that measured memory warms up too
+        noisy=_noise(times, low, middle, high, busy if job.device.type == "cpu" else None),
+        product_flops=product_flops,
+    )
+
+
+def _rehearse(job: Job) -> None:
+    """A model of one block on the smallest clip: loads the code that the real one will need."""
+    config = replace(job.config, depth=1, frames=2, height=32, width=32)
+    small = replace(job, config=config, compile=False)
+    model, clip = _model(small), _clip(small)
+    with attention_kernel(job.kernel):
+        _peak(small, model, clip, _runner(small, model, clip))
+
+
+def _model(job: Job) -> TimeSformer:
+    """Small random weights, made where and as they are used: no copy raises the peak."""
+    with torch.device("meta"):
+        model = TimeSformer(job.config)
+    model.to(job.dtype).to_empty(device=job.device)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.02)
+    return model.train(job.train).requires_grad_(job.train)
+
+
+def _clip(job: Job) -> torch.Tensor:
+    config = job.config
+    shape = (job.batch_size, config.frames, config.channels, config.height, config.width)
+    return torch.randn(shape, device=job.device, dtype=job.dtype)
+
+
+def _runner(job: Job, model: TimeSformer, clip: torch.Tensor) -> Callable[[], None]:
+    """A function that does the work once, and is done when it returns."""
+    forward: Callable[[torch.Tensor], torch.Tensor] = model
+    if job.compile:
+        forward = torch.compile(model)
+
+    def predict() -> None:
+        with torch.inference_mode():
+            forward(clip)
+        machine.settle(job.device)
+
+    def learn() -> None:
+        model.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(forward(clip).float(), target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        machine.settle(job.device)
+
+    target = torch.zeros(job.batch_size, dtype=torch.long, device=job.device)
+    return learn if job.train else predict
+
+
+def _peak(job: Job, model: TimeSformer, clip: torch.Tensor, run: Callable[[], None]) -> int | None:
+    """Bytes of weights and of what was alive beside them; None where that cannot be seen."""
+    if job.device.type == "cuda":
+        before = torch.cuda.memory_allocated(job.device)
+        torch.cuda.reset_peak_memory_stats(job.device)
+        run()
+        return int(max(before, torch.cuda.max_memory_allocated(job.device)))
+    if job.compile or job.device.type != "cpu":  # neither shows its allocations
+        run()
+        return None
+    with LiveBytes(clip) as alive, torch.set_grad_enabled(job.train):
+        if job.train:
+            run()
+        else:
+            model(clip)  # not in inference mode, which hides operators inside operators
+    return int(sum(parameter.nbytes for parameter in model.parameters()) + alive.peak)
+
+
+def _warmup(first: float) -> int:
+    """Runs beside the first one, which took so many seconds: it may be all that one waits for."""
+    return 3 if first < SLOW / 2 else 1 if first < 2 * SLOW else 0
+
+
+def _times(job: Job, run: Callable[[], None]) -> list[float]:
+    times: list[float] = []
+    while not _enough(times, job.runs):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _enough(times: list[float], runs: int | None) -> bool:
+    if runs is not None:
+        return len(times) >= runs
+    fewest = 3 if times and times[0] > SLOW else FEWEST
+    return len(times) >= MOST or (len(times) >= fewest and sum(times) >= SECONDS)
+
+
+def _percentiles(times: list[float]) -> tuple[float, float, float]:
+    """Tenth, fiftieth and ninetieth, between neighbours where they fall between."""
+    if len(times) == 1:
+        return times[0], times[0], times[0]
+    tenths = statistics.quantiles(times, n=10, method="inclusive")
+    return tenths[0], tenths[4], tenths[8]
+
+
+def _noise(times: list[float], low: float, middle: float, high: float, busy: float | None) -> str:
+    """Why the median is not to be trusted to a tenth; empty where it is."""
+    reasons = []
+    if len(times) < 3:
+        reasons.append(f"{len(times)} run{'s' * (len(times) > 1)} only")
+    elif high - low > SPREAD * middle:
+        reasons.append(f"p10 to p90 is {(high - low) / middle:.0%} of the median")
+    if busy is not None and busy > BUSY:
+        reasons.append(f"other work took {busy:.0%} of the time")
+    return ", ".join(reasons)

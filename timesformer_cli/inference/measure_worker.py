@@ -1,0 +1,110 @@
+"""The measuring process: says what it runs on, takes one job, answers, ends."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import TsfError
+from timesformer_cli.inference import machine
+from timesformer_cli.inference.measure import Job, measure
+from timesformer_cli.inference.predictor import find_device, find_dtype
+
+PR_SET_PDEATHSIG = 1
+SLACK = 512 << 20  # bytes of address space for threads and libraries beside what is allowed
+MEMORY_WORDS = (
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN, when its scratch space is refused
+    "could not execute a primitive",
+)
+
+
+def main(parent: int, device: str, dtype: str) -> None:
+    """Talk in lines of JSON: a greeting out, a job in, an answer out."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints must not reach the parent
+    _die_with(parent)
+    try:
+        place = find_device(device)
+        kind = find_dtype(dtype, place)
+    except TsfError as error:
+        _say(replies, {"error": type(error).__name__, "message": str(error)})
+        return
+    _say(replies, _greeting(place, kind))
+    if line := sys.stdin.readline():
+        _say(replies, _answer(json.loads(line), place, kind))
+
+
+def _greeting(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        "device": str(device),
+        "device_name": machine.device_name(device),
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "free_bytes": machine.free_bytes(device),
+    }
+
+
+def _answer(job: dict[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    limit = job.pop("limit_bytes")
+    config = ModelConfig.from_dict(job.pop("config"))
+    try:
+        flops = machine.product_flops(device, dtype)
+        _confine(limit, device)
+        done = measure(Job(config=config, device=device, dtype=dtype, **job), flops)
+        return {"status": "ok", **asdict(done)}
+    except Exception as error:
+        if _is_memory(error):
+            return {"status": "oom", "reason": "ran out of memory"}
+        first = (str(error).strip().splitlines() or [""])[0]
+        return {"status": "failed", "reason": f"{type(error).__name__}: {first:.200}"}
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_WORDS)
+    )
+
+
+def _confine(limit: int | None, device: torch.device) -> None:
+    """Whatever the prediction missed ends here, in this process, and not in the machine's swap."""
+    if limit is None:
+        return
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+        return
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        allowed = mapped + limit + SLACK
+        soft = allowed if hard == resource.RLIM_INFINITY else min(allowed, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    except (ImportError, AttributeError, ValueError, OSError):
+        pass
+
+
+def _die_with(parent: int) -> None:
+    """Not to outlive the command: nobody would read the answer."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before we asked
+            os._exit(0)
+
+
+def _say(replies: Any, message: dict[str, Any]) -> None:
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()

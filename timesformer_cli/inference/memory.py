@@ -1,0 +1,56 @@
+"""Bytes alive while a model runs: what every operator returned and nothing has let go of yet."""
+
+import weakref
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts, inside its `with`, the storages that operators make, each once, until they are freed.
+
+    Views and in-place results share a storage and cost nothing more. `held` is what was there
+    before, such as the input; tensors not named there (the weights) are not counted. What an
+    operator takes and gives back inside itself, such as a fused kernel's blocks or a matrix
+    library's packed copy, is invisible here: `peak` is a lower bound of the resident size.
+    """
+
+    def __init__(self, *held: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = 0
+        self._known: dict[int, weakref.finalize[..., Any]] = {}
+        for tensor in held:
+            self._add(tensor)
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        # Inputs first seen here are weights and constants, which the caller counts by itself.
+        inputs = {_storage(tensor) for tensor in tree_iter((args, kwargs)) if _is_tensor(tensor)}
+        outputs = operator(*args, **(kwargs or {}))
+        for tensor in tree_iter(outputs):
+            if _is_tensor(tensor) and _storage(tensor) not in inputs:
+                self._add(tensor)
+        return outputs
+
+    def _add(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        name, size = storage._cdata, storage.nbytes()
+        if name not in self._known:
+            self._known[name] = weakref.finalize(storage, self._free, name, size)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _free(self, name: int, size: int) -> None:
+        del self._known[name]
+        self.live -= size
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

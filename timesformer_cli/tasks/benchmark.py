@@ -1,0 +1,176 @@
+"""Benchmark: what the attention schemes cost, on paper and on this machine."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from timesformer_cli import cost
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import UsageError
+from timesformer_cli.tasks.crossovers import Crossover, crossovers
+from timesformer_cli.tasks.measuring import measurer
+from timesformer_cli.tasks.plan import ALL, Misfit, plan
+from timesformer_cli.tasks.rows import KERNELS, Details, Row, measured, on_paper
+
+FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no limit was given
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What `tsf benchmark` can be told; `runs` and `warmup` None: chosen by the time a run takes;
+    `memory_limit` in bytes, None: what is free. A scheme named `all` stands for those that fit.
+    """
+
+    attention: tuple[str, ...] = (ALL,)
+    frames: tuple[int, ...] = (8,)
+    image_sizes: tuple[int, ...] = (224,)
+    size: str = "base"
+    batch_size: int = 1
+    device: str = "auto"
+    dtype: str = "auto"
+    kernel: str = "auto"
+    measure: bool = True
+    runs: int | None = None
+    warmup: int | None = None
+    memory_limit: int | None = None
+    train: bool = False
+    compile: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The rows, by picture size, then frames, then scheme; `details` belong to them one by one."""
+
+    protocol: dict[str, Any]
+    rows: tuple[Row, ...]
+    details: tuple[Details, ...]
+    crossovers: tuple[Crossover, ...]
+
+
+Watch = Callable[[int, int, str], None]
+
+
+def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Report:
+    """The whole table; `watch` hears which row, of how many, is next.
+
+    Raises UsageError for what cannot be, before anything is measured, and DeviceError.
+    """
+    if options.kernel not in KERNELS:
+        raise UsageError(f"unknown kernel '{options.kernel}'; there are {', '.join(KERNELS)}")
+    planned_rows = plan(options.attention, options.frames, options.image_sizes, options.size)
+    greeting: dict[str, Any] = {"device": None, "device_name": None, "threads": None, "torch": None}
+    greeting["dtype"] = "float32" if options.dtype == "auto" else options.dtype
+    found: list[tuple[Row, Details]] = []
+    for number, planned in enumerate(planned_rows):
+        if isinstance(planned, Misfit):
+            row = Row(
+                planned.attention,
+                planned.frames,
+                planned.pixels,
+                options.size,
+                options.batch_size,
+            )
+            found.append((row, Details(reason=planned.reason)))
+            continue
+        watch(number, len(planned_rows), _name(planned, options.size))
+        if options.measure:
+            row, details, greeting = _measure(planned, options)
+        else:
+            row, details = _predict(planned, options, greeting["dtype"], options.memory_limit)
+        found.append((row, details))
+    rows, every = tuple(row for row, _ in found), tuple(details for _, details in found)
+    return Report(
+        protocol=_protocol(options, greeting, every),
+        rows=rows,
+        details=every,
+        crossovers=_crossovers(options, rows),
+    )
+
+
+def _measure(config: ModelConfig, options: Options) -> tuple[Row, Details, dict[str, Any]]:
+    """One row in a process of its own, not even asked where the prediction is over the limit."""
+    with measurer(options.device, options.dtype, options.debug) as process:
+        greeting = process.greeting
+        limit = options.memory_limit
+        if limit is None and greeting["free_bytes"] is not None:
+            limit = int(FREE_SHARE * greeting["free_bytes"])
+        row, details = _predict(config, options, greeting["dtype"], limit)
+        if row.status == "oom":
+            return row, details, greeting
+        answer = process.measure(
+            {
+                "config": config.to_dict(),
+                "batch_size": options.batch_size,
+                "kernel": options.kernel,
+                "runs": options.runs,
+                "warmup": options.warmup,
+                "train": options.train,
+                "compile": options.compile,
+                "limit_bytes": limit,
+            }
+        )
+    return *measured(row, answer, options.train), greeting
+
+
+def _predict(
+    config: ModelConfig, options: Options, dtype: str, limit: int | None
+) -> tuple[Row, Details]:
+    row = on_paper(
+        options.size,
+        config,
+        options.batch_size,
+        cost.ITEM_BYTES[dtype],
+        options.kernel,
+        options.train,
+    )
+    needed = row.predicted_peak_bytes or 0
+    if limit is not None and needed > limit:
+        return replace(row, status="oom"), Details(reason="predicted to need more than the limit")
+    return row, Details()
+
+
+def _name(config: ModelConfig, size: str) -> str:
+    return f"{config.attention}, {config.frames} frames at {config.height} px, {size}"
+
+
+def _protocol(
+    options: Options, greeting: dict[str, Any], details: tuple[Details, ...]
+) -> dict[str, Any]:
+    return {
+        "measured": options.measure,
+        "device": greeting["device"],
+        "device_name": greeting["device_name"],
+        "threads": greeting["threads"],
+        "dtype": greeting["dtype"],
+        "kernel": options.kernel,
+        "kernel_in_use": KERNELS[options.kernel],
+        "runs": options.runs,
+        "warmup": options.warmup,
+        "train": options.train,
+        "compile": options.compile,
+        "memory_limit_bytes": options.memory_limit,
+        "torch": greeting["torch"],
+        "python": platform.python_version(),
+        "rows": [_detail(one) for one in details],
+    }
+
+
+def _detail(details: Details) -> dict[str, Any]:
+    return {
+        "runs": details.runs,
+        "warmup": details.warmup,
+        "noisy": details.noisy or None,
+        "resident_growth_bytes": details.resident_growth_bytes,
+        "product_gflops_per_second": details.product_gflops_per_second,
+        "reason": details.reason or None,
+    }
+
+
+def _crossovers(options: Options, rows: tuple[Row, ...]) -> tuple[Crossover, ...]:
+    found: list[Crossover] = []
+    for pixels in dict.fromkeys(options.image_sizes):
+        known = [row for row in rows if row.image_size == pixels and row.tokens is not None]
+        found += crossovers(dict.fromkeys(row.attention for row in known), options.size, pixels)
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""The numbers that the TimeSformer paper (arXiv 2102.05095) published, beside ours."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from timesformer_cli import cost
+from timesformer_cli.config import ModelConfig
+
+VIEWS = 3  # the paper counts multiply-adds of three crops and calls them FLOPs
+# Its parameter counts come out with the head of Something-Something V2.
+SSV2_CLASSES, K400_CLASSES = 174, 400
+
+# Table 1: millions of parameters, top-1 on Kinetics-400 and Something-Something V2.
+SCHEMES_PUBLISHED = """
+space    85.9  76.9  36.6
+joint    85.9  77.4  58.5
+divided  121.4 78.0  59.5
+sparse   121.4 75.9  56.3
+axial    156.8 73.5  56.2
+"""
+# Tables 2 and 5: frames, pixels, TFLOPs of three views, top-1 and top-5 on Kinetics-400.
+MODELS_PUBLISHED = """
+TimeSformer     divided  8 224  0.59  78.0  93.7
+TimeSformer-HR  divided 16 448  5.11  79.7  94.4
+TimeSformer-L   divided 96 224  7.14  80.7  94.7
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """One published number and ours; accuracies are per cent, as reported there."""
+
+    table: str
+    name: str
+    quantity: str
+    published: float
+    ours: float
+    reported: dict[str, float]
+
+    @property
+    def difference(self) -> float:
+        """Ours against theirs, in per cent."""
+        return 100 * (self.ours / self.published - 1)
+
+
+def reported_accuracy(attention: str) -> tuple[float, float]:
+    """Top-1 of Table 1, per cent, on Kinetics-400 and on Something-Something V2."""
+    lines = map(str.split, SCHEMES_PUBLISHED.strip().splitlines())
+    (accuracy,) = [line[2:] for line in lines if line[0] == attention]
+    return float(accuracy[0]), float(accuracy[1])
+
+
+def compared() -> Iterator[Compared]:
+    """Every row of the published tables that a definition determines."""
+    for line in SCHEMES_PUBLISHED.strip().splitlines():
+        name, millions, kinetics, something = line.split()
+        config = ModelConfig(attention=name, classes=SSV2_CLASSES)
+        yield Compared(
+            table="Table 1: parameters",
+            name=name,
+            quantity="M parameters",
+            published=float(millions),
+            ours=cost.parameters(config) / 1e6,
+            reported={"top-1 K400": float(kinetics), "top-1 SSv2": float(something)},
+        )
+    for line in MODELS_PUBLISHED.strip().splitlines():
+        name, attention, frames, pixels, tera, top1, top5 = line.split()
+        config = ModelConfig(
+            attention=attention,
+            frames=int(frames),
+            height=int(pixels),
+            width=int(pixels),
+            classes=K400_CLASSES,
+        )
+        yield Compared(
+            table="Tables 2 and 5: multiply-adds of three views",
+            name=f"{name} ({frames} x {pixels} px)",
+            quantity="T multiply-adds",
+            published=float(tera),
+            ours=VIEWS * cost.macs(config).total / 1e12,
+            reported={"top-1 K400": float(top1), "top-5 K400": float(top5)},
+        )

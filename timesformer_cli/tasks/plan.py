@@ -1,0 +1,78 @@
+"""Which configurations a benchmark runs, checked before anything is measured."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import SCHEMES
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A clip shape that one of all schemes does not take, and why."""
+
+    attention: str
+    frames: int
+    pixels: int
+    reason: str
+
+
+def plan(
+    attention: Sequence[str], frames: Iterable[int], image_sizes: Iterable[int], size: str
+) -> list[ModelConfig | Misfit]:
+    """Every row, by picture size, then frames, then scheme.
+
+    Raises UsageError for what cannot be; of `all` schemes, only for what none of them takes.
+    """
+    for name in attention:
+        if name != ALL and name not in SCHEMES:
+            known = ", ".join(SCHEMES)
+            raise UsageError(f"unknown attention scheme '{name}'; there are {known}, and {ALL}")
+    names = list(SCHEMES) if ALL in attention else list(dict.fromkeys(attention))
+    rows: list[ModelConfig | Misfit] = []
+    for pixels, count in product(image_sizes, frames):
+        _check_shape(size, pixels, count)
+        here = [_row(size, name, count, pixels) for name in names]
+        for row in here:
+            if isinstance(row, Misfit) and row.attention in attention:
+                where = f"{row.attention} at {count} frames of {pixels} px"
+                near = _neighbour(size, row.attention, count, pixels)
+                raise UsageError(f"{where}: {row.reason}{near}")
+        if all(isinstance(row, Misfit) for row in here):
+            raise UsageError(f"no scheme takes {count} frames of {pixels} px")
+        rows += here
+    return rows
+
+
+def _row(size: str, name: str, frames: int, pixels: int) -> ModelConfig | Misfit:
+    try:
+        return ModelConfig.of_size(size, attention=name, frames=frames, height=pixels, width=pixels)
+    except UsageError as error:
+        return Misfit(name, frames, pixels, str(error))
+
+
+def _check_shape(size: str, pixels: int, frames: int) -> None:
+    """Raise UsageError for a clip that cannot be cut into patches, whatever the scheme."""
+    patch = ModelConfig.of_size(size).patch
+    if frames < 1:
+        raise UsageError(f"{frames} frames are no clip; give 1 or more")
+    if pixels < patch or pixels % patch:
+        below = max(patch, pixels - pixels % patch)
+        nearest = f"{below} and {below + patch}" if pixels > patch else f"{patch}"
+        raise UsageError(
+            f"image size {pixels} is not a multiple of the patch, {patch} px; nearest: {nearest}"
+        )
+
+
+def _neighbour(size: str, name: str, frames: int, pixels: int) -> str:
+    """A clip shape close by that the scheme takes, in words; empty where there is none."""
+    patch = ModelConfig.of_size(size).patch
+    for wider, longer in product((0, -patch, patch), (0, 1, -1)):
+        near = _row(size, name, frames + longer, pixels + wider)
+        if isinstance(near, ModelConfig):
+            return f"; {near.frames} frames of {near.width} px would fit"
+    return ""
