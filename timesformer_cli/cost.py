@@ -1,6 +1,6 @@
 """What a model costs on paper, read off its configuration and scheme; no torch, no weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
@@ -132,11 +132,6 @@ def activation_bytes(
         *(later + one.forward for one in passes[1:]),
         later + 2 * hidden,  # before and after the GELU
     )
-
-
-def at(config: ModelConfig, *, frames: int, height: int, width: int) -> ModelConfig:
-    """The same model on clips of another shape."""
-    return replace(config, frames=frames, height=height, width=width)
 
 
 @dataclass(frozen=True, slots=True)
