@@ -160,6 +160,7 @@ def _mark_lost(axes: "Axes", lost: dict[float, list[tuple[str, str]]]) -> None:
     low, high = axes.get_ylim()
     if lost:
         axes.set_ylim(low, high * (high / low) ** (0.07 * max(map(len, lost.values())) + 0.05))
+    last = {name: place for place in sorted(lost) for name, _ in lost[place]}
     for place, schemes in lost.items():
         for number, (name, colour) in enumerate(schemes):
             axes.plot(
@@ -172,6 +173,8 @@ def _mark_lost(axes: "Axes", lost: dict[float, list[tuple[str, str]]]) -> None:
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
             )
+            if last[name] != place:  # named once, where there is room to its right
+                continue
             axes.annotate(
                 f"{name} OOM",
                 (place, 0.97 - 0.07 * number),
