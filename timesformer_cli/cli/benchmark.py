@@ -117,6 +117,7 @@ def benchmark(
     """
     from timesformer_cli.cli import render_benchmark as render
     from timesformer_cli.cli import report
+    from timesformer_cli.cli.output import writing
 
     with report.errors_explained(debug):
         written = render.choose_format(format, output)
@@ -146,7 +147,7 @@ def benchmark(
             from timesformer_cli.cli import plot as drawing
 
             drawing.check(plot)
-        with render.writing(output) as stream:  # before hours of work, not after
+        with writing(output) as stream:  # before hours of work, not after
             with _progress() as watch:
                 results = task.run(chosen, watch)
             render.RENDER[written](results, stream)
@@ -167,9 +168,9 @@ def parse_bytes(text: str) -> int:
 
 def _instead(explain: str | None, written: str, output: Path | None) -> None:
     """What needs neither a model nor a machine: pictures of schemes, or the paper's tables."""
-    from timesformer_cli.cli import render_benchmark as render
+    from timesformer_cli.cli.output import writing
 
-    with render.writing(output) as stream:
+    with writing(output) as stream:
         if explain is not None:
             from timesformer_cli.cli import draw
 

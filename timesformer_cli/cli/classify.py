@@ -71,11 +71,11 @@ def classify(
             decoder=decoder,
             debug=debug,
         )
+        render.check_output(output)
         items = find_videos(videos, sys.stdin)
         if any(item.error is None for item in items):
             with report.transfer() as progress:
                 task.fetch(model, progress)
-        render.check_output(output)
         results = report.with_progress(
             task.run(items, chosen, report.note), len(items), "classifying"
         )

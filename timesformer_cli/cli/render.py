@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.output import writing
 from timesformer_cli.cli.report import note, printable, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.tasks.classify import Failed, Result, to_dict
@@ -56,19 +56,8 @@ def show(
             statuses.append(result.status)
             yield result
 
-    if output is None:
-        RENDER[format](passing(), sys.stdout, paths)
-        sys.stdout.flush()
-    else:
-        part = output.with_name(f".{output.name}.{os.getpid()}.part")
-        try:
-            with part.open("w", encoding="utf-8", newline="") as stream:
-                RENDER[format](passing(), stream, paths)
-            part.replace(output)
-        except OSError as error:
-            raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-        finally:
-            part.unlink(missing_ok=True)
+    with writing(output) as stream:
+        RENDER[format](passing(), stream, paths)
     failed = sum(status != "ok" for status in statuses)
     if len(statuses) > 1:
         stderr().print(f"[dim]{len(statuses)} videos, {failed} failed[/]")

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.columns import GAP, columns, cost_of, fitting
-from timesformer_cli.errors import UsageError
 from timesformer_cli.tasks.benchmark import Report
 from timesformer_cli.tasks.rows import Row, to_dict
 
@@ -32,24 +28,6 @@ def choose_format(format: str | None, output: Path | None) -> str:
     """The format asked for; by the output file's suffix where none was; else a table."""
     suffix = output.suffix.removeprefix(".") if output else ""
     return format or SUFFIXES.get(suffix, "table")
-
-
-@contextmanager
-def writing(output: Path | None) -> Iterator[TextIO]:
-    """Where the answer goes; a file appears whole or not at all."""
-    if output is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        part.replace(output)
-    except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def as_table(report: Report, stream: TextIO) -> None:

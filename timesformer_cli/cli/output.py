@@ -1,0 +1,28 @@
+"""Where an answer goes: stdout, or a file that appears whole or not at all."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from timesformer_cli.errors import UsageError
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[TextIO]:
+    """The stream to write the answer to; raises UsageError where no file can be written."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        part.replace(output)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
