@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "timesformer_cli"
 LEVELS = {
+    "child": 0,
     "errors": 0,
     "schemes": 0,
     "config": 0,

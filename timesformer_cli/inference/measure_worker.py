@@ -2,20 +2,19 @@
 
 import json
 import os
-import signal
 import sys
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from timesformer_cli.child import die_with
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference import machine
 from timesformer_cli.inference.measure import Job, measure
 from timesformer_cli.inference.predictor import find_device, find_dtype
 
-PR_SET_PDEATHSIG = 1
 SLACK = 512 << 20  # bytes of address space for threads and libraries beside what is allowed
 MEMORY_WORDS = (
     "allocate memory",
@@ -30,7 +29,7 @@ def main(parent: int, device: str, dtype: str) -> None:
     """Talk in lines of JSON: a greeting out, a job in, an answer out."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not reach the parent
-    _die_with(parent)
+    die_with(parent)
     try:
         place = find_device(device)
         kind = find_dtype(dtype, place)
@@ -93,16 +92,6 @@ def _confine(limit: int | None, device: torch.device) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     except (ImportError, AttributeError, ValueError, OSError):
         pass
-
-
-def _die_with(parent: int) -> None:
-    """Not to outlive the command: nobody would read the answer."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before we asked
-            os._exit(0)
 
 
 def _say(replies: Any, message: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from timesformer_cli.child import signal_name
 from timesformer_cli.errors import DeviceError, TsfError, UsageError
 
 # The process gets the parent's import path, never its own idea of one.
@@ -40,7 +40,7 @@ class Measurer:
             return answer
         code = self.process.wait()
         if code < 0:  # nothing else in here draws a signal: the kernel, or a refused allocation
-            return {"status": "oom", "reason": f"was ended by {_signal_name(-code)}"}
+            return {"status": "oom", "reason": f"was ended by {signal_name(-code)}"}
         return {"status": "failed", "reason": f"ended without an answer, exit code {code}"}
 
 
@@ -87,10 +87,3 @@ def _end(process: "subprocess.Popen[str]") -> None:
             pipe.close()
         except BrokenPipeError:  # a job that was never read
             continue
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"signal {number}, {signal.Signals(number).name}"
-    except ValueError:
-        return f"signal {number}"

@@ -1,7 +1,6 @@
 """The parent's handle on one decode worker: start it, ask it, kill it when it is late."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from timesformer_cli.child import signal_name
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded
 from timesformer_cli.video.wire import receive, send
@@ -149,11 +149,5 @@ class Worker:
 
 
 def _ending(code: int, *, started: bool) -> str:
-    if code < 0:
-        try:
-            how = f"signal {-code}, {signal.Signals(-code).name}"
-        except ValueError:
-            how = f"signal {-code}"
-    else:
-        how = f"exit code {code}"
+    how = signal_name(-code) if code < 0 else f"exit code {code}"
     return how if started else f"the decode worker did not start: {how}; --debug shows why"

@@ -3,15 +3,14 @@
 import importlib
 import os
 import signal
-import sys
 import traceback
 from typing import Any, BinaryIO
 
+from timesformer_cli.child import die_with
 from timesformer_cli.video.wire import receive, send
 
 MEMORY = 6 << 30  # address space, bytes
 GRACE = 5  # seconds past the time limit after which an orphan ends itself
-PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int) -> None:
@@ -52,12 +51,7 @@ def _confine(parent: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     except (ImportError, AttributeError, ValueError, OSError):
         pass
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before we asked
-            os._exit(0)
+    die_with(parent)
 
 
 def _warm_up() -> None:
