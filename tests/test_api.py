@@ -36,8 +36,19 @@ def test_a_loaded_model_maps_clips_to_logits_and_carries_what_using_it_takes(fol
     assert model.labels == ("a", "b", "c", "d", "e")
     assert model.config.attention == "divided"
     assert model.preprocessing.crop == (64, 64)
-    half = timesformer_cli.load_model(folder, dtype="bfloat16")
-    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "int8"])
+def test_with_a_dtype_it_is_what_the_command_runs_and_takes_pixels_too(folder, clip, dtype):
+    model = timesformer_cli.load_model(folder, dtype=dtype)
+    assert (model.labels, model.preprocessing.crop) == (("a", "b", "c", "d", "e"), (64, 64))
+    pixels = torch.randint(0, 256, (2, 8, 64, 64, 3), dtype=torch.uint8)
+    normalised = (pixels.permute(0, 1, 4, 2, 3) / 255 - 0.45) / 0.225
+    torch.testing.assert_close(model(pixels), model(normalised), atol=1e-3, rtol=0)
+    (given,) = timesformer_cli.classify(clip, model=model)
+    (named,) = timesformer_cli.classify(clip, model=folder, dtype=dtype, device="cpu")
+    assert given.predictions == named.predictions
+    assert given.dtype == named.dtype
 
 
 def test_classify_takes_one_video_or_several_and_a_name_or_a_model(folder, clip):

@@ -37,7 +37,7 @@ def classify(
     stride: options.Stride = None,
     views: options.Views = "1x1",
     device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    dtype: options.RunDtype = "auto",
     batch_size: options.BatchSize = 8,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
@@ -55,7 +55,7 @@ def classify(
     from timesformer_cli.video import find_videos
 
     with report.errors_explained(debug):
-        clips, crops = _parse_views(views)
+        clips, crops = parse_views(views)
         chosen = task.Options(
             model=model,
             top_k=top_k,
@@ -86,7 +86,8 @@ def classify(
     raise typer.Exit(failed)
 
 
-def _parse_views(text: str) -> tuple[int, int]:
+def parse_views(text: str) -> tuple[int, int]:
+    """`4x3` as clips and crops; raises UsageError."""
     clips, _, crops = text.partition("x")
     if not (clips.isdecimal() and crops in ("1", "3") and 1 <= int(clips) <= 1000):
         raise UsageError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 1x3; got '{text}'")

@@ -28,6 +28,13 @@ Dtype = Annotated[
         rich_help_panel="Model",
     ),
 ]
+RunDtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    typer.Option(
+        help="auto: bfloat16 where the hardware computes in it, else float32; int8 is for CPUs.",
+        rich_help_panel="Model",
+    ),
+]
 BatchSize = Annotated[
     int, typer.Option(min=1, help="Views in one model call.", rich_help_panel="Model")
 ]
@@ -63,7 +70,7 @@ Workers = Annotated[
     typer.Option(
         min=1,
         help="Decoder processes.",
-        show_default="half the processors",
+        show_default="one a processor",
         rich_help_panel="Decoding",
     ),
 ]

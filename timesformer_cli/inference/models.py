@@ -21,15 +21,19 @@ def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[s
     `timm:` and the name of an image model. With `classes`, for training, a head of another class
     count is replaced by a new one, and a note says so. Raises WeightsError.
     """
-    path, row = resolve(name)
-    if name.startswith(TIMM):
-        model, notes = _build(read_vit(name.removeprefix(TIMM), path))
-    else:
-        model, notes = load_path(path, row)
+    model, notes = _build(read(name))
     if classes is not None and classes != model.config.classes:
         notes += (f"{name}: new head for {classes} classes, {model.config.classes} dropped",)
         model = inflate(model, replace(model.config, classes=classes))
     return model, notes
+
+
+def read(name: str) -> Checkpoint:
+    """The checkpoint that `load` builds, its tensors mapped from disk; raises WeightsError."""
+    path, row = resolve(name)
+    if name.startswith(TIMM):
+        return read_vit(name.removeprefix(TIMM), path)
+    return read_checkpoint(path, row)
 
 
 def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, tuple[str, ...]]:

@@ -6,16 +6,20 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from timesformer_cli.errors import DeviceError, UsageError
+from timesformer_cli.inference.allocator import keep_freed_memory
+from timesformer_cli.inference.form import InferenceForm, Make
+from timesformer_cli.inference.kernels import find_mix, in_dtype
+from timesformer_cli.inference.linear import find_linear
 from timesformer_cli.model import TimeSformer
 
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "int8": torch.int8,
 }
 
 
@@ -53,16 +57,31 @@ def find_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def make_ready(
+    model: TimeSformer, device: torch.device, dtype: torch.dtype, *, consume: bool = False
+) -> InferenceForm:
+    """The model's inference form, on its device, as fast as is known there.
+
+    `dtype` int8 rounds the blocks' linear maps; the rest is then float32, on the CPU the attention
+    bfloat16 where it computes in it. Raises DeviceError where that cannot be, or memory is short.
+    """
+    with _memory_explained(device):
+        if dtype != torch.int8:
+            make = Make(dtype, find_linear(device, dtype), find_mix(device, dtype))
+        else:
+            inner = find_dtype("auto", device)
+            mix = in_dtype(inner, find_mix(device, inner))
+            make = Make(linear=find_linear(device, dtype), mix=mix, precision=dtype)
+        if device.type == "cpu":
+            keep_freed_memory()
+        return InferenceForm(model, make, consume=consume).to(device)
+
+
 class Predictor:
     """Scores clips: uint8 frames in, softmax scores out."""
 
-    def __init__(self, model: TimeSformer, device: torch.device, dtype: torch.dtype) -> None:
-        with _memory_explained(device):
-            self.model = model.to(device, dtype)
-        self.device = device
-        self.dtype = dtype
-        self._mean = torch.tensor(model.preprocessing.mean, device=device).view(3, 1, 1) * 255
-        self._std = torch.tensor(model.preprocessing.std, device=device).view(3, 1, 1) * 255
+    def __init__(self, form: InferenceForm) -> None:
+        self.form = form
 
     @torch.inference_mode()
     def scores(self, frames: npt.NDArray[np.uint8]) -> Tensor:
@@ -70,11 +89,13 @@ class Predictor:
 
         Raises DeviceError when the device runs out of memory.
         """
-        with _memory_explained(self.device):
-            clip = torch.from_numpy(frames).to(self.device)
-            clip = rearrange(clip, "b t h w c -> b t c h w").float()
-            logits: Tensor = self.model(((clip - self._mean) / self._std).to(self.dtype))
-            return logits.float().softmax(dim=-1).cpu()
+        device = self.form.device
+        with _memory_explained(device):
+            clip = torch.from_numpy(frames)
+            if device.type == "cuda":
+                clip = clip.pin_memory()
+            logits: Tensor = self.form(clip.to(device, non_blocking=True))
+            return logits.softmax(dim=-1).cpu()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 # Letters here and in the rest of model/:
 # b clips · c channels or class tokens · t h w patch grid · g groups · m members · k head width · d width
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 
 from timesformer_cli.model.linear import TokenLinear
 from timesformer_cli.schemes import Grouping
+
+Grid = Sequence[int]  # frames, rows and columns of patches
 
 
 class GroupedAttention(nn.Module):
@@ -38,30 +42,47 @@ class GroupedAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor | None, Tensor]:
-        _, t, h, w, _ = patches.shape
-        lengths = self.grouping.lengths((t, h, w))
-        tokens = rearrange(patches, self.grouping.gather, **lengths)
-        if self.grouping.cls != "absent":
-            tokens = torch.cat([self._in_groups(cls, tokens.shape[1]), tokens], dim=2)
-        tokens = self.dropout(self.proj(self._attend(self.qkv(tokens))))
-        if self.grouping.cls == "absent":
-            return None, rearrange(tokens, self.grouping.scatter, **lengths)
-        update, tokens = tokens[:, :, 0], tokens[:, :, 1:]
-        if self.grouping.cls == "shared":
-            update = update.mean(dim=1, keepdim=True)
-        return update, rearrange(tokens, self.grouping.scatter, **lengths)
+        q, k, v = self.qkv(self.gather(cls, patches)).chunk(3, dim=-1)
+        return self.scatter(self.dropout(self.proj(self.attend(q, k, v))), patches.shape[1:4])
 
-    def _in_groups(self, cls: Tensor, groups: int) -> Tensor:
-        """Class tokens `(b c d)` as the first member of every group, `(b g 1 d)`."""
+    def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """Class tokens and patches as `(b g m d)`, the class token first in every group."""
+        grouped = rearrange(patches, self.grouping.gather, **self._lengths(patches.shape[1:4]))
+        if self.grouping.cls == "absent":
+            return grouped
+        return torch.cat([self.gather_class(cls, grouped.shape[1]), grouped], dim=2)
+
+    def gather_class(self, cls: Tensor, groups: int) -> Tensor:
+        """Class tokens `(b c d)` as the groups see them, `(b g 1 d)`."""
         if self.grouping.cls == "shared":
             cls = cls.expand(-1, groups, -1)
         return cls.unsqueeze(2)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
+    def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor]:
+        """The inverse of `gather`; what the groups made of a shared class token is averaged."""
+        lengths = self._lengths(grid)
+        if self.grouping.cls == "absent":
+            return None, rearrange(tokens, self.grouping.scatter, **lengths)
+        patches = rearrange(tokens[:, :, 1:], self.grouping.scatter, **lengths)
+        return self.scatter_class(tokens[:, :, 0]), patches
+
+    def scatter_class(self, cls: Tensor) -> Tensor:
+        """Class tokens of the groups `(b g d)` as those of the clip, `(b c d)`."""
+        return cls.mean(dim=1, keepdim=True) if self.grouping.cls == "shared" else cls
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Softmax attention in each group: queries, keys and values `(b g m d)` to `(b g m d)`."""
         # Groups join the batch: the fused kernels take four axes, and only those.
-        q, k, v = rearrange(
-            qkv, "b g m (three heads k) -> three (b g) heads m k", three=3, heads=self.heads
-        ).unbind()
+        groups = q.shape[1]
+        split = "b g m (heads k) -> (b g) heads m k"
+        q, k, v = (rearrange(part, split, heads=self.heads) for part in (q, k, v))
+        return rearrange(self.mix(q, k, v), "(b g) heads m k -> b g m (heads k)", g=groups)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The kernel: `(n heads m k)` each."""
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return rearrange(mixed, "(b g) heads m k -> b g m (heads k)", g=qkv.shape[1])
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+    def _lengths(self, grid: Grid) -> dict[str, int]:
+        t, h, w = grid
+        return self.grouping.lengths((t, h, w))

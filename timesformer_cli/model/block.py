@@ -1,7 +1,6 @@
 """One transformer block: the scheme's attention passes, then the MLP."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
@@ -61,11 +60,12 @@ class Mlp(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.fc1 = TokenLinear(config.dim, config.mlp_dim)
+        self.activation = nn.GELU()
         self.fc2 = TokenLinear(config.mlp_dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.dropout(F.gelu(self.fc1(tokens)))
+        hidden = self.dropout(self.activation(self.fc1(tokens)))
         output: Tensor = self.dropout(self.fc2(hidden))
         return output
 

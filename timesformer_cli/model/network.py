@@ -47,9 +47,13 @@ class TimeSformer(nn.Module):
 
     def features(self, clip: Tensor) -> Tensor:
         """What the head sees: the class token `(b d)`, averaged where each frame has its own."""
-        t = self._grid_of(clip)[0]
-        patches = self.patches(clip)
-        cls = self.cls.expand(clip.shape[0], t if self.config.scheme.cls_per_frame else 1, -1)
+        self._check(clip)
+        return self.encode(self.patches(clip))
+
+    def encode(self, patches: Tensor) -> Tensor:
+        """Embedded patches `(b t h w d)`, their places not yet added, to features `(b d)`."""
+        b, t, *_ = patches.shape
+        cls = self.cls.expand(b, t if self.config.scheme.cls_per_frame else 1, -1)
         cls, patches = self.positions(cls, patches)
         for block in self.blocks:
             cls, patches = block(cls, patches)
@@ -71,11 +75,9 @@ class TimeSformer(nn.Module):
         if self.positions.time is not None:
             nn.init.zeros_(self.positions.time)
 
-    def _grid_of(self, clip: Tensor) -> tuple[int, int, int]:
+    def _check(self, clip: Tensor) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:
             raise UsageError(
                 f"a clip is (b t c h w) with c = {self.config.channels}; got {tuple(clip.shape)}"
             )
-        grid = self.config.grid_of(clip.shape[1], clip.shape[3], clip.shape[4])
-        self.config.scheme.check(grid)
-        return grid
+        self.config.scheme.check(self.config.grid_of(clip.shape[1], *clip.shape[3:]))

@@ -1,5 +1,6 @@
 """Classify videos: which label each shows, and how sure the model is."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.video import Decoded, DecodePool, Found, View
 
 if TYPE_CHECKING:
+    from timesformer_cli.inference.form import InferenceForm
     from timesformer_cli.inference.predictor import Predictor
     from timesformer_cli.inference.stream import Scored
     from timesformer_cli.model import TimeSformer
@@ -23,7 +25,7 @@ class Options:
     `debug` lets the decoders' own messages through to stderr.
     """
 
-    model: "str | TimeSformer" = DEFAULT
+    model: "str | TimeSformer | InferenceForm" = DEFAULT
     top_k: int = 5
     frames: int | None = None
     stride: int | None = None
@@ -116,9 +118,13 @@ def run(
     """
     items = list(items)
     readable = [item.path for item in items if item.error is None]
+    if len(readable) > 1:
+        # Threads of a product that wait for one another by spinning take the decoders' time: with
+        # many clips and a small model, a tenth of the whole. torch reads this when it is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The decoders start first, so that they warm up while torch is imported and weights are read.
     with DecodePool(
-        workers=min(options.workers or _default_workers(), max(1, len(readable))),
+        workers=min(options.workers or os.cpu_count() or 1, max(1, len(readable))),
         timeout=options.timeout,
         decoder=options.decoder,
         debug=options.debug,
@@ -127,23 +133,18 @@ def run(
         from timesformer_cli.inference.stream import score_videos
 
         decoded = pool.decode(
-            readable, sampling, predictor.model.preprocessing, options.clips, options.crops
+            readable, sampling, predictor.form.preprocessing, options.clips, options.crops
         )
         scored = score_videos(predictor, _with_errors(items, decoded), options.batch_size)
         for item, outcome in zip(items, scored, strict=True):
             yield _result(item, outcome, name, predictor, options)
 
 
-def _default_workers() -> int:
-    import os
-
-    return max(1, (os.cpu_count() or 2) // 2)
-
-
 def _prepare(options: Options, note: Callable[[str], None]) -> "tuple[str, Predictor, Sampling]":
     """The model loaded, placed and checked against the clips it will get."""
+    from timesformer_cli.inference.form import InferenceForm
     from timesformer_cli.inference.models import load
-    from timesformer_cli.inference.predictor import Predictor, find_device, find_dtype
+    from timesformer_cli.inference.predictor import Predictor, find_device, find_dtype, make_ready
 
     if isinstance(options.model, str):
         device = find_device(options.device)
@@ -151,18 +152,21 @@ def _prepare(options: Options, note: Callable[[str], None]) -> "tuple[str, Predi
         model, notes = load(options.model)
         for text in notes:
             note(text)
-        predictor = Predictor(model, device, find_dtype(options.dtype, device))
-    else:  # a model of the caller's stays where and as it is
-        name, model = type(options.model).__name__, options.model
-        predictor = Predictor(model, model.cls.device, model.cls.dtype)
+        form = make_ready(model, device, find_dtype(options.dtype, device), consume=True)
+    else:  # a model of the caller's runs where and in what it is
+        name, given = type(options.model).__name__, options.model
+        if isinstance(given, InferenceForm):
+            form = given
+        else:
+            form = make_ready(given, given.cls.device, given.cls.dtype)
     sampling = replace(
-        model.sampling,
-        frames=options.frames or model.sampling.frames,
-        stride=options.stride or model.sampling.stride,
+        form.sampling,
+        frames=options.frames or form.sampling.frames,
+        stride=options.stride or form.sampling.stride,
     )
-    grid = model.config.grid_of(sampling.frames, *model.preprocessing.crop)
-    model.config.scheme.check(grid)
-    return name, predictor, sampling
+    grid = form.config.grid_of(sampling.frames, *form.preprocessing.crop)
+    form.config.scheme.check(grid)
+    return name, Predictor(form), sampling
 
 
 def _with_errors(
@@ -178,7 +182,7 @@ def _result(
     if isinstance(outcome, VideoError):
         return Failed(item.path, "error", Fault(outcome.kind, str(outcome)))
     decoded, scores, seconds = outcome
-    labels = predictor.model.labels
+    labels = predictor.form.labels
     best = scores.topk(min(options.top_k, len(labels)))
     return Classified(
         video=item.path,
@@ -188,8 +192,8 @@ def _result(
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ),
         model=name,
-        device=str(predictor.device),
-        dtype=str(predictor.dtype).removeprefix("torch."),
+        device=str(predictor.form.device),
+        dtype=str(predictor.form.dtype).removeprefix("torch."),
         decoder=decoded.decoder,
         views=decoded.views,
         seconds=Seconds(decode=round(decoded.seconds, 4), model=round(seconds, 4)),

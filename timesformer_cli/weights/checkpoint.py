@@ -1,9 +1,12 @@
 """Reading tensors from files that nobody vouched for: nothing is executed, sizes come first."""
 
+import json
+import mmap
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,17 @@ SUFFIXES = (".safetensors", *PICKLES)
 WRAPPERS = ("model_state", "state_dict", "model", "module")
 PREFIXES = ("module.", "model.")
 
+# What safetensors calls the types that tensors of ours may have.
+STORED = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+}
+STRETCH = 32 << 20  # bytes of a file that are mapped together: about a block of a base model
+
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Named tensors of a checkpoint file (on the CPU, mapped from disk) and its metadata.
@@ -33,6 +47,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = _unwrap(_read_pickle(path))
             if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
                 raise WeightsError("its tensors claim more bytes than the file has; refused")
+            _check_finite(tensors)
             return tensors, {}
     raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
 
@@ -52,12 +67,57 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {
-                name: file.get_tensor(name) for name in sorted(file.keys())
-            }, file.metadata() or {}
+        with safe_open(path, framework="pt") as file:  # checks that header and file fit each other
+            metadata = file.metadata() or {}
     except SafetensorError as error:
         raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
+    return _map_tensors(path), metadata
+
+
+def _map_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a sound safetensors file, mapped a stretch at a time.
+
+    A stretch leaves memory once it is checked, and for good with the last of its tensors: a model
+    that is being converted is never there twice.
+    """
+    with path.open("rb") as file:
+        start = 8 + (length := int.from_bytes(file.read(8), "little"))
+        entries = json.loads(file.read(length))
+        entries.pop("__metadata__", None)
+        tensors: dict[str, Tensor] = {}
+        first = end = 0
+        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+            if (dtype := STORED.get(entry["dtype"])) is None:
+                raise WeightsError(f"'{name}' in it is of type {entry['dtype']}, not supported")
+            begin, stop = (start + offset for offset in entry["data_offsets"])
+            if begin == stop:
+                tensors[name] = torch.empty(entry["shape"], dtype=dtype)
+                continue
+            if stop > end:
+                first = begin - begin % mmap.ALLOCATIONGRANULARITY
+                end = min(path.stat().st_size, max(stop, first + STRETCH))
+                stretch = mmap.mmap(
+                    file.fileno(), end - first, offset=first, access=mmap.ACCESS_COPY
+                )
+            size = prod(entry["shape"])
+            flat = torch.frombuffer(stretch, dtype=dtype, count=size, offset=begin - first)
+            tensors[name] = flat.view(entry["shape"])
+            _check_finite({name: flat})
+            _forget(stretch)
+    return tensors
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        # Either kind would show in the sum, which is quick.
+        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+            raise WeightsError(f"'{name}' is not finite everywhere")
+
+
+def _forget(stretch: mmap.mmap) -> None:
+    """Let go of pages that nobody has written to; they are read again where they are used."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        stretch.madvise(mmap.MADV_DONTNEED)
 
 
 def _read_pickle(path: Path) -> Any:

@@ -1,0 +1,111 @@
+"""Linear maps over the last axis, their weights kept as the processor multiplies fastest."""
+
+import warnings
+from functools import cache
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from timesformer_cli.errors import DeviceError
+
+ROWS = 1024  # tokens that oneDNN chooses the layout for; it serves any other number as well
+
+
+class MakeLinear(Protocol):
+    """Makes the map of a weight `(out in)` and a bias, with a GELU behind it where asked."""
+
+    def __call__(
+        self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False
+    ) -> "nn.Module": ...
+
+
+class PlainLinear(nn.Module):
+    """As torch does it: any device, any floating-point dtype, exportable."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
+        super().__init__()
+        self.gelu = gelu
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mapped = F.linear(tokens.flatten(0, -2), self.weight, self.bias)
+        mapped = F.gelu(mapped) if self.gelu else mapped
+        return mapped.view(*tokens.shape[:-1], len(self.weight))
+
+
+class PackedLinear(nn.Module):
+    """On the CPU, the weight laid out once by oneDNN, which also takes the GELU into the product.
+
+    torch's own linear map lays its weight out anew in every call.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
+        super().__init__()
+        self.out_features = len(weight)
+        self.activation = ("gelu", "none") if gelu else ("none", "")
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
+        self.register_buffer("bias", bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        name, algorithm = self.activation
+        mapped: Tensor = torch.ops.mkldnn._linear_pointwise(
+            tokens.flatten(0, -2), self.weight, self.bias, name, [], algorithm
+        )
+        return mapped.view(*tokens.shape[:-1], self.out_features)
+
+
+class Int8Linear(nn.Module):
+    """On the CPU, the weight rounded to 8 bits per output, the tokens, as they come, per tensor.
+
+    Float32 in and out. What a token is rounded to depends on the others that it comes with.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
+        super().__init__()
+        self.gelu = gelu
+        self.out_features = len(weight)
+        weight = weight.float()
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        chosen = torch.backends.quantized.engine
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch would rather have its compiler do this
+            torch.backends.quantized.engine = "onednn"
+            try:
+                rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+                self.packed = torch.ops.quantized.linear_prepack(
+                    rounded, None if bias is None else bias.float()
+                )
+            finally:
+                torch.backends.quantized.engine = chosen
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        flat = tokens.flatten(0, -2).float()
+        mapped: Tensor = torch.ops.quantized.linear_dynamic(flat, self.packed, False)
+        mapped = F.gelu(mapped) if self.gelu else mapped
+        return mapped.view(*tokens.shape[:-1], self.out_features)
+
+
+def find_linear(device: torch.device, dtype: torch.dtype) -> MakeLinear:
+    """The fastest of them there. Raises DeviceError where int8 cannot be had."""
+    if dtype == torch.int8:
+        if device.type != "cpu" or "onednn" not in torch.backends.quantized.supported_engines:
+            raise DeviceError("int8 runs on the CPU with oneDNN only; give --dtype bfloat16")
+        return Int8Linear
+    return PackedLinear if device.type == "cpu" and _packs(dtype) else PlainLinear
+
+
+@cache
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether this build and processor have the packed product: it is tried once, on a small map."""
+    try:
+        PackedLinear(torch.zeros(16, 16, dtype=dtype), None)(torch.zeros(1, 16, dtype=dtype))
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Patch embeddings that take pixels: scaling, mean and std become part of their weights."""
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.inference.linear import MakeLinear
+from timesformer_cli.model.patches import ConvStem, LinearPatches
+
+MIDDLE = 128  # a pixel less this is small, and exact in every dtype
+
+
+class PixelPatches(nn.Module):
+    """`LinearPatches` of pixels, uint8 RGB `(b t h w c)`, or of normalised clips `(b t c h w)`."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        patches: LinearPatches,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+        linear: MakeLinear,
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.lengths = {"f": patches.tubelet, "p": patches.patch, "q": patches.patch}
+        scale, shift = _normalisation(preprocessing)
+        weight = rearrange(
+            patches.proj.weight.float(), "d (c f p q) -> d f p q c", c=len(scale), **self.lengths
+        )
+        bias = patches.proj.bias.float() + (weight * (shift + scale * MIDDLE)).sum((1, 2, 3, 4))
+        self.proj = linear((weight * scale).flatten(1), bias)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift + scale * MIDDLE)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        if clip.is_floating_point():  # back to pixels
+            clip = rearrange(clip, "b t c h w -> b t h w c").float()
+            pixels = ((clip - self.shift) / self.scale).to(self.dtype)
+        else:
+            pixels = clip.to(self.dtype) - MIDDLE
+        cut = rearrange(pixels, "b (t f) (h p) (w q) c -> b t h w (f p q c)", **self.lengths)
+        embedded: Tensor = self.proj(cut)
+        return embedded
+
+
+class PixelStem(nn.Module):
+    """`ConvStem` of the same input, its batch norms part of the convolutions before them.
+
+    Mean and std stay a step of their own: what the convolutions pad with is a normalised zero.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        stem: ConvStem,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+        linear: MakeLinear,
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        stages: list[nn.Module] = []
+        for convolution, norm, activation in zip(
+            *(stem.stages[i::3] for i in range(3)), strict=True
+        ):
+            stages += [fuse_conv_bn_eval(convolution, norm), activation]
+        self.stages = nn.Sequential(*stages).to(dtype)
+        self.proj = linear(stem.proj.weight.flatten(1), stem.proj.bias)
+        scale, shift = _normalisation(preprocessing)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        if clip.is_floating_point():
+            volume = rearrange(clip, "b t c h w -> b c t h w")
+        else:
+            volume = rearrange(clip * self.scale + self.shift, "b t h w c -> b c t h w")
+        volume = self.stages(volume.to(self.dtype))
+        embedded: Tensor = self.proj(rearrange(volume, "b d t h w -> b t h w d"))
+        return embedded
+
+
+FROM_PIXELS: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    LinearPatches: PixelPatches,
+    ConvStem: PixelStem,
+}
+
+
+def _normalisation(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """What a pixel's three values are multiplied with, then added to."""
+    mean, std = torch.tensor(preprocessing.mean) * 255, torch.tensor(preprocessing.std) * 255
+    return 1 / std, -mean / std
