@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from timesformer_cli.cli import schemes_page
 from timesformer_cli.cli.app import app
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
 
 def tsf(*arguments: str, **environment: str):
     return CliRunner().invoke(app, ["benchmark", *arguments], env=environment)
 
 
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize("attention", PAPER)
 def test_explain_draws_each_pass_and_marks_whom_the_query_sees(attention):
     ran = tsf("--explain", attention)
     assert ran.exit_code == 0 and "\x1b" not in ran.stdout
@@ -29,6 +29,31 @@ def test_explain_draws_each_pass_and_marks_whom_the_query_sees(attention):
         assert drawn.count("◆") == 1
         assert drawn.count("■") == members - 1, "all of the query's group but itself"
     reached = 16 if attention == "space" else 64
+    assert f"{reached} of 64 patches reached" in steps[-1]
+
+
+# How many patches the query sees in each step, and how many have reached it in the end.
+SEEN_OF_RELATIVES = {
+    "vivit-1": ([63], 64),
+    "vivit-2": ([15], 16),
+    "vivit-3": ([15, 3], 64),
+    "vivit-4": ([18], 19),
+    "videomae": ([63], 64),
+    "lucidrains": ([3, 15], 64),
+    "windowed": ([15], 16),
+    "shifted": ([7, 7], 64),
+    "local-strided": ([2, 4], 15),
+    "two-pathway": ([3, 15], 64),
+}
+
+
+@pytest.mark.parametrize("attention", RELATIVES)
+def test_explain_draws_the_relatives_too(attention):
+    seen, reached = SEEN_OF_RELATIVES[attention]
+    ran = tsf("--explain", attention, COLUMNS="80")
+    assert ran.exit_code == 0
+    steps = ran.stdout.split("\nstep ")[1:]
+    assert [step[step.index("frame 1") :].count("■") for step in steps] == seen
     assert f"{reached} of 64 patches reached" in steps[-1]
 
 
@@ -52,7 +77,7 @@ def test_paper_shows_both_numbers_and_marks_accuracy_as_reported():
     assert divided == ["divided", "121.4", "121.39", "-0.01", "%", "78.0", "59.5"]
     assert all(figure in ran.stdout for figure in ("0.587", "5.108", "7.140"))
     assert "reported" in ran.stdout
-    assert len(json.loads(tsf("--paper", "--format", "json").stdout)) == 8
+    assert len(json.loads(tsf("--paper", "--format", "json").stdout)) == 16
 
 
 @pytest.mark.parametrize("frames", ["8,16,32", "8"])

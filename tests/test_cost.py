@@ -1,5 +1,7 @@
 """Costs on paper against the built model and against torch's own counter."""
 
+from itertools import product
+
 import pytest
 import torch
 from conftest import tiny
@@ -9,22 +11,35 @@ from torch.utils.flop_counter import FlopCounterMode
 from timesformer_cli import cost
 from timesformer_cli.config import SIZES, ModelConfig
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.schemes import PAPER, RELATIVES
 
 SHAPES = {
     "native": {},
     "oblong": {"frames": 4, "height": 32, "width": 96},
     "tubelets": {"tubelet": 2},
     "small patches": {"patch": 8, "height": 32, "width": 32},
-    "conv-stem": {"embedding": "conv-stem"},
-    "conv-stem, oblong": {"embedding": "conv-stem", "frames": 2, "height": 32, "width": 64},
+    "conv-stem": {"embedding": "conv-stem", "tubelet": 1},
+    "odd": {"frames": 12, "height": 80, "width": 144, "depth": 4},  # windows are padded, or apart
+    "conv-stem, oblong": {
+        "embedding": "conv-stem",
+        "tubelet": 1,
+        "frames": 2,
+        "height": 32,
+        "width": 64,
+    },
 }
+EVERY = pytest.mark.parametrize(
+    ("attention", "shape"),
+    [
+        *((name, shape) for name, shape in product(PAPER, SHAPES) if shape != "odd"),
+        *product(RELATIVES, ["native", "oblong", "odd"]),
+    ],
+)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("attention", SCHEMES)
+@EVERY
 def test_multiply_adds_equal_what_torch_counts(attention, shape):
-    config = tiny(attention=attention, **shape)
+    config = tiny(attention=attention, **SHAPES[shape])
     model = TimeSformer(config).eval().requires_grad_(False)
     clip = torch.randn(1, config.frames, 3, config.height, config.width)
     # On the math kernel every product is an operator of its own, so none escapes the counter.
@@ -33,10 +48,9 @@ def test_multiply_adds_equal_what_torch_counts(attention, shape):
     assert 2 * cost.macs(config).total == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("attention", SCHEMES)
+@EVERY
 def test_parameters_equal_those_of_the_built_model(attention, shape):
-    config = tiny(attention=attention, qkv_bias=attention != "axial", **shape)
+    config = tiny(attention=attention, qkv_bias=attention != "axial", **SHAPES[shape])
     model = TimeSformer(config)
     assert cost.parameters(config) == sum(p.numel() for p in model.parameters())
 

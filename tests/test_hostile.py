@@ -17,7 +17,7 @@ from test_weights import in_layout
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.models import load, save
-from timesformer_cli.weights.layouts import OFFICIAL
+from timesformer_cli.weights.names import OFFICIAL
 
 
 class Calls:

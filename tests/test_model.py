@@ -1,5 +1,7 @@
 """What the network promises beside parity: shapes, determinism, training behaviour."""
 
+from itertools import product
+
 import pytest
 import torch
 from conftest import randomised, tiny
@@ -12,15 +14,20 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import DropPath
 from timesformer_cli.model.positions import resize_table
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
-VARIANTS = {"linear": {}, "tubelets": {"tubelet": 2}, "conv-stem": {"embedding": "conv-stem"}}
+VARIANTS = {
+    "linear": {},
+    "tubelets": {"tubelet": 2},
+    "conv-stem": {"embedding": "conv-stem", "tubelet": 1},
+}
 
 
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize(
+    ("attention", "variant"), [*product(PAPER, VARIANTS), *product(RELATIVES, ["linear"])]
+)
 def test_any_clip_the_patches_divide_gives_logits(attention, variant):
-    model = randomised(tiny(attention=attention, **variant))
+    model = randomised(tiny(attention=attention, **VARIANTS[variant]))
     for frames, height, width in ((8, 64, 64), (4, 64, 64), (12, 32, 96)):
         logits = model(torch.randn(2, frames, 3, height, width))
         assert logits.shape == (2, 5)
@@ -103,7 +110,7 @@ def test_a_clip_that_does_not_fit_is_refused_in_words(shape, words):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"attention": "dense"}, "space, joint, divided, sparse, axial"),
+        ({"attention": "dense"}, "space, joint, divided, sparse, axial, vivit-1"),
         ({"embedding": "conv"}, "linear, conv-stem"),
         ({"heads": 5}, "5 heads"),
         ({"height": 225}, "height 225"),

@@ -14,7 +14,8 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.models import load, save
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.hub import resolve
-from timesformer_cli.weights.layouts import ATTENTION_TYPES, OFFICIAL, TRANSFORMERS, translate
+from timesformer_cli.weights.layouts import translate
+from timesformer_cli.weights.names import ATTENTION_TYPES, OFFICIAL, TRANSFORMERS
 
 CLIP = torch.randn(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 
@@ -72,10 +73,10 @@ def test_a_bare_transformers_file_loads_with_its_configuration_inferred(tmp_path
     assert same(loaded, model)
 
 
-@pytest.mark.parametrize("embedding", ["linear", "conv-stem"])
+@pytest.mark.parametrize(("embedding", "tubelet"), [("linear", 0), ("conv-stem", 1)])
 @pytest.mark.parametrize("attention", SCHEMES)
-def test_our_folder_and_its_bare_file_come_back_the_same(tmp_path, attention, embedding):
-    model = randomised(tiny(attention=attention, embedding=embedding))
+def test_our_folder_and_its_bare_file_come_back_the_same(tmp_path, attention, embedding, tubelet):
+    model = randomised(tiny(attention=attention, embedding=embedding, tubelet=tubelet))
     model.labels = ("a", "b", "c", "d", "ü, é")
     model.sampling = Sampling(frames=8, stride=4)
     model.preprocessing = Preprocessing(
@@ -87,7 +88,7 @@ def test_our_folder_and_its_bare_file_come_back_the_same(tmp_path, attention, em
     for name in ("config", "labels", "sampling", "preprocessing"):
         assert getattr(loaded, name) == getattr(model, name), name
     assert same(loaded, model)
-    if embedding == "conv-stem" or attention in ("sparse", "axial"):
+    if embedding == "conv-stem" or attention not in ATTENTION_TYPES:
         bare, _ = load(str(tmp_path / "m" / "model.safetensors"))
         assert bare.config == model.config
     assert not list((tmp_path / "m").glob(".*"))

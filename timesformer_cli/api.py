@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, overload
 
 from timesformer_cli.catalogue import DEFAULT
-from timesformer_cli.inference.form import InferenceForm
+from timesformer_cli.inference.ready import Form
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.tasks.classify import Options, Result, run
 
@@ -18,33 +18,38 @@ def load_model(
     name_or_path: Path = ..., *, device: str = ..., dtype: None = ...
 ) -> TimeSformer: ...
 @overload
-def load_model(name_or_path: Path = ..., *, device: str = ..., dtype: str) -> InferenceForm: ...
+def load_model(name_or_path: Path = ..., *, device: str = ..., dtype: str) -> Form: ...
 def load_model(
     name_or_path: Path = DEFAULT, *, device: str = "cpu", dtype: str | None = None
-) -> TimeSformer | InferenceForm:
+) -> TimeSformer | Form:
     """A model that maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
 
     Takes what `--model` takes, and the device and dtype names of the command. Without a dtype it
     is the model as published, float32, ready to be trained; with one (auto, float32, bfloat16,
     float16, int8) it is what the command runs: faster, and it takes pixels too, uint8 RGB
-    `(b t h w c)`. It carries `.config`, `.labels`, `.preprocessing` and `.sampling`. Raises
+    `(b t h w c)`. An exported file is only ever the latter. It carries `.config`, `.labels`, `.preprocessing` and `.sampling`. Raises
     WeightsError, DeviceError.
     """
     from timesformer_cli.inference.models import load
-    from timesformer_cli.inference.predictor import find_device, find_dtype, make_ready
+    from timesformer_cli.inference.predictor import find_device
+    from timesformer_cli.inference.ready import ready
 
-    place = find_device(device)
-    model, notes = load(os.fspath(name_or_path))
+    name = os.fspath(name_or_path)
+    model: TimeSformer | Form
+    if dtype is None:
+        place = find_device(device)
+        model, notes = load(name)
+        model.to(place)
+    else:
+        model, notes = ready(name, device, dtype)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    if dtype is None:
-        return model.to(place)
-    return make_ready(model, place, find_dtype(dtype, place), consume=True)
+    return model
 
 
 def classify(
     videos: Path | Iterable[Path],
-    model: Path | TimeSformer | InferenceForm = DEFAULT,
+    model: Path | TimeSformer | Form = DEFAULT,
     **options: Any,
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
@@ -55,7 +60,7 @@ def classify(
     from timesformer_cli.video import find_videos
 
     arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
-    if not isinstance(model, TimeSformer | InferenceForm):
+    if isinstance(model, str | os.PathLike):
         model = os.fspath(model)
     chosen = Options(model=model, **options)
     items = find_videos([os.fspath(path) for path in arguments])

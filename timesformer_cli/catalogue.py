@@ -7,10 +7,16 @@ from timesformer_cli.config import ModelConfig
 DEFAULT = "base-k400"
 BUNDLED = "camera-motion"
 
+Channels = tuple[float, float, float]  # red, green, blue
+HALF: Channels = (0.5, 0.5, 0.5)
+
 NON_COMMERCIAL = "CC-BY-NC-4.0"
 APACHE = "Apache-2.0"
+MIT = "MIT"
 AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"
+VIDEOMAE_ZOO = "model zoo of VideoMAE's authors: 5 clips of Kinetics, 2 of Something-Something"
+VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +27,7 @@ class Weights:
     the package (`bundled`), or, with none of these, only from a file that the user has.
     `sha256` may be the first digits only. `labels` names a list in the package for files that
     lack label names. `stride` counts 30-fps frames; None spreads the frames over the video.
-    Top-1 and top-5 are per cent, for one clip and three crops, as `reported`.
+    Top-1 and top-5 are per cent, for three crops of one clip, or of as many as `reported` says.
     """
 
     about: str
@@ -31,14 +37,15 @@ class Weights:
     classes: int
     licence: str
     attention: str = "divided"
+    shape: str = "base"
     repo: str | None = None
     revision: str | None = None
     url: str | None = None
     sha256: str | None = None
     bundled: bool = False
     labels: str | None = None
-    mean: float = 0.45
-    std: float = 0.225
+    mean: Channels = (0.45, 0.45, 0.45)
+    std: Channels = (0.225, 0.225, 0.225)
     top1: float | None = None
     top5: float | None = None
     reported: str | None = None
@@ -46,8 +53,9 @@ class Weights:
 
     @property
     def config(self) -> ModelConfig:
-        """The architecture: every published model is a base ViT with patches of 16."""
-        return ModelConfig(
+        """The architecture: every published model is a ViT with patches of 16."""
+        return ModelConfig.of_size(
+            self.shape,
             attention=self.attention,
             frames=self.frames,
             height=self.size,
@@ -82,6 +90,14 @@ _MMACTION2 = (
 )
 # frames, top-1: 1059 task classes of HowTo100M; their authors publish files only.
 _HOWTO100M = ((8, 56.8), (32, 61.2), (64, 62.2), (96, 62.6))
+# shape, data set as its repository is called, stride, top-1, top-5; all of 16 frames at 224 px.
+_VIDEOMAE = (
+    ("small", "kinetics", 4, 79.0, 93.8),
+    ("base", "kinetics", 4, 80.9, 94.7),
+    ("large", "kinetics", 4, 84.7, 96.5),
+    ("small", "ssv2", None, 66.8, 90.3),
+    ("base", "ssv2", None, 70.6, 92.6),
+)
 
 
 def _hub_rows() -> dict[str, Weights]:
@@ -123,8 +139,8 @@ def _mmaction2_rows() -> dict[str, Weights]:
             f"{stem}/{stem}_20220815-{digits}.pth",
             sha256=digits,
             labels="kinetics400",
-            mean=0.5,
-            std=0.5,
+            mean=HALF,
+            std=HALF,
             top1=top1,
             top5=top5,
             reported=MMACTION2,
@@ -149,6 +165,31 @@ def _howto100m_rows() -> dict[str, Weights]:
     }
 
 
+def _videomae_rows() -> dict[str, Weights]:
+    rows = {}
+    for shape, name, stride, top1, top5 in _VIDEOMAE:
+        data = {"kinetics": "k400"}.get(name, name)
+        about, classes, labels = _DATA[data]
+        rows[f"videomae-{shape}-{data}"] = Weights(
+            about=about,
+            attention="videomae",
+            shape=shape,
+            frames=16,
+            stride=stride,
+            size=224,
+            classes=classes,
+            licence=NON_COMMERCIAL,
+            repo=f"MCG-NJU/videomae-{shape}-finetuned-{name}",
+            labels=labels,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            top1=top1,
+            top5=top5,
+            reported=VIDEOMAE_ZOO,
+        )
+    return rows
+
+
 WEIGHTS: dict[str, Weights] = {
     BUNDLED: Weights(
         about="camera motion",
@@ -162,6 +203,22 @@ WEIGHTS: dict[str, Weights] = {
     **_hub_rows(),
     **_mmaction2_rows(),
     **_howto100m_rows(),
+    **_videomae_rows(),
+    "vivit-k400": Weights(
+        about="Kinetics-400",
+        attention="vivit-1",
+        frames=32,
+        stride=2,
+        size=224,
+        classes=400,
+        licence=MIT,
+        repo="google/vivit-b-16x2-kinetics400",
+        labels="kinetics400",
+        mean=HALF,
+        std=HALF,
+        top1=79.9,
+        reported=VIVIT_ZOO,
+    ),
 }
 
 

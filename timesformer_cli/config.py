@@ -1,16 +1,18 @@
 """What a model is: its architecture, how its clips are taken and how its pictures are prepared."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from timesformer_cli.errors import UsageError
-from timesformer_cli.schemes import SCHEMES, Grid, Scheme
+from timesformer_cli.grouping import Grid
+from timesformer_cli.schemes import SCHEMES, Positions, Scheme
 
 Embedding = Literal["linear", "conv-stem"]
 
 # Far above every published model, low enough that a hostile file cannot ask for the machine.
 LARGEST = {"dim": 16384, "depth": 256, "frames": 4096, "height": 8192, "width": 8192}
+NARROWER = 4  # a fast path, and its heads and MLPs
 
 
 class Size(NamedTuple):
@@ -31,7 +33,10 @@ SIZES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A TimeSformer, complete: lengths in tokens and pixels, rates as probabilities."""
+    """A TimeSformer, complete: lengths in tokens and pixels, rates as probabilities.
+
+    `tubelet` 0 and `positions` "" stand for the scheme's own, which take their place.
+    """
 
     attention: str = "divided"
     embedding: Embedding = "linear"
@@ -43,7 +48,9 @@ class ModelConfig:
     height: int = 224
     width: int = 224
     patch: int = 16
-    tubelet: int = 1
+    tubelet: int = 0
+    positions: Positions | Literal[""] = ""
+    token_shift: bool = False
     channels: int = 3
     classes: int = 400
     qkv_bias: bool = True
@@ -56,9 +63,15 @@ class ModelConfig:
         if self.attention not in SCHEMES:
             known = ", ".join(SCHEMES)
             raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
-        if self.embedding not in get_args(Embedding):
-            known = ", ".join(get_args(Embedding))
-            raise UsageError(f"unknown patch embedding '{self.embedding}'; there are {known}")
+        for own in ("tubelet", "positions"):
+            if not getattr(self, own):
+                object.__setattr__(self, own, getattr(self.scheme, own))
+        for what, value, there in (
+            ("patch embedding", self.embedding, get_args(Embedding)),
+            ("kind of positions", self.positions, get_args(Positions)),
+        ):
+            if value not in there:
+                raise UsageError(f"unknown {what} '{value}'; there are {', '.join(there)}")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is int and not 1 <= value <= LARGEST.get(field.name, 1_000_000):
@@ -69,6 +82,13 @@ class ModelConfig:
             raise UsageError(f"width {self.dim} does not divide into {self.heads} heads")
         if self.embedding == "conv-stem" and (self.patch & (self.patch - 1) or self.tubelet > 1):
             raise UsageError("conv-stem needs a patch that is a power of two, and tubelets of 1")
+        if self.heads < (most := max(len(grouping.parts) for grouping in self.scheme.passes)):
+            raise UsageError(f"{self.attention} shares out its heads: give {most} or more")
+        turns = all(grouping.cls == "global" for grouping in self.scheme.passes)
+        if self.positions == "rotary" and (not turns or self.dim // self.heads % 4):
+            raise UsageError(
+                "rotary positions need a global class token (lucidrains) and heads of 4, 8, 12 ..."
+            )
         self.scheme.check(self.grid)
 
     @classmethod
@@ -78,6 +98,10 @@ class ModelConfig:
             raise UsageError(f"unknown size '{size}'; there are {', '.join(SIZES)}")
         shape = SIZES[size]._asdict()
         return cls(**{**shape, "mlp_dim": 4 * shape["dim"], **changes})
+
+    def with_attention(self, name: str) -> "ModelConfig":
+        """The same with another scheme, and its own tubelet and positions."""
+        return replace(self, attention=name, tubelet=0, positions="")
 
     @property
     def scheme(self) -> Scheme:
@@ -99,6 +123,46 @@ class ModelConfig:
             if size % unit or size < 1:
                 raise UsageError(f"{name} {size} is not a multiple of the model's patch ({unit})")
         return frames // self.tubelet, height // self.patch, width // self.patch
+
+    @property
+    def class_tokens(self) -> int:
+        """How many class tokens a clip has while it passes through the blocks."""
+        return self.grid[0] if self.scheme.cls_per_frame else int(self.scheme.has_cls)
+
+    @property
+    def over_frames(self) -> "ModelConfig | None":
+        """The second transformer, whose patches are the frames' class tokens, where there is one."""
+        if not self.scheme.frame_blocks:
+            return None
+        return replace(
+            self,
+            attention="vivit-1",
+            depth=self.scheme.frame_blocks,
+            frames=self.grid[0],
+            tubelet=1,
+            height=self.patch,
+            width=self.patch,
+            positions="table",
+        )
+
+    @property
+    def fast(self) -> "ModelConfig | None":
+        """The second path, of every frame and a quarter of the width, where there is one."""
+        if self.scheme.fused is None:
+            return None
+        return replace(
+            self,
+            attention="divided",
+            dim=self.dim // NARROWER,
+            heads=max(1, self.heads // NARROWER),
+            mlp_dim=self.mlp_dim // NARROWER,
+            tubelet=1,
+        )
+
+    @property
+    def features(self) -> int:
+        """How many numbers of a clip the head sees."""
+        return self.dim + (self.fast.dim if self.fast is not None else 0)
 
     @property
     def stem_widths(self) -> tuple[int, ...]:

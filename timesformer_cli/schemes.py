@@ -1,91 +1,67 @@
-"""Every attention scheme, as einops sentences over the patch grid."""
+"""Every attention scheme: its passes, and what else a model of that name is made of."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import prod
 from typing import Literal
 
-from timesformer_cli.errors import UsageError
+from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
-Grid = tuple[int, int, int]
-ClassToken = Literal["absent", "shared", "own"]
-AXES = ("frames", "rows", "columns")
-
-
-@dataclass(frozen=True, slots=True)
-class Grouping:
-    """Which patches see one another: `grid -> (groups) (members)`, tokens attend within their group.
-
-    `cls` says how the class token takes part: `absent` (not at all), `shared` (a copy in every
-    group, their updates averaged) or `own` (each group has one of its own).
-    `factors` gives the length of the axes that the grid alone does not fix.
-    """
-
-    sentence: str
-    cls: ClassToken = "shared"
-    factors: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def gather(self) -> str:
-        """The sentence for a tensor: `b <grid> d -> b (groups) (members) d`."""
-        grid, grouped = self.sentence.split("->")
-        return f"b {grid.strip()} d -> b {grouped.strip()} d"
-
-    @property
-    def scatter(self) -> str:
-        """The sentence read backwards: groups return to their place in the grid."""
-        grid, grouped = self.sentence.split("->")
-        return f"b {grouped.strip()} d -> b {grid.strip()} d"
-
-    def lengths(self, grid: Grid) -> dict[str, int]:
-        """Length of every axis the sentence names; raises UsageError where the grid does not divide."""
-        lengths = dict(self.factors)
-        for axis, size, names in zip(AXES, grid, _parse(self.sentence)[0], strict=True):
-            (free,) = [name for name in names if name not in lengths]
-            known = prod(lengths[name] for name in names if name != free)
-            if size % known:
-                raise UsageError(
-                    f"'{self.sentence}' splits the {axis} of the patch grid by {known}, and {size} "
-                    f"{axis} do not divide; the nearest that do are "
-                    f"{max(known, size - size % known)} and {size - size % known + known}"
-                )
-            lengths[free] = size // known
-        return lengths
-
-    def sizes(self, grid: Grid) -> tuple[int, int]:
-        """How many groups there are, and how many patches each holds (class token not counted)."""
-        lengths = self.lengths(grid)
-        groups, members = _parse(self.sentence)[1]
-        return prod(lengths[name] for name in groups), prod(lengths[name] for name in members)
-
-    @property
-    def mixes_time(self) -> bool:
-        """Whether patches of different frames meet in a group."""
-        grid, (_, members) = _parse(self.sentence)
-        return any(name in members for name in grid[0])
+Positions = Literal["separate", "table", "sinusoidal", "rotary"]
+Activation = Literal["gelu", "gelu-tanh", "geglu"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """The attention passes of one block, in order, each with weights of its own."""
+    """The attention passes of one block, in order, each with weights of its own; and what a model
+    of that name has beside them.
+
+    `alternate` are the passes of every second block, where they are others. `bridged`: every pass
+    but the last ends in one more linear map. `frame_blocks` is the depth of a second transformer,
+    over the frames' class tokens. `fused` are the patches of a second path, of every frame and a
+    quarter of the width, that a patch looks at before every `fuse_every`-th block. `tubelet` and
+    `positions` are a configuration's defaults.
+    """
 
     passes: tuple[Grouping, ...]
     summary: str
+    alternate: tuple[Grouping, ...] = ()
+    bridged: bool = True
+    tubelet: int = 1
+    positions: Positions = "separate"
+    activation: Activation = "gelu"
+    frame_blocks: int = 0
+    fused: Grouping | None = None
+    fuse_every: int = 3
+    final_norm_eps: float | None = None
+
+    def passes_of(self, block: int) -> tuple[Grouping, ...]:
+        """The passes of a block, by its number."""
+        return self.alternate if block % 2 and self.alternate else self.passes
+
+    @property
+    def mixes_time(self) -> bool:
+        """Whether patches of different frames meet; where not, they have no temporal positions."""
+        return any(grouping.mixes_time for grouping in self.passes)
 
     @property
     def sees_time(self) -> bool:
-        """Whether frames meet at all; a scheme that does not has no temporal positions."""
-        return any(grouping.mixes_time for grouping in self.passes)
+        """Whether frames meet at all."""
+        return self.mixes_time or self.frame_blocks > 0
 
     @property
     def cls_per_frame(self) -> bool:
         """Whether each frame keeps a class token of its own, averaged before the head."""
         return any(grouping.cls == "own" for grouping in self.passes)
 
+    @property
+    def has_cls(self) -> bool:
+        """Whether there is a class token to read out; else it is the mean of the patches."""
+        return any(grouping.cls != "absent" for grouping in self.passes)
+
     def check(self, grid: Grid) -> None:
         """Raise UsageError where the grid (frames, rows, columns of patches) does not divide."""
-        for grouping in self.passes:
-            grouping.lengths(grid)
+        for grouping in self.passes + self.alternate:
+            for part in grouping.parts:
+                part.lengths(grid)
 
 
 # The outer factor of a split names the group in LOCAL (neighbours stay together), the inner one in
@@ -97,33 +73,91 @@ WIDTH = Grouping("t h w -> (t h) (w)")
 HEIGHT = Grouping("t h w -> (t w) (h)")
 LOCAL = Grouping("t (i h) (j w) -> (i j) (t h w)", factors=(("i", 2), ("j", 2)))
 STRIDED = Grouping("(t s) (h i) (w j) -> (s i j) (t h w)", factors=(("s", 2), ("i", 2), ("j", 2)))
+PATCHES = replace(JOINT, cls="absent")
+FRAME = replace(SPACE, cls="absent")
+# What a window holds is fixed, and how many there are is left to the grid: a split as in LOCAL.
+COLUMN = Grouping(
+    "t (j h) (k w) -> (j k) (t h w)", cls="absent", factors=(("h", 7), ("w", 7)), padded=True
+)
+WINDOW = Grouping(
+    "(i t) (j h) (k w) -> (i j k) (t h w)",
+    cls="absent",
+    factors=(("t", 8), ("h", 7), ("w", 7)),
+    padded=True,
+)
+SHIFTED = replace(WINDOW, shift=(4, 3, 3), reach=(7, 6, 6))
+NEAR = replace(TIME, reach=(1, EVERYWHERE, EVERYWHERE))
+EVERY_SECOND = replace(SPACE, stride=2)
+# The frames of the fast path that one tubelet of the slow one spans.
+TUBELET = Grouping("(t f) h w -> (t h w) (f)", cls="absent", factors=(("f", 4),))
+
+VIVIT = Scheme(
+    (JOINT,),
+    "every tubelet sees every other",
+    bridged=False,
+    tubelet=2,
+    positions="table",
+    activation="gelu-tanh",
+)
 
 # Order and definitions: arXiv 2102.05095, section 3 and figure 1.
-SCHEMES: dict[str, Scheme] = {
+PAPER: dict[str, Scheme] = {
     "space": Scheme((replace(SPACE, cls="own"),), "each frame alone, averaged at the end"),
     "joint": Scheme((JOINT,), "every patch sees every patch of the clip"),
     "divided": Scheme((TIME, SPACE), "the same place in all frames, then the frame"),
     "sparse": Scheme((LOCAL, STRIDED), "a quarter of the picture, then every second patch"),
     "axial": Scheme((TIME, WIDTH, HEIGHT), "along time, then width, then height"),
 }
-
-
-@lru_cache
-def _parse(sentence: str) -> tuple[list[list[str]], list[list[str]]]:
-    grid, grouped = sentence.split("->")
-    return _axes(grid), _axes(grouped)
-
-
-def _axes(side: str) -> list[list[str]]:
-    """`t (i h) ()` as `[[t], [i, h], []]`."""
-    axes: list[list[str]] = []
-    inside = False
-    for word in side.replace("(", " ( ").replace(")", " ) ").split():
-        if word == "(":
-            axes.append([])
-        elif inside:
-            axes[-1] += [word] if word != ")" else []
-        elif word != ")":
-            axes.append([word])
-        inside = word == "(" or (inside and word != ")")
-    return axes
+# TimeSformer's relatives.
+RELATIVES: dict[str, Scheme] = {
+    # Tubelets of two frames, an approximate GELU, no extra maps: arXiv 2103.15691, section 3.3.
+    "vivit-1": VIVIT,
+    "vivit-2": replace(
+        VIVIT,
+        passes=(replace(SPACE, cls="own"),),
+        summary="each frame alone, then a second transformer over their class tokens",
+        positions="separate",
+        frame_blocks=4,
+    ),
+    "vivit-3": replace(
+        VIVIT,
+        passes=(FRAME, TIME),
+        summary="the frame, then the same place in all frames; without a class token",
+    ),
+    "vivit-4": replace(
+        VIVIT,
+        passes=(replace(FRAME, beside=TIME),),
+        summary="half of the heads in the frame, half along time; without a class token",
+    ),
+    "videomae": Scheme(  # arXiv 2203.12602
+        (PATCHES,),
+        "every tubelet sees every other; their mean is read out",
+        tubelet=2,
+        positions="sinusoidal",
+        final_norm_eps=1e-5,
+    ),
+    "lucidrains": Scheme(  # github.com/lucidrains/TimeSformer-pytorch
+        (replace(TIME, cls="global"), replace(SPACE, cls="global")),
+        "divided, with a class token that sees every patch, and rotary positions",
+        bridged=False,
+        positions="rotary",
+        activation="geglu",
+    ),
+    "windowed": Scheme((COLUMN,), "windows of 7 x 7 patches through all frames, apart to the end"),
+    "shifted": Scheme(  # arXiv 2106.13230, without its merging of patches
+        (WINDOW,),
+        "windows of 8 x 7 x 7 patches, moved by half in every second block",
+        alternate=(SHIFTED,),
+    ),
+    "local-strided": Scheme(
+        (NEAR, EVERY_SECOND),
+        "one frame before and after, then every second patch of the frame",
+    ),
+    "two-pathway": Scheme(
+        (TIME, SPACE),
+        "divided over tubelets of 4 frames, beside a narrow path that sees every frame",
+        tubelet=4,
+        fused=TUBELET,
+    ),
+}
+SCHEMES = PAPER | RELATIVES

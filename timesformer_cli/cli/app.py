@@ -1,5 +1,8 @@
 """The `tsf` app: one command a file."""
 
+import atexit
+import gc
+import sys
 from typing import Annotated
 
 import typer
@@ -8,6 +11,7 @@ from timesformer_cli import __version__
 from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
+from timesformer_cli.cli.export import export
 
 app = typer.Typer(
     name="tsf",
@@ -20,6 +24,12 @@ app = typer.Typer(
 app.command()(classify)
 app.command()(benchmark)
 app.command()(download_weights)
+app.command()(export)
+
+
+def _leave() -> None:
+    if "triton" not in sys.modules:  # which would report all that is left
+        gc.freeze()
 
 
 def _print_version(wanted: bool) -> None:
@@ -38,3 +48,7 @@ def tsf(
     ] = False,
 ) -> None:
     """Video classification with TimeSformer."""
+    # torch is a million objects that never go. To look for garbage among them while it is imported
+    # and once more at the end takes a third of a second.
+    gc.set_threshold(100_000, 50, 1000)
+    atexit.register(_leave)

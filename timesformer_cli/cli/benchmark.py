@@ -1,18 +1,13 @@
 """`tsf benchmark`: what attention schemes cost, on paper and on this machine."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from timesformer_cli.cli import options
 from timesformer_cli.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    from timesformer_cli.tasks.benchmark import Watch
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -33,7 +28,7 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME[,NAME]",
-            help="space, joint, divided, sparse, axial, or all.",
+            help="space, joint, divided, sparse, axial, a relative such as vivit-2, or all.",
             rich_help_panel=MODEL,
         ),
     ] = "all",
@@ -93,6 +88,16 @@ def benchmark(
         bool,
         typer.Option("--compile", help="With torch.compile.", rich_help_panel=PROTOCOL),
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME[,NAME]",
+            help="Time these models, exported files among them, in place of schemes.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +129,13 @@ def benchmark(
         if explain is not None or paper:
             _instead(explain, written, output)
             return
+        if model is not None:
+            if train or compile or plot is not None:
+                raise UsageError(
+                    "--model times what is there; leave out --train, --compile, --plot"
+                )
+            _models(_words("--model", model), batch_size, device, dtype, runs, written, output)
+            return
         from timesformer_cli.tasks import benchmark as task
 
         chosen = task.Options(
@@ -148,7 +160,7 @@ def benchmark(
 
             drawing.check(plot)
         with writing(output) as stream:  # before hours of work, not after
-            with _progress() as watch:
+            with report.steps() as watch:
                 results = task.run(chosen, watch)
             render.RENDER[written](results, stream)
         if plot is not None:
@@ -166,8 +178,35 @@ def parse_bytes(text: str) -> int:
     return size
 
 
+def _models(
+    names: list[str],
+    batch_size: int,
+    device: str,
+    dtype: str,
+    runs: int | None,
+    written: str,
+    output: Path | None,
+) -> None:
+    """Models by name in place of schemes."""
+    from timesformer_cli.cli import render_models, report
+    from timesformer_cli.cli.output import writing
+    from timesformer_cli.tasks import benchmark_models as task
+    from timesformer_cli.tasks.classify import fetch
+
+    for name in names:
+        with report.transfer() as progress:
+            fetch(name, progress)
+    chosen = task.Options(
+        models=tuple(names), batch_size=batch_size, device=device, dtype=dtype, runs=runs
+    )
+    with writing(output) as stream:
+        with report.steps() as watch:
+            rows = task.run(chosen, watch)
+        render_models.RENDER[written](rows, stream)
+
+
 def _instead(explain: str | None, written: str, output: Path | None) -> None:
-    """What needs neither a model nor a machine: pictures of schemes, or the paper's tables."""
+    """What needs neither a model nor a machine: pictures of schemes, or published tables."""
     from timesformer_cli.cli.output import writing
 
     with writing(output) as stream:
@@ -195,33 +234,3 @@ def _numbers(option: str, text: str) -> list[int]:
     if wrong:
         raise UsageError(f"{option} takes whole numbers from 1, such as 8,16; got '{wrong[0]}'")
     return list(dict.fromkeys(map(int, words)))
-
-
-@contextmanager
-def _progress() -> "Iterator[Watch]":
-    """A bar on stderr that names the row being measured."""
-    from rich import progress as bars
-
-    from timesformer_cli.cli.report import stderr
-
-    columns: Any = (
-        bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(bar_width=20),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-    )
-    # Twice a second: every redraw takes time from what is being measured.
-    with bars.Progress(
-        *columns,
-        console=stderr(),
-        transient=True,
-        refresh_per_second=2,
-        disable=not stderr().is_terminal,
-    ) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def watch(done: int, total: int, doing: str) -> None:
-            progress.update(task, description=doing, completed=done, total=total)
-
-        yield watch

@@ -1,6 +1,7 @@
 """An attention scheme drawn as text, from its own sentences: what one patch sees, step by step."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from typing import TextIO
 
@@ -13,9 +14,12 @@ from rich.text import Text
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
-from timesformer_cli.schemes import SCHEMES, Grid, Grouping, Scheme
+from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
+from timesformer_cli.schemes import SCHEMES, Scheme
 
 GRID: Grid = (4, 4, 4)
+EVERYTHING = (EVERYWHERE,) * 3
+SMALL = 2  # patches along each side of a window that is drawn
 QUERY = (1, 1, 2)  # frame, row, column: inside, and off every diagonal
 # What a patch is to the query, worst to best; each differs without colour, and in ASCII.
 ELSEWHERE, THROUGH, SEEN, ASKING = range(4)
@@ -27,7 +31,9 @@ CLASS_TOKEN = {
     "absent": "the class token stays out",
     "shared": "the class token is a member of every group, its updates are averaged",
     "own": "every group has a class token of its own",
+    "global": "the class token is seen in every group, and itself sees every patch",
 }
+NO_CLASS_TOKEN = "there is no class token: the mean of the patches is read out"
 
 
 def show(name: str, stream: TextIO) -> None:
@@ -50,11 +56,16 @@ def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> I
         yield Text.assemble((name, "bold"), ": ", scheme.summary)
         yield Text(f"{GRID[0]} frames of {GRID[1]} x {GRID[2]} patches, and one of them, the query")
         yield _legend(scheme, symbols)
-    for number, grouping in enumerate(scheme.passes):
+    for number in range(len(_passes(scheme))):
         if words or number:
             yield Text()
-        yield from _step(number, scheme.passes, symbols)
-        yield from _facts(grouping, number, scheme.passes)
+        yield from _step(number, scheme, symbols)
+        yield from _facts(number, scheme)
+    if scheme.frame_blocks:
+        yield Text(f"then {scheme.frame_blocks} blocks over the frames' class tokens")
+    if scheme.fused is not None:
+        yield Text(f"beside: a path of every frame, a quarter as wide, {scheme.fused.sentence},")
+        yield Text(f"looked at before the first block and every {scheme.fuse_every} from there")
     if words:
         config = ModelConfig(attention=name)
         yield Text()
@@ -64,18 +75,25 @@ def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> I
         )
 
 
+def _passes(scheme: Scheme) -> tuple[Grouping, ...]:
+    """The passes of a block, and of the next, where that has others."""
+    return scheme.passes + scheme.alternate
+
+
 def _legend(scheme: Scheme, symbols: str) -> Text:
-    passes = scheme.passes
-    appear = {int(what) for number in range(len(passes)) for what in _relation(number, passes).flat}
+    steps = range(len(_passes(scheme)))
+    appear = {int(what) for number in steps for what in _relation(number, scheme).flat}
     return Text("   ").join(
         Text.assemble((symbols[what], STYLES[what]), f" {MEANINGS[what]}")
         for what in sorted(appear, reverse=True)
     )
 
 
-def _step(number: int, passes: tuple[Grouping, ...], symbols: str) -> Iterator[Text]:
-    yield Text.assemble(f"step {number + 1} of {len(passes)}  ", (passes[number].sentence, "bold"))
-    relation = _relation(number, passes)
+def _step(number: int, scheme: Scheme, symbols: str) -> Iterator[Text]:
+    passes = _passes(scheme)
+    sentences = " beside ".join(part.sentence for part in passes[number].parts)
+    yield Text.assemble(f"step {number + 1} of {len(passes)}  ", (sentences, "bold"))
+    relation = _relation(number, scheme)
     yield Text("  ".join(f"{f'frame {t + 1}':<7}" for t in range(GRID[0])), style="dim")
     for row in range(GRID[1]):
         line = Text()
@@ -87,23 +105,53 @@ def _step(number: int, passes: tuple[Grouping, ...], symbols: str) -> Iterator[T
         yield line
 
 
-def _facts(grouping: Grouping, number: int, passes: tuple[Grouping, ...]) -> Iterator[Text]:
-    groups, members = grouping.sizes(GRID)
-    factors = ", ".join(f"{axis} = {length}" for axis, length in grouping.factors)
-    many = f"{groups} group{'s' * (groups > 1)} of {members} patches"
-    yield Text(f"{many} ({factors})" if factors else many)
-    yield Text(CLASS_TOKEN[grouping.cls])
-    reached = int((_relation(number, passes) != ELSEWHERE).sum())
+def _facts(number: int, scheme: Scheme) -> Iterator[Text]:
+    grouping = _passes(scheme)[number]
+    for part in grouping.parts:
+        yield Text(_groups(part))
+    if any(grouping.shift):
+        moved = " x ".join(map(str, grouping.shift))
+        yield Text(f"in every second block, moved by {moved}, and not around the edge")
+    elif grouping.reach != EVERYTHING:
+        yield Text(f"no further than {grouping.reach[0]} frame away")
+    if grouping.stride > 1:
+        yield Text(f"of rows and columns, one in {grouping.stride} is seen")
+    yield Text(CLASS_TOKEN[grouping.cls] if scheme.has_cls else NO_CLASS_TOKEN)
+    reached = int((_relation(number, scheme) != ELSEWHERE).sum())
     yield Text(f"{reached} of {prod(GRID)} patches reached")
 
 
-def _relation(number: int, passes: tuple[Grouping, ...]) -> npt.NDArray[np.int_]:
+def _groups(grouping: Grouping) -> str:
+    drawn = _drawn(grouping)
+    groups, members = drawn.sizes(GRID)
+    many = f"{groups} group{'s' * (groups > 1)} of {members} patches"
+    factors = ", ".join(f"{axis} = {length}" for axis, length in drawn.factors)
+    if drawn.factors != grouping.factors:
+        factors += " here, "
+        factors += ", ".join(f"{axis} = {length}" for axis, length in grouping.factors)
+        factors += " in the model"
+    return f"{many} ({factors})" if factors else many
+
+
+def _drawn(grouping: Grouping) -> Grouping:
+    """The grouping; one with windows larger than the drawn grid with windows of 2 patches."""
+    if not grouping.padded:
+        return grouping
+    small = {axis: SMALL for axis, _ in grouping.factors}
+    if not any(grouping.shift):
+        return replace(grouping, factors=tuple(small.items()))
+    shift, reach = (SMALL // 2,) * 3, (SMALL - 1,) * 3
+    return replace(grouping, factors=tuple(small.items()), shift=shift, reach=reach)
+
+
+def _relation(number: int, scheme: Scheme) -> npt.NDArray[np.int_]:
     """What each patch is to the query in this pass, patches of earlier passes included."""
-    query = np.ravel_multi_index(QUERY, GRID)
-    seen = _group_of({int(query)}, passes[number])
+    query = int(np.ravel_multi_index(QUERY, GRID))
+    passes = [_drawn(grouping) for grouping in _passes(scheme)]
+    seen = _seen_by({query}, passes[number])
     reached = seen
     for grouping in reversed(passes[:number]):
-        reached = _group_of(reached, grouping)
+        reached = _seen_by(reached, grouping)
     relation = np.full(prod(GRID), ELSEWHERE)
     relation[list(reached)] = THROUGH
     relation[list(seen)] = SEEN
@@ -111,8 +159,28 @@ def _relation(number: int, passes: tuple[Grouping, ...]) -> npt.NDArray[np.int_]
     return relation.reshape(GRID)
 
 
-def _group_of(patches: set[int], grouping: Grouping) -> set[int]:
-    """All patches that share a group with one of these."""
-    numbers = np.arange(prod(GRID)).reshape(1, *GRID, 1)
-    groups = rearrange(numbers, grouping.gather, **grouping.lengths(GRID))[0, :, :, 0]
-    return {int(member) for group in groups if patches & set(group.tolist()) for member in group}
+def _seen_by(queries: set[int], grouping: Grouping) -> set[int]:
+    """All patches that one of these sees, themselves among them."""
+    seen = set(queries)
+    for part in grouping.parts:
+        for group in _members(part):
+            axes = [part.lengths(GRID)[name] for name in part.members]
+            every = (slice(None, None, part.stride),) * len(axes)
+            keys = group.reshape(axes)[every].flatten().tolist()
+            for query in queries & set(group.tolist()):
+                seen |= {key for key in keys if _within(part.reach, query, key)}
+    return seen
+
+
+def _members(grouping: Grouping) -> npt.NDArray[np.int_]:
+    """The patches' numbers as `(groups members)`; GRID is one that every drawn grouping divides."""
+    moved = [-by for by in grouping.moved(GRID)]
+    numbers = np.roll(np.arange(prod(GRID)).reshape(GRID), moved, axis=(0, 1, 2))
+    gathered = rearrange(numbers.reshape(1, *GRID, 1), grouping.gather, **grouping.lengths(GRID))
+    members: npt.NDArray[np.int_] = gathered[0, :, :, 0]
+    return members
+
+
+def _within(reach: Grid, one: int, other: int) -> bool:
+    places = zip(np.unravel_index(one, GRID), np.unravel_index(other, GRID), reach, strict=True)
+    return all(abs(int(a) - int(b)) <= most for a, b, most in places)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import RELATIVES
 from timesformer_cli.tasks.benchmark import Report
 from timesformer_cli.tasks.rows import Row
 
@@ -31,21 +32,24 @@ Value = Callable[[Row], float | None]
 Panel = tuple[str, str, Value]
 
 
-def check(path: Path) -> None:
+def check(path: Path, option: str = "--plot") -> None:
     """Raise UsageError for a picture that could not be drawn, before anything is measured."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--plot {path}: give a file ending in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{option} {path}: give a file ending in {', '.join(SUFFIXES)}")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.absolute().parent}")
+        raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError("--plot needs matplotlib: pip install 'timesformer-cli[plot]'") from error
+        raise UsageError(
+            f"{option} needs matplotlib: pip install 'timesformer-cli[plot]'"
+        ) from error
     matplotlib.use("Agg")
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw the report into a file: a row of panels a picture size, a line a scheme.
+    """Draw the report into a file: a row of panels a picture size, a line a scheme; the paper's
+    schemes first, then their relatives.
 
     Against frames where there are several counts, else against picture sizes.
     """
@@ -56,19 +60,25 @@ def draw(report: Report, path: Path) -> None:
     if not rows:
         raise UsageError("--plot: none of the rows has anything to draw")
     by_size = len({row.frames for row in rows}) == 1 and len({row.image_size for row in rows}) > 1
-    kept = sorted({row.frames if by_size else row.image_size for row in rows})
+
+    def line_of(row: Row) -> tuple[bool, int]:
+        return row.attention in RELATIVES, row.frames if by_size else row.image_size
+
+    kept = sorted({line_of(row) for row in rows})
     panels = _panels(rows)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.1 * len(panels), 3.4 * len(kept) + 0.5), layout="constrained")
         grid = figure.subplots(len(kept), len(panels), squeeze=False)
         for line, axes_of_line in zip(kept, grid, strict=True):
-            here = [row for row in rows if (row.frames if by_size else row.image_size) == line]
+            here = [row for row in rows if line_of(row) == line]
+            where = ["relatives"] if line[0] else []
+            if len({shape for _, shape in kept}) > 1:
+                where += [f"{line[1]} frames" if by_size else f"{line[1]} px"]
             for axes, panel in zip(axes_of_line, panels, strict=True):
-                unit = f"{line} frames" if by_size else f"{line} px"
-                _panel(axes, here, panel, by_size, unit if len(kept) > 1 else "")
+                _panel(axes, here, panel, by_size, ", ".join(where))
         figure.suptitle(_title(report), x=0.01, ha="left", fontsize=10, color=GREY)
         try:
-            figure.savefig(path, dpi=160, metadata=_no_date(path))
+            figure.savefig(path, dpi=160, metadata=no_date(path))
         except OSError as error:
             raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -219,6 +229,6 @@ def _title(report: Report) -> str:
     return ", ".join(map(str, parts))
 
 
-def _no_date(path: Path) -> dict[str, None]:
+def no_date(path: Path) -> dict[str, None]:
     """The same numbers give the same file."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

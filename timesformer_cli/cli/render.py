@@ -79,7 +79,7 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
         table.add_column("label", width=LABEL)
         table.add_column("score", width=len("100.0 %"), justify="right")
         table.add_column("", width=BAR, no_wrap=True)
-        name = _shortened(printable(result.video), longest)
+        name = shortened(printable(result.video), longest)
         if isinstance(result, Failed):
             # The reason takes the width of all other columns, so it stands in a line of its own.
             console.print(table) if number == 0 else None
@@ -92,7 +92,7 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
                 Text(name if rank == 0 else "", style="bold"),
                 Text(printable(prediction.label), style="green" if rank == 0 else ""),
                 f"{prediction.score:.1%}".replace("%", " %"),
-                Text(_bar(prediction.score, console), style="green" if rank == 0 else "dim"),
+                Text(bar(prediction.score, console), style="green" if rank == 0 else "dim"),
             )
         console.print(table)
         for warning in result.warnings:
@@ -101,13 +101,13 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
 
 def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """One array, written when all is known: never half of one."""
-    stream.write(_dumps([to_dict(result) for result in results], indent=2) + "\n")
+    stream.write(dumps([to_dict(result) for result in results], indent=2) + "\n")
 
 
 def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """An object a line, each as soon as it is known."""
     for result in results:
-        stream.write(_dumps(to_dict(result)) + "\n")
+        stream.write(dumps(to_dict(result)) + "\n")
         stream.flush()
 
 
@@ -144,7 +144,8 @@ def _cell(value: object) -> object:
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _dumps(value: object, indent: int | None = None) -> str:
+def dumps(value: object, indent: int | None = None) -> str:
+    """The value as JSON that can be written as UTF-8."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
         text.encode()
@@ -153,7 +154,7 @@ def _dumps(value: object, indent: int | None = None) -> str:
     return text
 
 
-def _shortened(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
     """The end of a path tells more than its middle, and its beginning a little."""
     if len(text) <= width:
         return text
@@ -161,7 +162,8 @@ def _shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
-def _bar(score: float, console: Console) -> str:
+def bar(score: float, console: Console) -> str:
+    """A share from 0 to 1 as a bar of up to `BAR` characters."""
     eighths = round(score * BAR * 8)
     if console.options.ascii_only:
         return "#" * round(score * BAR)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.columns import GAP, columns, cost_of, fitting
+from timesformer_cli.schemes import PAPER
 from timesformer_cli.tasks.benchmark import Report
 from timesformer_cli.tasks.rows import Row, to_dict
 
@@ -45,7 +46,10 @@ def as_table(report: Report, stream: TextIO) -> None:
         table.add_column("", no_wrap=True)
     before = report.rows[0]
     for row, details in zip(report.rows, report.details, strict=True):
-        if (row.frames, row.image_size) != (before.frames, before.image_size) and several:
+        if (row.attention in PAPER) != (before.attention in PAPER):
+            table.add_row()
+            table.add_row(Text("relatives", "dim"))
+        elif (row.frames, row.image_size) != (before.frames, before.image_size) and several:
             table.add_row()
         cells = [column.cell(row, details) for column in chosen]
         table.add_row(*cells, *([_bar(row, report.rows, bar, console)] if bar else []))

@@ -1,4 +1,4 @@
-"""The paper's tables beside ours, as a table, JSON, CSV or Markdown."""
+"""The papers' tables beside ours, as a table, JSON, CSV or Markdown."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from timesformer_cli.tasks.paper import Compared
 def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
     """One block a published table."""
     console = Console(file=stream, highlight=False)
-    for title, of_table in groupby(rows, key=lambda row: row.table):
+    for (paper, title), of_table in groupby(rows, key=lambda row: (row.paper, row.table)):
         block = list(of_table)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column(f"\n{block[0].quantity}", no_wrap=True)
@@ -29,13 +29,13 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
             digits = 3 if row.published < 10 else 2
             numbers = [f"{row.published:g}", f"{row.ours:.{digits}f}", f"{row.difference:+.2f} %"]
             table.add_row(row.name, *numbers, *(f"{value:.1f}" for value in row.reported.values()))
-        console.print(f"[bold]{title}[/] (arXiv 2102.05095)")
+        console.print(f"[bold]{title}[/] ({paper})")
         console.print(table)
         console.print()
     console.print(
-        "[dim]Ours follow from the definitions; parameters with the head of 174 classes, as there. "
-        "The paper's\nFLOPs are multiply-adds of three views. Accuracies are the paper's, "
-        "reported, not measured here.[/]",
+        "[dim]Ours follow from the definitions; TimeSformer's parameters with the head of 174 classes, "
+        "as there. Its\nFLOPs are multiply-adds of three views, ViViT's of one. Accuracies are the "
+        "papers', reported, not measured here.[/]",
         soft_wrap=True,
     )
 
@@ -68,6 +68,7 @@ RENDER = {"table": as_table, "json": as_json, "csv": as_csv, "markdown": as_mark
 def _flat(row: Compared) -> dict[str, Any]:
     reported = {f"reported {name}": value for name, value in row.reported.items()}
     return {
+        "paper": row.paper,
         "table": row.table,
         "name": row.name,
         "quantity": row.quantity,

@@ -70,7 +70,8 @@ def show_list(rows: Sequence[Listed], format: str) -> None:
         table.add_row(*(column.cell(row) for column in columns))
     console.print(table)
     stderr().print(
-        "[dim]clip: frames x stride (of 30 fps); top-1 as reported, one clip, three crops;\n"
+        "[dim]clip: frames x stride (of 30 fps); top-1 as reported, three crops of one clip, of\n"
+        "VideoMAE's 5 (Something-Something: 2) and of ViViT's 4;\n"
         "GMACs: multiply-adds of one view; CC-BY-NC weights are not for commercial use[/]"
     )
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -137,3 +137,31 @@ def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
                 progress.stop()
             yield result
             progress.start()
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[int, int, str], None]]:
+    """A callable that draws a bar and names the step that is next, while stderr is a terminal."""
+    from rich import progress as bars
+
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    # Twice a second: every redraw takes time from what is being measured.
+    with bars.Progress(
+        *columns,
+        console=stderr(),
+        transient=True,
+        refresh_per_second=2,
+        disable=not stderr().is_terminal,
+    ) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def watch(done: int, total: int, doing: str) -> None:
+            progress.update(task, description=doing, completed=done, total=total)
+
+        yield watch

@@ -8,7 +8,7 @@ from timesformer_cli.catalogue import WEIGHTS
 from timesformer_cli.cli.draw import explanation
 from timesformer_cli.cli.render_benchmark import markdown_table
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 from timesformer_cli.tasks.crossovers import MOST, costs_by_frames, crossovers
 from timesformer_cli.tasks.paper import reported_accuracy
 
@@ -30,17 +30,24 @@ papers; GFLOPs are twice that. *Scores* are the elements of the largest score ma
 peak of weights and activations, float32, batch of 1: with scores that are stored (math), and with a kernel that never
 stores them (fused).
 """
+BETWEEN = """# TimeSformer's relatives
+
+Models that differ from TimeSformer in more than their groups are built from the same parts: `tubelet` frames make one
+patch, positions may be one table, computed or rotary, and where no pass has a class token the mean of the patches is
+read out. They are trained, benchmarked, exported and, where weights are public, classified with by the same commands.
+"""
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *_overtaking(), *(_section(name) for name in SCHEMES)])
+    paper, relatives = (map(_section, names) for names in (PAPER, RELATIVES))
+    return "\n".join([HEAD, *_overtaking(), *paper, BETWEEN, *relatives])
 
 
 def _overtaking() -> Iterator[str]:
     yield "## Which is cheaper\n"
     for pixels in PICTURES:
-        for one in crossovers(SCHEMES, "base", pixels):
+        for one in crossovers(PAPER, "base", pixels):
             yield f"- {one}"
     yield f"\nCounted in multiply-adds, up to {MOST} frames; pairs that are not named never change places.\n"
 
@@ -48,8 +55,8 @@ def _overtaking() -> Iterator[str]:
 def _section(name: str) -> str:
     scheme = SCHEMES[name]
     sentences = "".join(
-        f"{number}. `{grouping.sentence}`\n"
-        for number, grouping in enumerate(scheme.passes, start=1)
+        f"{number}. {' and '.join(f'`{part.sentence}`' for part in grouping.parts)}\n"
+        for number, grouping in enumerate(scheme.passes + scheme.alternate, start=1)
     )
     picture = "\n".join(line.plain for line in explanation(name, words=False))
     return (
@@ -99,10 +106,9 @@ def _memory(config: ModelConfig, kernel: cost.Kernel) -> str:
 
 def _advice(name: str) -> Iterator[str]:
     """What the definition and the published results say for and against it."""
-    scheme = SCHEMES[name]
-    if scheme.sees_time:
+    if name in PAPER and SCHEMES[name].sees_time:
         yield _cheapest(name)
-    else:
+    elif name in PAPER:
         yield (
             "Where single frames tell the answer, or as the baseline for what motion adds: "
             "it never compares frames, so their order makes no difference."
@@ -111,12 +117,13 @@ def _advice(name: str) -> Iterator[str]:
         cost.macs(ModelConfig(attention=name, frames=frames)).total for frames in (8, 16)
     )
     yield f"Twice the frames (8 to 16 at 224 px) cost {sixteen / eight:.2f} times the work."
-    kinetics, something = reported_accuracy(name)
-    best = [max(column) for column in zip(*map(reported_accuracy, SCHEMES), strict=True)]
-    yield (
-        f"Reported top-1 on Kinetics-400 and Something-Something V2: {kinetics} and {something} "
-        f"(the best of the five: {best[0]} and {best[1]})."
-    )
+    if name in PAPER:
+        kinetics, something = reported_accuracy(name)
+        best = [max(column) for column in zip(*map(reported_accuracy, PAPER), strict=True)]
+        yield (
+            f"Reported top-1 on Kinetics-400 and Something-Something V2: {kinetics} and {something} "
+            f"(the best of the five: {best[0]} and {best[1]})."
+        )
     published = any(
         weights.attention == name and not weights.bundled for weights in WEIGHTS.values()
     )
@@ -129,7 +136,7 @@ def _advice(name: str) -> Iterator[str]:
 
 def _cheapest(name: str) -> str:
     """The clip lengths for which no other scheme that sees time costs less."""
-    rivals = [other for other, scheme in SCHEMES.items() if scheme.sees_time]
+    rivals = [other for other, scheme in PAPER.items() if scheme.sees_time]
     said = []
     for pixels in PICTURES:
         costs = {rival: costs_by_frames(rival, "base", pixels) for rival in rivals}

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.model.positions import Positions, resize_table
+from timesformer_cli.model.positions import Positions, PositionTable, resize_table
 
 SAME = (
     "embedding",
@@ -29,9 +29,10 @@ def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
     """A model of `target`'s scheme, clip shape and tubelets that starts from the source's weights.
 
     As published: an attention pass that the source lacks starts as a copy of its last (the
-    spatial one), with the extra map at zero; position tables are resized; a tubelet sees its
-    central frame only. The head is copied where the class count is the same, else new. Raises
-    WeightsError where widths, depth or patches differ.
+    spatial one), with the extra map at zero; position tables are resized, and repeated over time
+    where one table holds all places; a tubelet sees its central frame only. The head is copied
+    where the class count is the same, else new. Raises WeightsError where widths, depth, patches
+    or MLPs differ.
     """
     if different := [
         name for name in SAME if getattr(source.config, name) != getattr(target, name)
@@ -62,18 +63,24 @@ def _starts(source: TimeSformer, model: TimeSformer) -> Iterator[tuple[str, Tens
     """The name of every tensor of the new model that starts from the source, and its start."""
     tensors = source.state_dict()
     origin = _origins(source.config, model.config)
-    for name in model.state_dict():
-        if name == "positions.space":
-            yield name, _resized_space(source.positions, model.config)
-        elif name == "positions.time":
-            if name in tensors:
-                frames = model.config.grid[0]
-                yield name, resize_table(tensors[name][0], (frames,), "nearest")
+    tables = dict(_position_tables(source.positions, model.config))
+    for part in ("over_frames", "fast"):
+        have, wanted = getattr(source, part), getattr(model.config, part)
+        if have is not None and wanted is not None:
+            more = _position_tables(have.positions, wanted)
+            tables |= {f"{part}.{name}": table for name, table in more}
+    for name, own in model.state_dict().items():
+        theirs = origin(name)
+        if "positions." in name:
+            if name in tables:
+                yield name, tables[name]
         elif name == "patches.proj.weight" and model.config.tubelet != source.config.tubelet:
             yield name, _central_frame(tensors[name], model.config)
-        elif name.startswith("head.") and model.config.classes != source.config.classes:
+        elif name.startswith("head.") and tensors[name].shape != own.shape:
             continue
-        elif theirs := origin(name):
+        elif theirs in tensors and tensors[theirs].shape != own.shape:
+            raise WeightsError(f"cannot be inflated: {theirs} would have to change its shape")
+        elif theirs in tensors:
             yield name, tensors[theirs]
 
 
@@ -84,28 +91,47 @@ def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | 
     for number, grouping in enumerate(target.scheme.passes):
         same = grouping.sentence in have
         from_pass = have.index(grouping.sentence) if same else len(have) - 1
-        fc = same and number < len(target.scheme.passes) - 1 and from_pass < len(have) - 1
-        passes[str(number)] = (from_pass, fc)
+        passes[str(number)] = (from_pass, same)
 
-    def origin(name: str) -> str | None:
+    def origin(name: str) -> str:
         parts = name.split(".")
-        if "passes" not in parts:
+        if parts[0] != "blocks" or parts[2] != "passes":
             return name
-        from_pass, fc = passes[parts[3]]
-        if parts[4] == "fc" and not fc:
-            return None
+        from_pass, same = passes[parts[3]]
+        # What a new pass adds stays nothing at first: its extra map, or its projection, is zero.
+        last = ["fc"] if target.scheme.bridged else ["attention", "proj"]
+        if not same and len(passes) > 1 and parts[4 : 4 + len(last)] == last:
+            return ""
         return ".".join([*parts[:3], str(from_pass), *parts[4:]])
 
     return origin
 
 
-def _resized_space(positions: Positions, target: ModelConfig) -> Tensor:
-    _, rows, columns = target.grid
-    cls, table = positions.space[0, :1], positions.space[0, 1:]
-    table = resize_table(
-        rearrange(table, "(h w) d -> h w d", h=positions.rows), (rows, columns), "bicubic"
-    )
-    return torch.cat([cls, rearrange(table, "h w d -> (h w) d")])[None]
+def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tuple[str, Tensor]]:
+    """Names and starts of the target's tables, for as much as the source's tell."""
+    t, h, w = target.grid
+    if isinstance(positions, PositionTable):
+        cls, table = positions.table[0].tensor_split([positions.classes])
+        table = resize_table(table.view(*positions.grid, -1), (t, h, w), "trilinear")
+        yield "positions.table", _behind_classes(cls, table, target)
+    elif isinstance(positions, Positions):
+        cls, table = positions.space[0].tensor_split([positions.classes])
+        table = rearrange(table, "(h w) d -> h w d", h=positions.rows)
+        table = resize_table(table, (h, w), "bicubic")
+        yield "positions.space", _behind_classes(cls, table, target)
+        table = table.expand(t, -1, -1, -1)
+        if positions.time is not None:
+            time = resize_table(positions.time[0], (t,), "nearest")
+            yield "positions.time", time[None]
+            table = table + rearrange(time, "t d -> t 1 1 d")
+        yield "positions.table", _behind_classes(cls, table, target)
+
+
+def _behind_classes(cls: Tensor, table: Tensor, target: ModelConfig) -> Tensor:
+    """A table `(*grid d)` as `(1 n d)`, behind the class token's row where the target has one."""
+    rows = [cls if len(cls) else table.new_zeros(1, table.shape[-1])]
+    rows = rows if target.scheme.has_cls else []
+    return torch.cat([*rows, table.flatten(0, -2)])[None]
 
 
 def _central_frame(kernel: Tensor, target: ModelConfig) -> Tensor:

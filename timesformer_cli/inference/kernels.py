@@ -1,6 +1,6 @@
 """Which attention kernel runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from timesformer_cli.model.routes import Mix
+
 FUSED = [
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
 ]
 SCORE_BYTES = 8 << 20  # of scores that `products` holds at a time: they stay in the cache
-
-Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @contextmanager
@@ -42,15 +42,19 @@ def find_mix(device: torch.device, dtype: torch.dtype) -> Mix:
 def in_dtype(dtype: torch.dtype, mix: Mix) -> Mix:
     """That kernel working in `dtype` whatever it is given."""
 
-    def mixed(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return mix(q.to(dtype), k.to(dtype), v.to(dtype)).to(q.dtype)
+    def mixed(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+        return mix(q.to(dtype), k.to(dtype), v.to(dtype), seen).to(q.dtype)
 
     return mixed
 
 
-def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention `(n heads m k)` as two matrix products, a cacheful of scores at a time."""
+def products(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Softmax attention `(n heads m k)` as two matrix products, a cacheful of scores at a time;
+    `seen` says which keys a query sees, None: all.
+    """
     n, heads, m, width = q.shape
+    if seen is not None:
+        seen = seen.expand(-1, heads, m, -1).flatten(0, 1)
     q, k, v = (part.reshape(n * heads, -1, width) for part in (q, k, v))
     k = (k * width**-0.5).transpose(1, 2)
     row_bytes = k.shape[2] * q.element_size()
@@ -61,6 +65,8 @@ def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         here = slice(group, group + groups)
         for row in range(0, m, rows):
             some = slice(row, row + rows)
-            scores = torch.bmm(q[here, some], k[here]).softmax(dim=-1)
-            torch.bmm(scores, v[here], out=mixed[here, some])
+            scores = torch.bmm(q[here, some], k[here])
+            if seen is not None:
+                scores = scores.masked_fill(~seen[here, some], -torch.inf)
+            torch.bmm(scores.softmax(dim=-1), v[here], out=mixed[here, some])
     return mixed.view(n, heads, m, width)

@@ -88,7 +88,7 @@ def measure(job: Job, product_flops: float) -> Measured:
 
 def _rehearse(job: Job) -> None:
     """A model of one block on the smallest clip: loads the code that the real one will need."""
-    config = replace(job.config, depth=1, frames=2, height=32, width=32)
+    config = replace(job.config, depth=1, frames=2 * job.config.tubelet, height=32, width=32)
     small = replace(job, config=config, compile=False)
     model, clip = _model(small), _clip(small)
     with attention_kernel(job.kernel):

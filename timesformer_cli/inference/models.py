@@ -6,12 +6,17 @@ from pathlib import Path
 import torch
 
 from timesformer_cli.catalogue import Weights
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.inference.artefact import is_artefact
 from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.description import WEIGHT_FILES, Description
+from timesformer_cli.weights.digest import SHA256
 from timesformer_cli.weights.folder import Checkpoint, read_checkpoint, write_folder
 from timesformer_cli.weights.hub import TIMM, resolve
 from timesformer_cli.weights.vit import read_vit
+
+SNAPSHOTS = "snapshots"  # of a repository, one a commit, in the hub's cache
 
 
 def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
@@ -31,9 +36,23 @@ def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[s
 def read(name: str) -> Checkpoint:
     """The checkpoint that `load` builds, its tensors mapped from disk; raises WeightsError."""
     path, row = resolve(name)
+    if is_artefact(path.name):
+        raise WeightsError(
+            f"{name}: an exported model runs, and cannot be changed; give the one it was made from"
+        )
     if name.startswith(TIMM):
         return read_vit(name.removeprefix(TIMM), path)
     return read_checkpoint(path, row)
+
+
+def revision(name: str) -> str:
+    """Which weights the name stands for: the hub's commit, or else their file's SHA-256."""
+    path, _ = resolve(name)
+    if path.parent.name == SNAPSHOTS:
+        return path.name
+    if path.is_dir():
+        path = next(path / file for file in WEIGHT_FILES if (path / file).exists())
+    return f"sha256:{SHA256.of_file(path)}"
 
 
 def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from timesformer_cli.inference.form import InferenceForm, Make
 from timesformer_cli.inference.kernels import find_mix, in_dtype
 from timesformer_cli.inference.linear import find_linear
 from timesformer_cli.model import TimeSformer
+
+if TYPE_CHECKING:
+    from timesformer_cli.inference.artefact import Artefact
 
 DTYPES = {
     "float32": torch.float32,
@@ -80,7 +84,7 @@ def make_ready(
 class Predictor:
     """Scores clips: uint8 frames in, softmax scores out."""
 
-    def __init__(self, form: InferenceForm) -> None:
+    def __init__(self, form: "InferenceForm | Artefact") -> None:
         self.form = form
 
     @torch.inference_mode()

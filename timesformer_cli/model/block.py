@@ -1,12 +1,17 @@
 """One transformer block: the scheme's attention passes, then the MLP."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import cast
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.grouping import Grouping
 from timesformer_cli.model.attention import GroupedAttention
 from timesformer_cli.model.linear import TokenLinear
-from timesformer_cli.schemes import Grouping
 
 
 class DropPath(nn.Module):
@@ -32,8 +37,9 @@ class AttentionPass(nn.Module):
     image model (arXiv 2102.05095, section 4.1 and its code).
     """
 
-    def __init__(self, config: ModelConfig, grouping: Grouping, *, last: bool) -> None:
+    def __init__(self, config: ModelConfig, grouping: Grouping, *, bridged: bool) -> None:
         super().__init__()
+        self.token_shift = config.token_shift
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.attention = GroupedAttention(
             config.dim,
@@ -42,25 +48,48 @@ class AttentionPass(nn.Module):
             qkv_bias=config.qkv_bias,
             attention_dropout=config.attention_dropout,
             dropout=config.dropout,
+            rotary=config.positions == "rotary",
         )
-        self.fc = None if last else TokenLinear(config.dim, config.dim)
+        self.fc = TokenLinear(config.dim, config.dim) if bridged else None
 
-    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor | None, Tensor]:
+    def forward(
+        self, cls: Tensor, patches: Tensor, frames: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
         """Updates of class tokens `(b c d)` and patches `(b t h w d)`."""
-        update, patches = self.attention(self.norm(cls), self.norm(patches))
+        patches = self.norm(patches)
+        if self.token_shift:
+            patches = shift_tokens(patches)
+        update, patches = self.attention(self.norm(cls), patches, frames)
         if self.fc is not None:
             patches = self.fc(patches)
             update = None if update is None else self.fc(update)
         return update, patches
 
 
+class Geglu(nn.Module):
+    """The first half of the channels, gated by a GELU of the second (arXiv 2002.05202)."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        values, gates = hidden.chunk(2, dim=-1)
+        return values * F.gelu(gates)
+
+
+# By name, and how many channels make one.
+ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "gelu": (nn.GELU, 1),
+    "gelu-tanh": (partial(nn.GELU, approximate="tanh"), 1),
+    "geglu": (Geglu, 2),
+}
+
+
 class Mlp(nn.Module):
-    """Two linear maps with a GELU between."""
+    """Two linear maps with an activation between."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.fc1 = TokenLinear(config.dim, config.mlp_dim)
-        self.activation = nn.GELU()
+        activation, channels = ACTIVATIONS[config.scheme.activation]
+        self.fc1 = TokenLinear(config.dim, channels * config.mlp_dim)
+        self.activation = activation()
         self.fc2 = TokenLinear(config.mlp_dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -73,24 +102,57 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention passes in the scheme's order, then the MLP; each a residual."""
 
-    def __init__(self, config: ModelConfig, drop_path: float) -> None:
+    def __init__(self, config: ModelConfig, number: int, drop_path: float) -> None:
         super().__init__()
-        *extra, last = config.scheme.passes
+        *extra, last = config.scheme.passes_of(number)
+        self.bridged = config.scheme.bridged or not extra
+        self.token_shift = config.token_shift
         self.passes = nn.ModuleList(
-            AttentionPass(config, grouping, last=False) for grouping in extra
+            AttentionPass(config, grouping, bridged=self.bridged) for grouping in extra
         )
-        self.passes.append(AttentionPass(config, last, last=True))
+        self.passes.append(AttentionPass(config, last, bridged=False))
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.mlp = Mlp(config)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, cls: Tensor, patches: Tensor, frames: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         for attend in self.passes:
-            cls, patches = self._add(cls, patches, *attend(cls, patches))
-        return self._add(cls, patches, self.mlp(self.norm(cls)), self.mlp(self.norm(patches)))
+            cls, patches = self._add(cls, patches, *attend(cls, patches, frames))
+        normed = self.norm(patches)
+        if self.token_shift:
+            normed = shift_tokens(normed)
+        return self._add(cls, patches, self.mlp(self.norm(cls)), self.mlp(normed))
+
+    def silence(self) -> None:
+        """Let passes that the image model lacks add nothing, so that training begins there."""
+        for attend in cast(Iterable[AttentionPass], self.passes):
+            if attend.fc is not None:
+                nn.init.zeros_(attend.fc.weight)
+            elif not self.bridged and attend.attention.grouping.mixes_time:
+                nn.init.zeros_(attend.attention.proj.weight)
 
     def _add(
         self, cls: Tensor, patches: Tensor, cls_update: Tensor | None, update: Tensor
     ) -> tuple[Tensor, Tensor]:
         cls_update, update = self.drop_path(cls_update, update)
         return cls if cls_update is None else cls + cls_update, patches + update
+
+
+def make_blocks(config: ModelConfig) -> nn.ModuleList:
+    """All of a transformer's blocks, each dropped a little more often than the one before."""
+    rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
+    return nn.ModuleList(Block(config, number, rate) for number, rate in enumerate(rates))
+
+
+def shift_tokens(patches: Tensor) -> Tensor:
+    """Patches `(b t h w d)`: a third of the channels from the next frame, a third from the last.
+
+    As lucidrains' TimeSformer; zeros where there is no such frame.
+    """
+    third = patches.shape[-1] // 3
+    after, here, before = (patches[..., n * third : (n + 1) * third] for n in range(3))
+    after = F.pad(after[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    before = F.pad(before[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+    return torch.cat([after, here, before, patches[..., 3 * third :]], dim=-1)

@@ -5,9 +5,11 @@ from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
-from timesformer_cli.model.block import AttentionPass, Block
+from timesformer_cli.model.block import Block, make_blocks
+from timesformer_cli.model.frames import FrameEncoder
 from timesformer_cli.model.patches import EMBEDDINGS
-from timesformer_cli.model.positions import Positions
+from timesformer_cli.model.pathways import FastPath, Fusion
+from timesformer_cli.model.positions import POSITIONS, Positions, PositionTable
 
 
 class TimeSformer(nn.Module):
@@ -33,51 +35,71 @@ class TimeSformer(nn.Module):
         )
         self.sampling = sampling or Sampling(frames=config.frames, stride=None)
         self.patches = EMBEDDINGS[config.embedding](config)
-        self.cls = nn.Parameter(torch.empty(1, 1, config.dim))
-        self.positions = Positions(config)
-        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
-        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
-        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.head = nn.Linear(config.dim, config.classes)
+        self.cls = nn.Parameter(torch.empty(1, 1, config.dim)) if config.class_tokens else None
+        self.positions = POSITIONS[config.positions](config)
+        self.blocks = make_blocks(config)
+        self.over_frames = FrameEncoder(config.over_frames) if config.over_frames else None
+        self.fast = None
+        if config.fast is not None and config.scheme.fused is not None:
+            self.fast = FastPath(config, config.fast, config.scheme.fused)
+        self.norm = nn.LayerNorm(config.dim, eps=config.scheme.final_norm_eps or config.norm_eps)
+        self.head = nn.Linear(config.features, config.classes)
         self.reset_parameters()
 
-    def forward(self, clip: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(clip))
+    def forward(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.head(self.features(clip, frames))
         return logits
 
-    def features(self, clip: Tensor) -> Tensor:
-        """What the head sees: the class token `(b d)`, averaged where each frame has its own."""
-        self._check(clip)
-        return self.encode(self.patches(clip))
+    def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
+        """What the head sees, `(b d)`: the class token, or the mean of all tokens; of both paths.
 
-    def encode(self, patches: Tensor) -> Tensor:
-        """Embedded patches `(b t h w d)`, their places not yet added, to features `(b d)`."""
-        b, t, *_ = patches.shape
-        cls = self.cls.expand(b, t if self.config.scheme.cls_per_frame else 1, -1)
+        `frames` `(b t)` is false for those that only fill up a batch of clips of different
+        lengths; models with a global class token take it.
+        """
+        self._check(clip, frames)
+        fast = None if self.fast is None else self.fast.start(clip)
+        patches = self.patches(clip)
+        b, t, *_, d = patches.shape
+        if self.cls is None:
+            cls = patches.new_zeros(b, 0, d)
+        else:
+            cls = self.cls.expand(b, t if self.config.scheme.cls_per_frame else 1, -1)
         cls, patches = self.positions(cls, patches)
-        for block in self.blocks:
-            cls, patches = block(cls, patches)
-        features: Tensor = self.norm(cls.mean(dim=1))
+        for number, block in enumerate(self.blocks):
+            if self.fast is not None:
+                patches, fast = self.fast(number, patches, fast)
+            cls, patches = block(cls, patches, frames)
+        if self.over_frames is not None:
+            cls = self.over_frames(cls)
+        tokens = patches.flatten(1, 3) if self.cls is None else cls
+        features: Tensor = self.norm(tokens.mean(dim=1))
+        if self.fast is not None and fast is not None:
+            features = torch.cat([features, self.fast.read(fast)], dim=-1)
         return features
 
     def reset_parameters(self) -> None:
-        """Initialise as published: truncated normal 0.02, biases and every extra map zero."""
+        """Initialise as published: truncated normal 0.02, biases and extra passes zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, Positions | PositionTable):
+                module.reset_parameters()
+            if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
+                nn.init.trunc_normal_(module.cls, std=0.02)
         for module in self.modules():
-            if isinstance(module, AttentionPass) and module.fc is not None:
-                nn.init.zeros_(module.fc.weight)
-        for table in (self.cls, self.positions.space):
-            nn.init.trunc_normal_(table, std=0.02)
-        if self.positions.time is not None:
-            nn.init.zeros_(self.positions.time)
+            if isinstance(module, Block | Fusion):
+                module.silence()
 
-    def _check(self, clip: Tensor) -> None:
+    def _check(self, clip: Tensor, frames: Tensor | None) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:
             raise UsageError(
                 f"a clip is (b t c h w) with c = {self.config.channels}; got {tuple(clip.shape)}"
             )
-        self.config.scheme.check(self.config.grid_of(clip.shape[1], *clip.shape[3:]))
+        scheme = self.config.scheme
+        scheme.check(self.config.grid_of(clip.shape[1], *clip.shape[3:]))
+        if frames is not None and any(grouping.cls != "global" for grouping in scheme.passes):
+            raise UsageError(
+                f"{self.config.attention} models take clips of one length only, not marked frames"
+            )

@@ -1,4 +1,4 @@
-"""Learned positions of the grid, and the one function that resizes their tables."""
+"""Where a patch is: tables that are learned, a table that is computed, or nothing added at all."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
+
+LONGEST_WAVE = 10_000  # of sines over positions, in positions over 2 pi
 
 
 def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
@@ -22,8 +24,11 @@ class Positions(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         t, self.rows, self.columns = config.grid
-        self.space = nn.Parameter(torch.empty(1, 1 + self.rows * self.columns, config.dim))
-        if config.scheme.sees_time:
+        self.classes = int(config.scheme.has_cls)
+        self.space = nn.Parameter(
+            torch.empty(1, self.classes + self.rows * self.columns, config.dim)
+        )
+        if config.scheme.mixes_time:
             self.time = nn.Parameter(torch.empty(1, t, config.dim))
         else:
             self.register_parameter("time", None)
@@ -32,11 +37,95 @@ class Positions(nn.Module):
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Add to class tokens `(b c d)` and patches `(b t h w d)` where they are."""
         _, t, h, w, _ = patches.shape
-        table = rearrange(self.space[0, 1:], "(h w) d -> h w d", h=self.rows)
+        table = rearrange(self.space[0, self.classes :], "(h w) d -> h w d", h=self.rows)
         patches = patches + resize_table(table, (h, w), "bicubic")
-        cls = self.dropout(cls + self.space[:, :1])
+        cls = self.dropout(cls + self.space[:, : self.classes])
         if self.time is None:
             return cls, self.dropout(patches)
         # Nearest, as published: other frame counts then give the published logits.
         time = resize_table(self.time[0], (t,), "nearest")
         return cls, self.dropout(patches + rearrange(time, "t d -> t 1 1 d"))
+
+    def reset_parameters(self) -> None:
+        """Initialise as published: truncated normal 0.02, and time at zero."""
+        nn.init.trunc_normal_(self.space, std=0.02)
+        if self.time is not None:
+            nn.init.zeros_(self.time)
+
+
+class PositionTable(nn.Module):
+    """One table over all patches of the clip with the class token in front (arXiv 2103.15691)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.grid = t, h, w = config.grid
+        self.classes = config.class_tokens
+        self.table = nn.Parameter(torch.empty(1, self.classes + t * h * w, config.dim))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Add to class tokens `(b c d)` and patches `(b t h w d)` where they are."""
+        _, t, h, w, _ = patches.shape
+        table = self.table[0, self.classes :].view(*self.grid, -1)
+        patches = patches + resize_table(table, (t, h, w), "trilinear")
+        return self.dropout(cls + self.table[:, : self.classes]), self.dropout(patches)
+
+    def reset_parameters(self) -> None:
+        """Truncated normal 0.02."""
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+
+class Sinusoids(nn.Module):
+    """Sines and cosines of a patch's number in the clip: nothing to learn (arXiv 2203.12602).
+
+    Computed anew for every clip, unless `keep` was called.
+    """
+
+    table: Tensor | None
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.grid, self.dim = config.grid, config.dim
+        self.register_buffer("table", None)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Add to patches `(b t h w d)` where they are; there are no class tokens `(b 0 d)`."""
+        _, t, h, w, _ = patches.shape
+        table = self._computed() if self.table is None else self.table
+        table = resize_table(table, (t, h, w), "trilinear").to(patches)
+        return cls, self.dropout(patches + table)
+
+    def keep(self) -> None:
+        """Compute the table once and for all."""
+        self.table = self._computed()
+
+    def _computed(self) -> Tensor:
+        t, h, w = self.grid
+        # In float64: the last of a thousand patches would else be off by 1e-4.
+        number = torch.arange(t * h * w, dtype=torch.float64, device="cpu")
+        even = torch.arange(0, self.dim, 2, dtype=torch.float64, device="cpu")
+        waves = torch.pow(LONGEST_WAVE, -even / self.dim)
+        angles = torch.outer(number, waves)
+        table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return table.float().view(t, h, w, self.dim)
+
+
+class NoPositions(nn.Module):
+    """Adds nothing: attention turns queries and keys by where they are instead."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Class tokens `(b c d)` and patches `(b t h w d)` as they are."""
+        return self.dropout(cls), self.dropout(patches)
+
+
+POSITIONS = {
+    "separate": Positions,
+    "table": PositionTable,
+    "sinusoidal": Sinusoids,
+    "rotary": NoPositions,
+}

@@ -8,6 +8,7 @@ from typing import Any
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import PAPER
 from timesformer_cli.tasks.crossovers import Crossover, crossovers
 from timesformer_cli.tasks.measuring import measurer
 from timesformer_cli.tasks.plan import ALL, Misfit, plan
@@ -41,7 +42,9 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """The rows, by picture size, then frames, then scheme; `details` belong to them one by one."""
+    """The rows as planned; `details` belong to them one by one. Crossovers of all the schemes are
+    those of the paper's.
+    """
 
     protocol: dict[str, Any]
     rows: tuple[Row, ...]
@@ -170,7 +173,9 @@ def _detail(details: Details) -> dict[str, Any]:
 
 def _crossovers(options: Options, rows: tuple[Row, ...]) -> tuple[Crossover, ...]:
     found: list[Crossover] = []
+    named = set(PAPER if ALL in options.attention else options.attention)
     for pixels in dict.fromkeys(options.image_sizes):
         known = [row for row in rows if row.image_size == pixels and row.tokens is not None]
+        known = [row for row in known if row.attention in named]
         found += crossovers(dict.fromkeys(row.attention for row in known), options.size, pixels)
     return tuple(found)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import Sampling
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool, Found, View
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.form import InferenceForm
     from timesformer_cli.inference.predictor import Predictor
+    from timesformer_cli.inference.ready import Form
     from timesformer_cli.inference.stream import Scored
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.watch import Progress
@@ -25,7 +25,7 @@ class Options:
     `debug` lets the decoders' own messages through to stderr.
     """
 
-    model: "str | TimeSformer | InferenceForm" = DEFAULT
+    model: "str | TimeSformer | Form" = DEFAULT
     top_k: int = 5
     frames: int | None = None
     stride: int | None = None
@@ -142,28 +142,33 @@ def run(
 
 def _prepare(options: Options, note: Callable[[str], None]) -> "tuple[str, Predictor, Sampling]":
     """The model loaded, placed and checked against the clips it will get."""
-    from timesformer_cli.inference.form import InferenceForm
-    from timesformer_cli.inference.models import load
-    from timesformer_cli.inference.predictor import Predictor, find_device, find_dtype, make_ready
+    from timesformer_cli.inference.artefact import Artefact
+    from timesformer_cli.inference.predictor import Predictor, make_ready
+    from timesformer_cli.inference.ready import ready
+    from timesformer_cli.model import TimeSformer
 
+    form: Form
     if isinstance(options.model, str):
-        device = find_device(options.device)
         name = options.model
-        model, notes = load(options.model)
+        form, notes = ready(name, options.device, options.dtype)
         for text in notes:
             note(text)
-        form = make_ready(model, device, find_dtype(options.dtype, device), consume=True)
     else:  # a model of the caller's runs where and in what it is
         name, given = type(options.model).__name__, options.model
-        if isinstance(given, InferenceForm):
-            form = given
+        if isinstance(given, TimeSformer):
+            form = make_ready(given, given.head.weight.device, given.head.weight.dtype)
         else:
-            form = make_ready(given, given.cls.device, given.cls.dtype)
+            form = given
     sampling = replace(
         form.sampling,
         frames=options.frames or form.sampling.frames,
         stride=options.stride or form.sampling.stride,
     )
+    if isinstance(form, Artefact) and sampling.frames != form.sampling.frames:
+        raise UsageError(
+            f"{name}: exported for clips of {form.sampling.frames} frames; leave out --frames, or "
+            f"export another with --frames {sampling.frames}"
+        )
     grid = form.config.grid_of(sampling.frames, *form.preprocessing.crop)
     form.config.scheme.check(grid)
     return name, Predictor(form), sampling

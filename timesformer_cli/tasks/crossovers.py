@@ -53,7 +53,7 @@ def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Cross
 
 def costs_by_frames(name: str, size: str, image_size: int) -> dict[int, int]:
     """Multiply-adds of a view by its frames, where the scheme's groups divide them."""
-    shape = ModelConfig.of_size(size, attention=name, height=image_size, width=image_size, frames=2)
+    shape = ModelConfig.of_size(size, attention=name, height=image_size, width=image_size, frames=4)
     costs = {}
     for frames in range(1, MOST + 1):
         try:

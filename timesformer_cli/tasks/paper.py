@@ -1,4 +1,4 @@
-"""The numbers that the TimeSformer paper (arXiv 2102.05095) published, beside ours."""
+"""The numbers that the papers of TimeSformer and ViViT published, beside ours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 
+TIMESFORMER, VIVIT = "arXiv 2102.05095", "arXiv 2103.15691"
 VIEWS = 3  # the paper counts multiply-adds of three crops and calls them FLOPs
 # Its parameter counts come out with the head of Something-Something V2.
 SSV2_CLASSES, K400_CLASSES = 174, 400
@@ -24,12 +25,21 @@ TimeSformer     divided  8 224  0.59  78.0  93.7
 TimeSformer-HR  divided 16 448  5.11  79.7  94.4
 TimeSformer-L   divided 96 224  7.14  80.7  94.7
 """
+# ViViT's Table 2: G multiply-adds of a view of 32 frames at 224 px, millions of parameters, top-1
+# on Kinetics-400 and Epic Kitchens.
+VIVIT_PUBLISHED = """
+vivit-1 455.2  88.9 80.0 43.1
+vivit-2 284.4 115.1 78.8 43.7
+vivit-3 372.3 117.3 77.4 39.1
+vivit-4 277.1  88.9 76.3 39.5
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
     """One published number and ours; accuracies are per cent, as reported there."""
 
+    paper: str
     table: str
     name: str
     quantity: str
@@ -56,6 +66,7 @@ def compared() -> Iterator[Compared]:
         name, millions, kinetics, something = line.split()
         config = ModelConfig(attention=name, classes=SSV2_CLASSES)
         yield Compared(
+            paper=TIMESFORMER,
             table="Table 1: parameters",
             name=name,
             quantity="M parameters",
@@ -73,10 +84,32 @@ def compared() -> Iterator[Compared]:
             classes=K400_CLASSES,
         )
         yield Compared(
+            paper=TIMESFORMER,
             table="Tables 2 and 5: multiply-adds of three views",
             name=f"{name} ({frames} x {pixels} px)",
             quantity="T multiply-adds",
             published=float(tera),
             ours=VIEWS * cost.macs(config).total / 1e12,
             reported={"top-1 K400": float(top1), "top-5 K400": float(top5)},
+        )
+    for quantity in ("G multiply-adds", "M parameters"):
+        yield from _vivit(quantity)
+
+
+def _vivit(quantity: str) -> Iterator[Compared]:
+    for line in VIVIT_PUBLISHED.strip().splitlines():
+        name, giga, millions, kinetics, epic = line.split()
+        config = ModelConfig(attention=name, frames=32, classes=K400_CLASSES)
+        published, ours = {
+            "G multiply-adds": (giga, cost.macs(config).total / 1e9),
+            "M parameters": (millions, cost.parameters(config) / 1e6),
+        }[quantity]
+        yield Compared(
+            paper=VIVIT,
+            table=f"Table 2: {quantity}",
+            name=name,
+            quantity=quantity,
+            published=float(published),
+            ours=ours,
+            reported={"top-1 K400": float(kinetics), "top-1 Epic": float(epic)},
         )

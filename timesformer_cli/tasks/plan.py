@@ -6,7 +6,7 @@ from itertools import product
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
 ALL = "all"
 
@@ -24,7 +24,7 @@ class Misfit:
 def plan(
     attention: Sequence[str], frames: Iterable[int], image_sizes: Iterable[int], size: str
 ) -> list[ModelConfig | Misfit]:
-    """Every row, by picture size, then frames, then scheme.
+    """Every row: the paper's schemes, then their relatives; each by picture size, frames, scheme.
 
     Raises UsageError for what cannot be; of `all` schemes, only for what none of them takes.
     """
@@ -33,16 +33,18 @@ def plan(
             known = ", ".join(SCHEMES)
             raise UsageError(f"unknown attention scheme '{name}'; there are {known}, and {ALL}")
     names = list(SCHEMES) if ALL in attention else list(dict.fromkeys(attention))
-    rows: list[ModelConfig | Misfit] = []
-    for pixels, count in product(image_sizes, frames):
+    shapes = list(product(image_sizes, frames))
+    for pixels, count in shapes:
         _check_shape(size, pixels, count)
-        here = [_row(size, name, count, pixels) for name in names]
+    rows: list[ModelConfig | Misfit] = []
+    for section, (pixels, count) in product((PAPER, RELATIVES), shapes):
+        here = [_row(size, name, count, pixels) for name in names if name in section]
         for row in here:
             if isinstance(row, Misfit) and row.attention in attention:
                 where = f"{row.attention} at {count} frames of {pixels} px"
                 near = _neighbour(size, row.attention, count, pixels)
                 raise UsageError(f"{where}: {row.reason}{near}")
-        if all(isinstance(row, Misfit) for row in here):
+        if here and all(isinstance(row, Misfit) for row in here):
             raise UsageError(f"no scheme takes {count} frames of {pixels} px")
         rows += here
     return rows

@@ -47,7 +47,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = _unwrap(_read_pickle(path))
             if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
                 raise WeightsError("its tensors claim more bytes than the file has; refused")
-            _check_finite(tensors)
             return tensors, {}
     raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
 
@@ -102,16 +101,15 @@ def _map_tensors(path: Path) -> dict[str, Tensor]:
             size = prod(entry["shape"])
             flat = torch.frombuffer(stretch, dtype=dtype, count=size, offset=begin - first)
             tensors[name] = flat.view(entry["shape"])
-            _check_finite({name: flat})
+            if not is_finite(flat):
+                raise WeightsError(f"'{name}' is not finite everywhere")
             _forget(stretch)
     return tensors
 
 
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        # Either kind would show in the sum, which is quick.
-        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-            raise WeightsError(f"'{name}' is not finite everywhere")
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no element is infinite or NaN: either would show in the sum, which is quick."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _forget(stretch: mmap.mmap) -> None:

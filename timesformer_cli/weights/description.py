@@ -8,9 +8,10 @@ from typing import Any
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.layouts import ATTENTION_TYPES, expressible
+from timesformer_cli.weights.names import ATTENTION_TYPES, TRANSFORMERS
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 MODEL_TYPE = "tsf"
 LARGEST_JSON = 16 * 2**20
 BILINEAR = 2
@@ -30,6 +31,16 @@ _KEYS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "drop_path": "drop_path_rate",
 }
+# transformers' model types: what ours are called, its defaults where they differ from ours, and
+# the values without which a model is another.
+_ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "timesformer": ({}, {"hidden_act": "gelu"}),
+    "vivit": ({"attention": "vivit-1", "frames": 32}, {"hidden_act": "gelu_fast"}),
+    "videomae": (
+        {"attention": "videomae", "frames": 16, "norm_eps": 1e-12},
+        {"hidden_act": "gelu", "use_mean_pooling": True},
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +58,15 @@ def read_description(folder: Path) -> Description:
 
     Raises WeightsError naming the file and the field.
     """
-    path = folder / "config.json"
-    values = _read_json(path)
+    files = {CONFIG: _read_json(folder / CONFIG)}
+    if (folder / PREPROCESSOR).exists():
+        files[PREPROCESSOR] = _read_json(folder / PREPROCESSOR)
+    return parse_description(files, folder)
+
+
+def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Description:
+    """The inverse of `describe`; `where` the files are, for the WeightsError of a wrong field."""
+    values = files[CONFIG]
     try:
         labels = _labels(values)
         config = _config(values, len(labels))
@@ -57,16 +75,16 @@ def read_description(folder: Path) -> Description:
             raise ValueError(f"frame_sample_rate is {rate!r}")
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise WeightsError(f"{path}: {reason}") from error
+        raise WeightsError(f"{where / CONFIG}: {reason}") from error
     sampling = None if rate == 0 else Sampling(frames=config.frames, stride=rate)
     preprocessing = None
-    if (path := folder / "preprocessor_config.json").exists():
+    if PREPROCESSOR in files:
         try:
-            preprocessing = _preprocessing(_read_json(path))
+            preprocessing = _preprocessing(files[PREPROCESSOR])
             config.grid_of(config.frames, *preprocessing.crop)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise WeightsError(f"{path}: {reason}") from error
+            raise WeightsError(f"{where / PREPROCESSOR}: {reason}") from error
     return Description(config=config, labels=labels, sampling=sampling, preprocessing=preprocessing)
 
 
@@ -77,7 +95,7 @@ def describe(description: Description) -> dict[str, dict[str, Any]]:
     assert sampling is not None
     assert preprocessing is not None
     values: dict[str, Any]
-    if expressible(config):
+    if TRANSFORMERS.has(config):
         values = {
             "architectures": ["TimesformerForVideoClassification"],
             "model_type": "timesformer",
@@ -97,8 +115,8 @@ def describe(description: Description) -> dict[str, dict[str, Any]]:
     values["label2id"] = {label: index for index, label in enumerate(description.labels)}
     height, width = preprocessing.crop
     return {
-        "config.json": values,
-        "preprocessor_config.json": {
+        CONFIG: values,
+        PREPROCESSOR: {
             "image_processor_type": "VideoMAEImageProcessor",
             "do_resize": True,
             "size": {"shortest_edge": preprocessing.short_side},
@@ -134,12 +152,19 @@ def _config(values: Mapping[str, Any], classes: int) -> ModelConfig:
     kind = values.get("model_type")
     if kind == MODEL_TYPE:
         return ModelConfig.from_dict(values[MODEL_TYPE])
-    if kind != "timesformer":
-        raise UsageError(f"model_type is {kind!r}; only 'timesformer' models load")
-    if values.get("hidden_act", "gelu") != "gelu":
-        raise UsageError(f"hidden_act is {values['hidden_act']!r}; published models use 'gelu'")
+    if kind not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise UsageError(f"model_type is {kind!r}; only models of these types load: {known}")
+    fixed, expected = _ARCHITECTURES[kind]
+    for key, only in expected.items():
+        if (value := values.get(key, only)) != only:
+            raise UsageError(f"{key} is {value!r}; published models use {only!r}")
     schemes = {theirs: ours for ours, theirs in ATTENTION_TYPES.items()}
-    given = {ours: values[theirs] for ours, theirs in _KEYS.items() if theirs in values}
+    given = fixed | {ours: values[theirs] for ours, theirs in _KEYS.items() if theirs in values}
+    if "qv_bias" in values:
+        given["qkv_bias"] = values["qv_bias"]
+    if "tubelet_size" in values:
+        given |= _tubelet(values["tubelet_size"])
     if "attention_type" in values:
         scheme = values["attention_type"]
         if scheme not in schemes:
@@ -149,6 +174,16 @@ def _config(values: Mapping[str, Any], classes: int) -> ModelConfig:
         image = values["image_size"]
         given["height"], given["width"] = image if isinstance(image, list) else (image, image)
     return ModelConfig.from_dict({**given, "classes": classes})
+
+
+def _tubelet(size: Any) -> dict[str, Any]:
+    """VideoMAE gives the frames of a tubelet, ViViT also its height and width."""
+    if not isinstance(size, list):
+        return {"tubelet": size}
+    frames, height, width = size
+    if height != width:
+        raise UsageError(f"tubelet_size is {size!r}; only square patches load")
+    return {"tubelet": frames, "patch": height}
 
 
 def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -170,14 +205,32 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
             raise ValueError(f"a picture size is {number!r}")
     if values.get("resample", BILINEAR) != BILINEAR:
         raise ValueError(f"resample is {values['resample']!r}; only 2 (bilinear) is supported")
-    if abs(values.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
-        raise ValueError(f"rescale_factor is {values['rescale_factor']!r}; only 1/255 is supported")
-    if not all(values.get(step, True) for step in ("do_resize", "do_rescale", "do_normalize")):
-        raise ValueError("resizing, rescaling and normalising cannot be switched off")
-    mean, std = _channels(values, "image_mean"), _channels(values, "image_std")
+    if not all(values.get(step, True) for step in ("do_resize", "do_rescale")):
+        raise ValueError("resizing and rescaling cannot be switched off")
+    scale, offset = _scale(values)
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if values.get("do_normalize", True):
+        mean, std = _channels(values, "image_mean"), _channels(values, "image_std")
     if not all(value > 0 for value in std):
         raise ValueError(f"image_std is {values['image_std']!r}; it must be above 0")
-    return Preprocessing(short_side=short, crop=(height, width), mean=mean, std=std)
+    r, g, b = ((value + offset) / scale for value in mean)
+    r_std, g_std, b_std = (value / scale for value in std)
+    return Preprocessing(
+        short_side=short, crop=(height, width), mean=(r, g, b), std=(r_std, g_std, b_std)
+    )
+
+
+def _scale(values: Mapping[str, Any]) -> tuple[int, int]:
+    """What values of 0..1 are multiplied with, and what is then taken off.
+
+    ViViT's processor maps pixels to -1..1, and only then subtracts the mean.
+    """
+    kinds = f"{values.get('image_processor_type')} {values.get('video_processor_type')}"
+    scale, offset = (2, 1) if values.get("offset", "Vivit" in kinds) else (1, 0)
+    factor = values.get("rescale_factor", scale / 255)
+    if abs(factor * 255 - scale) > 1e-3:
+        raise ValueError(f"rescale_factor is {factor!r}; only {scale}/255 is supported")
+    return scale, offset
 
 
 def _channels(values: Mapping[str, Any], key: str) -> tuple[float, float, float]:

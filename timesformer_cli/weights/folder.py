@@ -8,27 +8,23 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from timesformer_cli.catalogue import Weights
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.checkpoint import SUFFIXES, read_tensors
+from timesformer_cli.weights.checkpoint import PICKLES, SUFFIXES, is_finite, read_tensors
 from timesformer_cli.weights.description import (
     WEIGHT_FILES,
     Description,
     describe,
     read_description,
 )
+from timesformer_cli.weights.inferring import infer_config
 from timesformer_cli.weights.labels import read_labels
-from timesformer_cli.weights.layouts import (
-    TRANSFORMERS,
-    Layout,
-    detect,
-    expressible,
-    infer_config,
-    translate,
-)
+from timesformer_cli.weights.layouts import detect, translate
+from timesformer_cli.weights.names import TRANSFORMERS, Layout, Theirs, as_parts
 
 PATCH_WEIGHT = "patches.proj.weight"
 # Seconds the published Kinetics models look at, as 30-fps frames: what an unknown model is given.
@@ -50,26 +46,32 @@ class Checkpoint:
         """The tensors under our names, once all of them are known to be right.
 
         `expected` is the state dict of the built model (on the meta device, for all we read of
-        it). Raises WeightsError for what is missing, left over or of another shape.
+        it). Raises WeightsError for what is missing, left over, of another shape or not finite.
         """
         names = translate(expected, self.layout, self.description.config)
         faults = []
-        if missing := [theirs for theirs in names.values() if theirs not in self.tensors]:
+        needed = [
+            part for theirs in names.values() for part in as_parts(theirs) if part is not None
+        ]
+        if missing := [theirs for theirs in needed if theirs not in self.tensors]:
             faults.append(f"missing {_listed(missing)}")
-        if extra := set(self.tensors) - set(names.values()):
+        dropped = frozenset() if self.layout is None else self.layout.dropped
+        if extra := set(self.tensors) - set(needed) - dropped:
             faults.append(f"left over {_listed(sorted(extra))}")
         state = {}
         for ours, theirs in names.items():
-            if theirs not in self.tensors:
+            if not {*as_parts(theirs)} - {None} <= self.tensors.keys():
                 continue
-            tensor, wanted = self.tensors[theirs], expected[ours]
-            if ours == PATCH_WEIGHT and tensor.ndim == 4 and wanted.ndim == 2:
-                tensor = tensor.flatten(1)
+            wanted = expected[ours]
+            tensor = self._tensor(ours, theirs, wanted)
+            named = ", ".join(part for part in as_parts(theirs) if part is not None)
             if tensor.shape != wanted.shape:
                 shape, should = tuple(tensor.shape), tuple(wanted.shape)
-                faults.append(f"'{theirs}' is {shape} and should be {should}")
+                faults.append(f"'{named}' is {shape} and should be {should}")
             elif tensor.is_floating_point() != wanted.is_floating_point():
-                faults.append(f"'{theirs}' is of type {tensor.dtype}")
+                faults.append(f"'{named}' is of type {tensor.dtype}")
+            elif self.file.suffix in PICKLES and not is_finite(tensor):  # others were, when mapped
+                faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
         if faults:
@@ -79,6 +81,22 @@ class Checkpoint:
                 f"{self.file}: not a {scheme} model in {layout} layout: {_listed(faults)}"
             )
         return state
+
+    def _tensor(self, ours: str, theirs: Theirs, wanted: Tensor) -> Tensor:
+        """One of our tensors, put together from theirs; of a wrong shape where theirs are."""
+        known = [None if name is None else self.tensors[name] for name in as_parts(theirs)]
+        like = next(part for part in known if part is not None)
+        shapes = {part.shape for part in known if part is not None}
+        if len(known) > 1 and len(shapes) == 1 and like.ndim:
+            return torch.cat([torch.zeros_like(like) if part is None else part for part in known])
+        if ours == PATCH_WEIGHT and like.ndim > 2 and wanted.ndim == 2:
+            return like.flatten(1)
+        if ours == PATCH_WEIGHT and self.layout is not None and like.shape == wanted.shape:
+            config = self.description.config
+            lengths = {"c": config.channels, "p": config.patch, "q": config.patch}
+            return rearrange(like, f"d ({self.layout.patch}) -> d (c p q)", **lengths)
+        # A table or token without the axis of the batch.
+        return like[None] if like.ndim and like.shape == wanted.shape[1:] else like
 
 
 def read_checkpoint(path: Path, row: Weights | None = None) -> Checkpoint:
@@ -126,13 +144,13 @@ def write_folder(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = description.config
-    layout = TRANSFORMERS if expressible(config) else None
+    layout = TRANSFORMERS if TRANSFORMERS.has(config) else None
     tensors = {}
     for ours, theirs in translate(state, layout, config).items():
         tensor = state[ours].to(dtype) if state[ours].is_floating_point() else state[ours]
         if ours == PATCH_WEIGHT and layout is not None:
             tensor = tensor.view(config.dim, config.channels, config.patch, config.patch)
-        tensors[theirs] = tensor.contiguous()
+        tensors[str(theirs)] = tensor.contiguous()
     metadata = {"format": "pt", CONFIG_KEY: json.dumps(config.to_dict())}
     _write(folder / WEIGHT_FILES[0], lambda part: save_file(tensors, part, metadata))
     for name, values in reversed(describe(description).items()):
@@ -174,10 +192,12 @@ def _complete(described: Description, row: Weights | None) -> tuple[Description,
         described.sampling,
         described.preprocessing,
     )
-    if not labels and row is not None and row.labels and row.classes == config.classes:
-        labels = read_labels(row.labels)
+    numbered = tuple(f"LABEL_{index}" for index in range(config.classes))
+    known = row is not None and row.classes == config.classes and row.labels
+    if known and labels in ((), numbered):
+        labels = read_labels(known)
     elif not labels:
-        labels = tuple(f"LABEL_{index}" for index in range(config.classes))
+        labels = numbered
         notes.append("no label names in it; classes are shown as LABEL_<index>")
     if sampling is None and row is not None:
         sampling = Sampling(frames=config.frames, stride=row.stride)
@@ -189,8 +209,7 @@ def _complete(described: Description, row: Weights | None) -> tuple[Description,
         side = min(config.height, config.width)
         preprocessing = Preprocessing(short_side=side, crop=(config.height, config.width))
         if row is not None:
-            mean, std = (row.mean,) * 3, (row.std,) * 3
-            preprocessing = replace(preprocessing, mean=mean, std=std)
+            preprocessing = replace(preprocessing, mean=row.mean, std=row.std)
         else:
             notes.append("no preprocessor_config.json; mean 0.45, std 0.225 are assumed")
     complete = replace(described, labels=labels, sampling=sampling, preprocessing=preprocessing)

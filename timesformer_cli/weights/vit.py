@@ -10,7 +10,8 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.checkpoint import read_tensors
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
 from timesformer_cli.weights.folder import PUBLISHED_SPAN, Checkpoint
-from timesformer_cli.weights.layouts import OFFICIAL, infer_config
+from timesformer_cli.weights.inferring import infer_config
+from timesformer_cli.weights.names import OFFICIAL
 
 FRAMES = 8
 

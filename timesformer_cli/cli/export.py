@@ -1,0 +1,133 @@
+"""`tsf export`: a model as a file that runs elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from timesformer_cli import __version__
+from timesformer_cli.catalogue import DEFAULT
+from timesformer_cli.cli import options
+from timesformer_cli.errors import UsageError
+
+KIND, GRAPH, OUTPUT = "What is written (--onnx where nothing is said)", "Graph", "Output"
+
+
+def export(
+    model: options.Model = DEFAULT,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="For onnxruntime.", rich_help_panel=KIND)
+    ] = False,
+    pt2: Annotated[
+        bool, typer.Option("--pt2", help="For torch.export.load.", rich_help_panel=KIND)
+    ] = False,
+    aoti: Annotated[
+        bool,
+        typer.Option(
+            "--aoti",
+            help="Machine code for this kind of processor (AOTInductor); takes a C++ compiler.",
+            rich_help_panel=KIND,
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file.",
+            show_default="the model's name, here",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a file that is there.", rich_help_panel=OUTPUT),
+    ] = False,
+    batch: Annotated[
+        str,
+        typer.Option(metavar="dynamic|N", help="Clips in one call.", rich_help_panel=GRAPH),
+    ] = "dynamic",
+    frames: options.Frames = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Height and width.", show_default="the model's", rich_help_panel=GRAPH
+        ),
+    ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(help="ONNX's version.", show_default="20", rich_help_panel=GRAPH),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16", "int8"],
+        typer.Option(help="Of weights and arithmetic; int8: --onnx only.", rich_help_panel=GRAPH),
+    ] = "float32",
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Take uint8 frames (b t h w c), already cropped, and normalise them inside.",
+            rich_help_panel=GRAPH,
+        ),
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest difference of a logit from the model's; a file beyond it is not kept.",
+            show_default="0.0001 in float32",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["table", "json"],
+        typer.Option(help="How to write the report.", rich_help_panel=OUTPUT),
+    ] = "table",
+    debug: options.Debug = False,
+) -> None:
+    """Write a model as a file that runs elsewhere, and prove that it gives the same answer.
+
+    Example: tsf export --model camera-motion --onnx
+    """
+    from timesformer_cli.cli import render_export, report
+    from timesformer_cli.tasks import export as task
+    from timesformer_cli.tasks.classify import fetch
+    from timesformer_cli.tasks.proof import Kind
+
+    with report.errors_explained(debug):
+        asked: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
+        kinds = [kind for kind, wanted in asked.items() if wanted]
+        if len(kinds) > 1:
+            raise UsageError("give one of --onnx, --pt2 and --aoti")
+        chosen = task.Options(
+            model=model,
+            kind=kinds[0] if kinds else "onnx",
+            output=output,
+            batch=parse_batch(batch),
+            frames=frames,
+            image_size=image_size,
+            opset=opset,
+            dtype=dtype,
+            pixels=with_preprocessing,
+            tolerance=tolerance,
+            overwrite=overwrite,
+            version=__version__,
+        )
+        task.check(chosen)
+        with report.transfer() as progress:
+            fetch(model, progress)
+        with report.steps() as watch:
+            watch(0, len(task.STEPS), "starting")
+            with report.interrupted_at_once():
+                import torch  # noqa: F401
+            exported = task.run(chosen, report.note, watch)
+        render_export.RENDER[format](exported)
+
+
+def parse_batch(text: str) -> int | None:
+    """`dynamic` as None, else the number; raises UsageError."""
+    if text == "dynamic":
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= 1024):
+        raise UsageError(f"--batch is dynamic, or clips from 1 to 1024; got '{text}'")
+    return int(text)

@@ -1,0 +1,72 @@
+"""Models by name, measured: as a table, JSON, CSV or Markdown."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timesformer_cli.cli.render import bar
+from timesformer_cli.cli.render_benchmark import markdown_table
+from timesformer_cli.cli.report import printable
+from timesformer_cli.tasks.benchmark_models import Row
+
+
+def as_table(rows: Sequence[Row], stream: TextIO) -> None:
+    """A line a model, with a bar of its share of the slowest one's time."""
+    console = Console(file=stream, highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("runtime", no_wrap=True)
+    table.add_column("dtype", no_wrap=True)
+    for heading in ("MB", "ms", "p10 - p90", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(printable(row.model), "bold"),
+            row.runtime.split(" ")[0],
+            row.dtype,
+            "" if row.bytes is None else f"{row.bytes / 1e6:,.1f}",
+            _milliseconds(row.median),
+            f"{_milliseconds(row.p10)} - {_milliseconds(row.p90)}",
+            f"{row.share:.2f}",
+            Text(bar(row.share, console), "green"),
+        )
+    console.print(table)
+    first = rows[0]
+    clips = f"batch of {first.batch_size}, median of {first.runs} runs, turn by turn"
+    shapes = sorted({f"{row.clip[0]} x {row.clip[1]} x {row.clip[2]}" for row in rows})
+    console.print(Text(f"clips of {', '.join(shapes)}, {clips}", "dim"))
+
+
+def as_json(rows: Sequence[Row], stream: TextIO) -> None:
+    """The rows, field for field."""
+    stream.write(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n")
+
+
+def as_csv(rows: Sequence[Row], stream: TextIO) -> None:
+    """A line a model."""
+    writer = csv.DictWriter(stream, list(_flat(rows[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_flat(row) for row in rows)
+
+
+def as_markdown(rows: Sequence[Row], stream: TextIO) -> None:
+    """The columns of the CSV as a table to paste."""
+    stream.write(markdown_table(list(_flat(rows[0])), [list(_flat(row).values()) for row in rows]))
+
+
+RENDER = {"table": as_table, "json": as_json, "csv": as_csv, "markdown": as_markdown}
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "clip": "x".join(map(str, row.clip))}
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -1,0 +1,175 @@
+"""Work and parameters of a model, read off its configuration and scheme."""
+
+from dataclasses import dataclass
+from math import prod
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.grouping import Grouping
+
+GATED = {"geglu": 2}  # channels of the MLP's first map that make one behind the activation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Macs:
+    """Multiply-adds of one view by where they are spent; norms, biases and softmax not counted."""
+
+    embedding: int
+    projections: int
+    attention: int
+    mlp: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All of them; published "FLOPs" of this family are these."""
+        return self.embedding + self.projections + self.attention + self.mlp + self.head
+
+
+def tokens(config: ModelConfig) -> int:
+    """Tokens of one view, class tokens included."""
+    return prod(config.grid) + config.class_tokens
+
+
+def macs(config: ModelConfig) -> Macs:
+    """Multiply-adds of one view at the configuration's native clip shape."""
+    projections = attention = mlp = 0
+    for encoder in encoders(config):
+        hidden = GATED.get(encoder.scheme.activation, 1) * encoder.mlp_dim
+        mlp += encoder.depth * tokens(encoder) * encoder.dim * (hidden + encoder.mlp_dim)
+        for number in range(encoder.depth):
+            passes = encoder.scheme.passes_of(number)
+            for grouping in passes:
+                projections += 4 * mapped(encoder, grouping) * encoder.dim**2
+                attention += sum(
+                    2 * scores(encoder, part) * encoder.dim // encoder.heads * heads
+                    for part, heads in grouping.shares(encoder.heads)
+                )
+            if encoder.scheme.bridged:
+                bridged = sum(_updated(encoder, grouping) for grouping in passes[:-1])
+                projections += bridged * encoder.dim**2
+    embedding = _embedding_macs(config)
+    if (fast := config.fast) is not None:
+        embedding += _embedding_macs(fast)
+        slow, quick, fusions = prod(config.grid), prod(fast.grid), _fusions(config)
+        projections += fusions * 2 * (slow * config.dim + quick * fast.dim) * fast.dim
+        attention += fusions * 2 * quick * fast.dim
+    return Macs(
+        embedding=embedding,
+        projections=projections,
+        attention=attention,
+        mlp=mlp,
+        head=config.features * config.classes,
+    )
+
+
+def score_elements(config: ModelConfig) -> int:
+    """Elements of one block's largest score matrix, over all heads and groups."""
+    return max(
+        heads * scores(config, part)
+        for grouping in config.scheme.passes + config.scheme.alternate
+        for part, heads in grouping.shares(config.heads)
+    )
+
+
+def parameters(config: ModelConfig) -> int:
+    """Trainable numbers, exactly as many as the built model has."""
+    final_norm, head = 2 * config.features, (config.features + 1) * config.classes
+    inner = sum(_encoder_parameters(encoder) for encoder in encoders(config))
+    embeddings = _embedding_parameters(config)
+    if (fast := config.fast) is not None:
+        embeddings += _embedding_parameters(fast)
+        norms, maps = 2 * (config.dim + fast.dim), 2 * (config.dim + fast.dim) * fast.dim
+        inner += _fusions(config) * (norms + maps + 3 * fast.dim + config.dim)
+    return embeddings + inner + final_norm + head
+
+
+def comparisons_per_token(config: ModelConfig) -> int:
+    """Keys that a patch is compared with in a block, as the paper counts them (section 3.1).
+
+    One for every patch that it sees in its group and one for the class token, in each pass: also
+    where our class token stays away, as in the published code's temporal pass.
+    """
+    scheme = config.scheme
+    return sum(
+        part.seen(config.grid) + scheme.has_cls
+        for grouping in scheme.passes
+        for part in grouping.parts
+    )
+
+
+def mapped(config: ModelConfig, grouping: Grouping) -> int:
+    """Tokens that a pass maps to queries, keys and values, and back, copies included."""
+    if grouping.beside is not None or grouping.cls == "global":
+        return _updated(config, grouping)
+    groups, members = grouping.sizes(config.grid)
+    return groups * (members + (grouping.cls != "absent"))
+
+
+def scores(config: ModelConfig, grouping: Grouping) -> int:
+    """Elements of a pass's score matrices, per head."""
+    groups, members = grouping.sizes(config.grid)
+    keys = grouping.keys(config.grid)
+    if grouping.cls == "global":  # a key in every group, and one query
+        return groups * members * (keys + 1) + tokens(config)
+    classes = grouping.cls != "absent"
+    return groups * (members + classes) * (keys + classes)
+
+
+def encoders(config: ModelConfig) -> list[ModelConfig]:
+    """The model's transformers, one or two."""
+    every = (config, config.over_frames, config.fast)
+    return [encoder for encoder in every if encoder is not None]
+
+
+def _fusions(config: ModelConfig) -> int:
+    """How often the slow path looks at the fast one."""
+    return -(-config.depth // config.scheme.fuse_every)
+
+
+def _updated(config: ModelConfig, grouping: Grouping) -> int:
+    """Tokens that a pass adds to."""
+    return prod(config.grid) + (config.class_tokens if grouping.cls != "absent" else 0)
+
+
+def _encoder_parameters(config: ModelConfig) -> int:
+    dim, (t, h, w), scheme = config.dim, config.grid, config.scheme
+    norm, linear = 2 * dim, dim**2 + dim
+    qkv = 3 * dim**2 + (3 * dim if config.qkv_bias else 0)
+    passes = len(scheme.passes)
+    bridges = passes - 1 if scheme.bridged else 0
+    hidden = GATED.get(scheme.activation, 1) * config.mlp_dim
+    mlp = dim * (hidden + config.mlp_dim) + hidden + dim
+    block = passes * (norm + qkv + linear) + bridges * linear + norm + mlp
+    classes = int(scheme.has_cls)
+    tables = {
+        "separate": classes + h * w + (t if scheme.mixes_time else 0),
+        "table": classes + t * h * w,
+    }
+    return (classes + tables.get(config.positions, 0)) * dim + config.depth * block
+
+
+def _stem(config: ModelConfig) -> list[tuple[int, int, int]]:
+    """Channels in, channels out and output positions of each stage of the convolutional stem."""
+    rows = []
+    before, height, width = config.channels, config.height, config.width
+    for after in config.stem_widths:
+        height, width = height // 2, width // 2
+        rows.append((before, after, config.frames * height * width))
+        before = after
+    return rows
+
+
+def _embedding_macs(config: ModelConfig) -> int:
+    if config.embedding == "conv-stem":
+        *_, (_, last, positions) = stages = _stem(config)
+        convolutions = sum(27 * before * after * size for before, after, size in stages)
+        return convolutions + positions * last * config.dim
+    return prod(config.grid) * config.channels * config.tubelet * config.patch**2 * config.dim
+
+
+def _embedding_parameters(config: ModelConfig) -> int:
+    if config.embedding == "conv-stem":
+        stages = _stem(config)
+        convolutions = sum(27 * before * after + 2 * after for before, after, _ in stages)
+        return convolutions + stages[-1][1] * config.dim + config.dim
+    return (config.channels * config.tubelet * config.patch**2 + 1) * config.dim

@@ -1,0 +1,99 @@
+"""Exported files that run in a model's place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from timesformer_cli.errors import DeviceError, UsageError, WeightsError
+from timesformer_cli.inference.manifest import Manifest
+from timesformer_cli.inference.predictor import DTYPES
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+class Artefact:
+    """An exported model with the face of `InferenceForm`; `run` maps what its graph takes to logits.
+
+    It runs on the CPU, at the clip shape and in the dtype that it was exported with.
+    """
+
+    def __init__(self, manifest: Manifest, run: Callable[[Tensor], Tensor]) -> None:
+        described = manifest.description
+        assert described.preprocessing is not None
+        assert described.sampling is not None
+        self.manifest = manifest
+        self.config, self.labels = described.config, described.labels
+        self.preprocessing, self.sampling = described.preprocessing, described.sampling
+        self.dtype = DTYPES[manifest.dtype]
+        self.device = torch.device("cpu")
+        self._run = run
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """Logits, float32 `(b classes)`, of pixels, uint8 RGB `(b t h w c)`, or of normalised clips,
+        float `(b t c h w)`, where the graph takes these.
+
+        Raises UsageError for any other shape.
+        """
+        clip = self._as_taken(clip)
+        if tuple(clip.shape[1:]) != self.manifest.shape[1:]:
+            taken, given = (tuple(shape[1:]) for shape in (self.manifest.shape, clip.shape))
+            raise UsageError(f"this export takes clips of shape {taken}; got {given}")
+        size, count = self.manifest.batch, len(clip)
+        if size is None:
+            return self._run(clip)
+        if short := -count % size:  # the last clip, again and again, makes the batch full
+            clip = torch.cat([clip, clip[-1:].expand(short, -1, -1, -1, -1)])
+        return torch.cat([self._run(part) for part in torch.split(clip, size)])[:count]
+
+    def _as_taken(self, clip: Tensor) -> Tensor:
+        if not self.manifest.pixels and not clip.is_floating_point():
+            return normalise(clip, self.preprocessing.mean, self.preprocessing.std)
+        if self.manifest.pixels and clip.is_floating_point():
+            raise UsageError("this export takes pixels, uint8 (b t h w c), and no normalised clips")
+        return clip if self.manifest.pixels else clip.float()
+
+
+def normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Pixels, uint8 RGB `(b t h w c)`, as a normalised clip, float32 `(b t c h w)`."""
+    scaled = (frames / 255 - torch.tensor(mean)) / torch.tensor(std)
+    return rearrange(scaled, "b t h w c -> b t c h w").contiguous()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the exported model in that file says of itself; raises WeightsError, UsageError."""
+    manifest: Manifest = _reader(path).check(path)
+    return manifest
+
+
+def is_artefact(name: str) -> bool:
+    """Whether what `--model` was given is meant as an exported file."""
+    return Path(name).suffix in SUFFIXES
+
+
+def open_artefact(path: Path, device: str = "auto", dtype: str = "auto") -> Artefact:
+    """The exported model in that file, checked before any runtime sees it.
+
+    Raises WeightsError for what `tsf export` did not write, UsageError where its runtime is not
+    installed or it is of another dtype, DeviceError for another device than the CPU.
+    """
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f"{path}: exported models run on the CPU only; leave out --device")
+    artefact: Artefact = _reader(path).read(path)
+    if dtype not in ("auto", artefact.manifest.dtype):
+        raise UsageError(
+            f"{path}: exported in {artefact.manifest.dtype}; leave out --dtype {dtype}, or export "
+            f"another"
+        )
+    return artefact
+
+
+def _reader(path: Path) -> ModuleType:
+    from timesformer_cli.inference import onnx_file, pt2_file
+
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    return onnx_file if path.suffix == ".onnx" else pt2_file

@@ -1,0 +1,176 @@
+"""A model becomes a file that runs elsewhere: ONNX, torch.export, AOTInductor."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from timesformer_cli.errors import DeviceError
+from timesformer_cli.inference.artefact import Artefact
+from timesformer_cli.inference.form import InferenceForm, Make
+from timesformer_cli.inference.manifest import INPUT, OUTPUT, Manifest
+from timesformer_cli.inference.predictor import DTYPES
+from timesformer_cli.inference.pt2_file import MANIFEST
+from timesformer_cli.model import TimeSformer
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+LARGEST_INSIDE = 2**31 - 2**26  # bytes of tensors in one ONNX file, with room for the graph
+# What tracing keeps of the source: paths of the machine it ran on, classes, code.
+ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
+
+
+def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -> int:
+    """One file; above 2 GB its tensors lie in `<name>.data` beside it."""
+    import onnx_ir
+    from onnx_ir.passes import common
+
+    from timesformer_cli.inference.quantise import quantise
+
+    rounded = manifest.dtype == "int8"
+    make = Make(torch.float32 if rounded else DTYPES[manifest.dtype], mix=products)
+    form = InferenceForm(model, make)
+    program = _trace(form, manifest).run_decompositions(
+        {torch.ops.aten.slice_scatter.default: _joined}
+    )
+    with _quiet():
+        exported = torch.onnx.export(
+            program,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert exported is not None
+    graph = exported.model
+    common.ClearMetadataAndDocStringPass()(graph)
+    _shorten(graph.graph)
+    graph.metadata_props.clear()
+    graph.metadata_props.update(manifest.to_strings())
+    held = sum(tensor.nbytes for tensor in form.state_dict().values())
+    onnx_ir.save(graph, path, external_data=f"{path.name}.data" if held > LARGEST_INSIDE else None)
+    if rounded:
+        with _quiet():
+            quantise(path)
+    return _float32_bytes(form)
+
+
+def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
+    """One torch.export archive, without the source's paths and names."""
+    form = InferenceForm(model, Make(DTYPES[manifest.dtype]))
+    strings = {MANIFEST: json.dumps(manifest.to_strings())}
+    program = _trace(form, manifest)
+    program._example_inputs = None  # they would be pickled into the file
+    with _quiet():
+        torch.export.save(program, path, extra_files=strings)
+    return _float32_bytes(form)
+
+
+def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
+    """One AOTInductor package: machine code for this kind of processor, and the weights.
+
+    Raises DeviceError where there is no C++ compiler, or it fails.
+    """
+    from torch._inductor import aoti_compile_and_package
+    from torch._inductor.exc import CppCompileError
+    from torch._inductor.utils import fresh_cache
+
+    compiler = os.environ.get("CXX") or ("cl" if sys.platform == "win32" else "g++")
+    if shutil.which(compiler) is None:
+        raise DeviceError(
+            f"--aoti compiles C++, and there is no compiler '{compiler}' on this machine; install "
+            f"one (CXX names another), or export --pt2"
+        )
+    form = InferenceForm(model, Make(DTYPES[manifest.dtype]))
+    program = _trace(form, manifest)
+    strings = {"aot_inductor.metadata": manifest.to_strings()}
+    try:
+        with _quiet(), fresh_cache():
+            aoti_compile_and_package(program, package_path=str(path), inductor_configs=strings)
+    except CppCompileError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DeviceError(f"--aoti: '{compiler}' failed ({reason:.200}); export --pt2") from error
+    return _float32_bytes(form)
+
+
+def open_aoti(path: Path, manifest: Manifest) -> Artefact:
+    """The package that `write_aoti` just wrote: it is machine code, and runs as it is."""
+    from torch._inductor import aoti_load_package
+
+    with _quiet():
+        return Artefact(manifest, aoti_load_package(str(path)))
+
+
+def _float32_bytes(form: InferenceForm) -> int:
+    return sum(4 * tensor.numel() for tensor in form.state_dict().values())
+
+
+def products(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Softmax attention `(n heads m k)` in operators that every runtime has."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf)
+    mixed: Tensor = scores.softmax(dim=-1) @ v
+    return mixed
+
+
+def _shorten(graph: "onnx_ir.Graph") -> None:
+    """Leave out what follows from the rest of the file: shapes, and names of what lies between."""
+    for number, node in enumerate(graph):
+        node.name = f"n{number}"
+        for place, value in enumerate(node.outputs):
+            if not value.is_graph_output():
+                value.name = f"n{number}.{place}"
+                value.shape = value.type = None
+    for value in graph.initializers.values():
+        value.shape = value.type = None
+
+
+@torch.no_grad()
+def _trace(form: InferenceForm, manifest: Manifest) -> ExportedProgram:
+    """The form's graph at the manifest's clip shape."""
+    # Two clips where any number will do: tracing takes a one for a constant.
+    shape = [size or 2 for size in manifest.shape]
+    clip = torch.zeros(shape, dtype=torch.uint8 if manifest.pixels else torch.float32)
+    dynamic = {0: Dim.DYNAMIC} if manifest.batch is None else {}
+    with _quiet():
+        program = torch.export.export(form, (clip,), dynamic_shapes=(dynamic,))
+    for node in program.graph.nodes:
+        for key in ORIGIN:
+            node.meta.pop(key, None)
+    return program
+
+
+def _joined(
+    tokens: Tensor, source: Tensor, dim: int = 0, start: int | None = None, *_: int
+) -> Tensor:
+    """An update in place, from `start` to the end, as a new tensor."""
+    assert source.shape[dim] == tokens.shape[dim] - (start or 0)
+    if not start:
+        return source
+    return torch.cat([tokens.narrow(dim, 0, start), source], dim)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What exporters say of their own insides is nothing that a user could act on."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

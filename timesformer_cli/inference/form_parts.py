@@ -1,0 +1,187 @@
+"""The parts of an inference form: those of a model, on joined tokens."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from math import prod
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from timesformer_cli.grouping import Grid
+from timesformer_cli.inference.linear import MakeLinear, PlainLinear
+from timesformer_cli.model import TimeSformer
+from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
+from timesformer_cli.model.frames import FrameEncoder
+from timesformer_cli.model.pathways import FastPath
+from timesformer_cli.model.positions import Sinusoids
+from timesformer_cli.model.routes import GlobalClass, Groups, Mix
+
+# Letters are those of model/. Tokens are `(b n d)`: the class tokens, then the patches in order.
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """What the parts of a form are made of."""
+
+    dtype: torch.dtype = torch.float32
+    linear: MakeLinear = PlainLinear
+    mix: Mix = F.scaled_dot_product_attention
+    precision: torch.dtype | None = None  # of the linear maps, where it is another
+
+    def copy(self, module: nn.Module) -> nn.Module:
+        return deepcopy(module).to(self.dtype)
+
+    def map(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> nn.Module:
+        if bias is not None:
+            bias = bias.to(self.dtype, copy=True)
+        return self.linear(weight.to(self.dtype, copy=True), bias, gelu=gelu)
+
+
+class FormEncoder(nn.Module):
+    """Class tokens, positions and blocks, on joined tokens."""
+
+    cls: Tensor | None
+
+    def __init__(
+        self, source: TimeSformer | FrameEncoder | FastPath, make: Make, *, consume: bool
+    ) -> None:
+        super().__init__()
+        cls = None if source.cls is None else source.cls.to(make.dtype, copy=True)
+        self.register_buffer("cls", cls)
+        self.cls_per_frame = source.config.scheme.cls_per_frame
+        self.positions = make.copy(source.positions)
+        if isinstance(self.positions, Sinusoids):
+            self.positions.keep()
+        self.blocks = nn.ModuleList()
+        for index in range(len(source.blocks)):
+            block = cast(Block, source.blocks[index])
+            self.blocks.append(FormBlock(block, make, last=index + 1 == len(source.blocks)))
+            if consume:
+                source.blocks[index] = nn.Identity()
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """What is read out for patches `(b t h w d)`: their class tokens `(b c d)`, or all tokens."""
+        tokens, grid = self.start(patches)
+        for block in self.blocks:
+            tokens = block(tokens, grid)
+        return self.read(tokens, grid)
+
+    def start(self, patches: Tensor) -> tuple[Tensor, Grid]:
+        """The tokens `(b n d)` before the first block, and the grid of their patches."""
+        b, t, h, w, d = patches.shape
+        classes = self._classes((t, h, w))
+        cls = patches.new_zeros(b, 0, d) if self.cls is None else self.cls.expand(b, classes, -1)
+        return join(*self.positions(cls, patches)), (t, h, w)
+
+    def read(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Class tokens after the last block; all tokens where there are none."""
+        classes = self._classes(grid)
+        return tokens[:, :classes] if classes else tokens
+
+    def _classes(self, grid: Grid) -> int:
+        return 0 if self.cls is None else grid[0] if self.cls_per_frame else 1
+
+
+class FormPass(nn.Module):
+    """`AttentionPass` with its residual, on joined tokens, which it changes."""
+
+    def __init__(self, source: AttentionPass, make: Make) -> None:
+        super().__init__()
+        qkv, proj, fc = source.attention.qkv, source.attention.proj, source.fc
+        self.norm = Normed(source.norm, source.token_shift, make)
+        self.qkv = make.map(qkv.weight, qkv.bias)
+        if fc is None:
+            self.proj = make.map(proj.weight, proj.bias)
+        else:
+            weight, bias = fc.weight.float(), fc.bias.float()
+            self.proj = make.map(weight @ proj.weight.float(), weight @ proj.bias.float() + bias)
+        self.route, self.mix = source.attention.route, make.mix
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        absent = self.route.grouping.cls == "absent"
+        aside = tokens.shape[1] - prod(grid) if absent else 0
+        maps = self.qkv(self.norm(tokens[:, aside:], grid)).chunk(3, dim=-1)
+        q, k, v = (self.route.gather(*split(part, grid)) for part in maps)
+        mixed = self.route.attend(q, k, v, grid, self.mix)
+        tokens[:, aside:].add_(self.proj(join(*self.route.scatter(mixed, grid))))
+        return tokens
+
+
+class ClassPass(nn.Module):
+    """The last pass of all, with its residual: keys and values of every token, queries and
+    results `(b c d)` of the class tokens alone.
+    """
+
+    def __init__(self, source: AttentionPass, make: Make) -> None:
+        super().__init__()
+        qkv, proj = source.attention.qkv, source.attention.proj
+        dim = qkv.in_features
+        q_bias, kv_bias = (None, None) if qkv.bias is None else (qkv.bias[:dim], qkv.bias[dim:])
+        self.norm = Normed(source.norm, source.token_shift, make)
+        self.q = make.map(qkv.weight[:dim], q_bias)
+        self.kv = make.map(qkv.weight[dim:], kv_bias)
+        self.proj = make.map(proj.weight, proj.bias)
+        self.route, self.mix = cast(Groups | GlobalClass, source.attention.route), make.mix
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        normed = self.norm(tokens, grid)
+        maps = self.kv(normed).chunk(2, dim=-1)
+        k, v = (self.route.gather(*split(part, grid)) for part in maps)
+        q = self.q(split(normed, grid)[0])
+        update = self.proj(self.route.attend_class(q, k, v, grid, self.mix))
+        updated: Tensor = split(tokens, grid)[0] + update
+        return updated
+
+
+class FormBlock(nn.Module):
+    """`Block` on joined tokens."""
+
+    def __init__(self, source: Block, make: Make, *, last: bool) -> None:
+        super().__init__()
+        *passes, final = cast(Iterable[AttentionPass], source.passes)
+        only_classes = last and final.attention.grouping.cls != "absent"
+        self.passes = nn.ModuleList(FormPass(attend, make) for attend in passes)
+        self.passes.append((ClassPass if only_classes else FormPass)(final, make))
+        self.norm = Normed(source.norm, source.token_shift and not only_classes, make)
+        mlp = source.mlp
+        exact = isinstance(mlp.activation, nn.GELU) and mlp.activation.approximate == "none"
+        self.mlp = nn.Sequential(
+            make.map(mlp.fc1.weight, mlp.fc1.bias, gelu=exact),
+            nn.Identity() if exact else mlp.activation,
+            make.map(mlp.fc2.weight, mlp.fc2.bias),
+        )
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        for attend in self.passes:
+            tokens = attend(tokens, grid)
+        updated: Tensor = tokens + self.mlp(self.norm(tokens, grid))
+        return updated
+
+
+class Normed(nn.Module):
+    """A layer norm, and the token shift behind it, where there is one, of joined tokens."""
+
+    def __init__(self, source: nn.Module, token_shift: bool, make: Make) -> None:
+        super().__init__()
+        self.norm, self.token_shift = make.copy(source), token_shift
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        normed: Tensor = self.norm(tokens)
+        if not self.token_shift:
+            return normed
+        cls, patches = split(normed, grid)
+        return join(cls, shift_tokens(patches))
+
+
+def split(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Class tokens `(b c d)` and patches `(b t h w d)`."""
+    classes = tokens.shape[1] - prod(grid)
+    return tokens[:, :classes], tokens[:, classes:].unflatten(1, grid)  # type: ignore[no-untyped-call]
+
+
+def join(cls: Tensor | None, patches: Tensor) -> Tensor:
+    flat = patches.flatten(1, 3)
+    return flat if cls is None or not cls.shape[1] else torch.cat([cls, flat], dim=1)

@@ -1,0 +1,90 @@
+"""What an exported file says of itself, as text, so that the file alone suffices."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.inference.predictor import DTYPES
+from timesformer_cli.weights.description import Description, describe, parse_description
+
+INPUT, OUTPUT = "clip", "logits"
+PIXELS, NORMALISED = "uint8 RGB (b t h w c)", "float32 RGB (b t c h w), normalised"
+DYNAMIC = "dynamic"
+LARGEST_BATCH = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What the model is and what the graph takes: `pixels` or normalised clips, `batch` of them a
+    call, any number where None. `source` and `revision` say which weights, `version` which tsf.
+    """
+
+    description: Description
+    dtype: str
+    pixels: bool
+    batch: int | None
+    source: str
+    revision: str
+    version: str
+
+    @property
+    def input(self) -> str:
+        """What a clip is, in words."""
+        return PIXELS if self.pixels else NORMALISED
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Of the input; None for a batch of any size."""
+        assert self.description.preprocessing is not None
+        assert self.description.sampling is not None
+        height, width = self.description.preprocessing.crop
+        frames, channels = self.description.sampling.frames, self.description.config.channels
+        if self.pixels:
+            return (self.batch, frames, height, width, channels)
+        return (self.batch, frames, channels, height, width)
+
+    def to_strings(self) -> dict[str, str]:
+        """The files of a model folder by name, as JSON, and a few words of our own."""
+        return {
+            **{name: json.dumps(values) for name, values in describe(self.description).items()},
+            "tsf.version": self.version,
+            "tsf.source": self.source,
+            "tsf.revision": self.revision,
+            "tsf.scheme": self.description.config.attention,
+            "tsf.dtype": self.dtype,
+            "tsf.input": self.input,
+            "tsf.batch": DYNAMIC if self.batch is None else str(self.batch),
+        }
+
+    @classmethod
+    def from_strings(cls, strings: Mapping[str, str], path: Path) -> "Manifest":
+        """The inverse of `to_strings`; raises WeightsError where the file is not one of ours."""
+        if "tsf.version" not in strings:
+            raise WeightsError(f"{path}: not exported by tsf; only what `tsf export` wrote can run")
+        try:
+            files = {
+                name: json.loads(text) for name, text in strings.items() if name.endswith(".json")
+            }
+            batch = strings["tsf.batch"]
+            manifest = cls(
+                description=parse_description(files, path),
+                dtype=strings["tsf.dtype"],
+                pixels={PIXELS: True, NORMALISED: False}[strings["tsf.input"]],
+                batch=None if batch == DYNAMIC else int(batch),
+                source=strings["tsf.source"],
+                revision=strings["tsf.revision"],
+                version=strings["tsf.version"],
+            )
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise WeightsError(f"{path}: damaged metadata ({error}); export it again") from error
+        described = manifest.description
+        if (
+            described.sampling is None
+            or described.preprocessing is None
+            or manifest.dtype not in DTYPES
+            or not (manifest.batch is None or 1 <= manifest.batch <= LARGEST_BATCH)
+        ):
+            raise WeightsError(f"{path}: incomplete metadata; export it again")
+        return manifest

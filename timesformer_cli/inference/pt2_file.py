@@ -1,0 +1,136 @@
+"""Running a torch.export file of ours, and refusing any other before torch takes it apart.
+
+torch.export.load trusts its file: it unpickles, evaluates expressions and calls what the graph
+names. So the archive is read here first, and must hold plain tensors and known operators only.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.inference.artefact import Artefact
+from timesformer_cli.inference.manifest import Manifest
+
+MANIFEST = "tsf.json"
+GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
+TABLES = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
+LARGEST_JSON = 64 * 2**20
+RECORD = re.compile(
+    r"data/(weights/weight|constants/tensor)_\d+|byteorder|archive_format|archive_version|version"
+    r"|\.data/(version|serialization_id)|"
+    + "|".join(re.escape(name) for name in (GRAPH, SAMPLES, f"extra/{MANIFEST}", *TABLES))
+)
+STORED = re.compile(r"(weight|tensor)_\d+")
+ATEN = (
+    "__and__ __or__ _assert_tensor_metadata abs add add_ alias all arange cat chunk clone "
+    "contiguous conv3d copy_ cos detach detach_ div dropout expand eye flatten gelu "
+    "layer_norm le lift_fresh_copy linear matmul mean meshgrid mul neg new_zeros outer "
+    "pad permute pow relu relu_ repeat reshape roll rsub scaled_dot_product_attention "
+    "select sigmoid silu sin slice softmax split split_with_sizes squeeze stack sub sum "
+    "sym_size tanh to transpose unbind unflatten unsqueeze view"
+)
+OPERATOR = re.compile(
+    rf"torch\.ops\.aten\.({'|'.join(ATEN.split())})\.\w+|_operator\.(add|floordiv|getitem|mul|sub)"
+)
+# Sizes in terms of the batch, as torch writes, and evaluates, them.
+SIZE = re.compile(
+    r"(?:(?:Add|FloorDiv|Integer|Mod|Mul|Symbol)\(|'s\d{1,9}'|positive=True|integer=True"
+    r"|-?\d{1,9}|[,) ])+"
+)
+ARGUMENTS = frozenset(
+    "as_bool as_device as_expr as_float as_int as_ints as_layout as_memory_format as_name as_none "
+    "as_scalar_type as_string as_sym_int as_sym_ints as_tensor as_tensors".split()
+)
+# Where code, classes and objects would stand.
+EMPTY = frozenset("custom_obj_values guards_code metadata treespec_namedtuple_fields".split())
+# One clip in, one tensor out.
+CALL = {
+    "in_spec": pytree.treespec_dumps(pytree.tree_structure(((0,), {}))),
+    "out_spec": pytree.treespec_dumps(pytree.tree_structure(0)),
+}
+
+
+def read(path: Path) -> Artefact:
+    """The model in that file, ready to run; raises WeightsError."""
+    manifest = check(path)
+    try:
+        module = torch.export.load(path).module()
+    except Exception as error:  # whatever a damaged archive leads it to
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: torch refuses it ({reason:.200})") from error
+    return Artefact(manifest, module)
+
+
+def check(path: Path) -> Manifest:
+    """What the file says of itself, once its graph is known to be one of ours.
+
+    Raises WeightsError for anything else than tensors, sizes and the operators of a model.
+    """
+    try:
+        archive = torch._C.PyTorchFileReader(str(path))  # as torch.export reads it
+        sizes = [(name, archive.get_record_size(name)) for name in archive.get_all_records()]
+        if reason := _strange_record(sizes, path.stat().st_size):
+            raise WeightsError(f"{path}: {reason}; refused")
+        graph, own, *tables = (
+            json.loads(archive.get_record(name)) for name in (GRAPH, f"extra/{MANIFEST}", *TABLES)
+        )
+    except (RuntimeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not a torch.export file, or a damaged one") from error
+    faults = [*_strange_tensors(tables, path.stat().st_size), *_strange_values(graph)]
+    if faults:
+        raise WeightsError(f"{path}: {faults[0]}; refused")
+    return Manifest.from_strings(own if isinstance(own, dict) else {}, path)
+
+
+def _strange_record(sizes: list[tuple[str, int]], room: int) -> str:
+    """What in the archive `tsf export` does not write; empty where there is nothing of the kind."""
+    known = dict(sizes)
+    if any("aotinductor/" in name for name in known):
+        return "it holds machine code, which --model does not run"
+    if strange := [name for name in known if not RECORD.fullmatch(name)]:
+        return f"'{strange[0]}' in it is no part of an exported model"
+    if len(known) < len(sizes) or not {GRAPH, SAMPLES, f"extra/{MANIFEST}", *TABLES} <= set(known):
+        return "it was not exported by tsf"
+    if known[SAMPLES]:
+        return "it holds a pickle"
+    # torch stores, never compresses.
+    if sum(known.values()) > room or known[GRAPH] > LARGEST_JSON:
+        return "it claims more than the file holds"
+    return ""
+
+
+def _strange_tensors(tables: list[Any], room: int) -> Iterator[str]:
+    """Tensors that are pickled, or larger than the file."""
+    for table in tables:
+        for name, entry in table["config"].items():
+            sizes = [size.get("as_int") for size in (entry["tensor_meta"] or {}).get("sizes", [])]
+            if entry["use_pickle"] is not False or not STORED.fullmatch(entry["path_name"]):
+                yield f"'{name}' in it is no plain tensor"
+            elif not all(isinstance(size, int) for size in sizes) or prod(sizes) > room:
+                yield f"'{name}' claims more than the file holds"
+
+
+def _strange_values(value: Any) -> Iterator[str]:
+    """Whatever in the graph could be more than sizes, tensors and known operators."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _strange_values(item)
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if key == "target" and not OPERATOR.fullmatch(str(item)):
+            yield f"operator '{item}' is none of a model's"
+        elif key == "expr_str" and not SIZE.fullmatch(str(item)):
+            yield f"'{item:.80}' is no size"
+        elif key.startswith("as_") and key not in ARGUMENTS:
+            yield f"'{key}' is no argument of a model's operators"
+        elif (key in EMPTY and item) or (key in CALL and item != CALL[key]):
+            yield f"'{key}' is not as tsf writes it"
+        yield from _strange_values(item)

@@ -1,0 +1,30 @@
+"""Whatever `--model` names, ready to run: a checkpoint or an exported file."""
+
+from pathlib import Path
+
+from timesformer_cli.inference.artefact import Artefact, is_artefact, open_artefact, read_manifest
+from timesformer_cli.inference.form import InferenceForm
+from timesformer_cli.inference.models import load, read
+from timesformer_cli.inference.predictor import find_device, find_dtype, make_ready
+from timesformer_cli.weights.description import Description
+
+Form = InferenceForm | Artefact
+
+
+def ready(name: str, device: str = "auto", dtype: str = "auto") -> tuple[Form, tuple[str, ...]]:
+    """The model on that device in that dtype, and notes on what had to be assumed.
+
+    Raises WeightsError, DeviceError, and UsageError for an export of another dtype.
+    """
+    if is_artefact(name):
+        return open_artefact(Path(name).expanduser(), device, dtype), ()
+    place = find_device(device)
+    model, notes = load(name)
+    return make_ready(model, place, find_dtype(dtype, place), consume=True), notes
+
+
+def describe(name: str) -> Description:
+    """What the model says of itself, its tensors still on disk; raises WeightsError, UsageError."""
+    if is_artefact(name):
+        return read_manifest(Path(name).expanduser()).description
+    return read(name).description

@@ -1,0 +1,84 @@
+"""A fast path beside the blocks: every frame, at a fraction of the width."""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.grouping import Grouping
+from timesformer_cli.model.block import make_blocks
+from timesformer_cli.model.groups import group
+from timesformer_cli.model.linear import TokenLinear
+from timesformer_cli.model.patches import EMBEDDINGS
+from timesformer_cli.model.positions import POSITIONS
+from timesformer_cli.model.routes import Mix, by_head
+
+State = tuple[Tensor, Tensor]  # class tokens (b c d) and patches (b t h w d) of the fast path
+
+
+class Fusion(nn.Module):
+    """Cross-attention: each slow patch queries the fast ones of its own place and time."""
+
+    def __init__(self, config: ModelConfig, fast: ModelConfig, grouping: Grouping) -> None:
+        super().__init__()
+        self.heads = fast.heads
+        self.grouping = replace(grouping, factors=(("f", config.tubelet // fast.tubelet),))
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.fast_norm = nn.LayerNorm(fast.dim, eps=fast.norm_eps)
+        self.q = TokenLinear(config.dim, fast.dim)
+        self.kv = TokenLinear(fast.dim, 2 * fast.dim)
+        self.proj = TokenLinear(fast.dim, config.dim)
+
+    def forward(
+        self, slow: Tensor, fast: Tensor, mix: Mix = F.scaled_dot_product_attention
+    ) -> Tensor:
+        """The update of slow patches `(b t h w d)`; the fast ones have more frames, and other `d`."""
+        k, v = group(self.kv(self.fast_norm(fast)), self.grouping).chunk(2, dim=-1)
+        q = rearrange(self.q(self.norm(slow)), "b t h w d -> b (t h w) 1 d")
+        mixed = by_head(q, k, v, self.heads, mix).view(*slow.shape[:-1], -1)
+        update: Tensor = self.proj(mixed)
+        return update
+
+    def silence(self) -> None:
+        """Let it add nothing, so that training begins with the paths apart."""
+        nn.init.zeros_(self.proj.weight)
+
+
+class FastPath(nn.Module):
+    """Patches, class token, positions and blocks of the fast path, which gives and does not take.
+
+    The slow path looks at it before its first block, and before every `fuse_every`-th from there.
+    """
+
+    def __init__(self, config: ModelConfig, fast: ModelConfig, grouping: Grouping) -> None:
+        super().__init__()
+        self.config = fast
+        self.every = config.scheme.fuse_every
+        self.patches = EMBEDDINGS[fast.embedding](fast)
+        self.cls = nn.Parameter(torch.empty(1, 1, fast.dim))
+        self.positions = POSITIONS[fast.positions](fast)
+        self.blocks = make_blocks(fast)
+        self.fusions = nn.ModuleList(
+            Fusion(config, fast, grouping) for _ in range(0, config.depth, self.every)
+        )
+        self.norm = nn.LayerNorm(fast.dim, eps=fast.norm_eps)
+
+    def start(self, clip: Tensor) -> State:
+        """The path before its first block."""
+        cls, patches = self.positions(self.cls.expand(clip.shape[0], -1, -1), self.patches(clip))
+        return cls, patches
+
+    def forward(self, number: int, slow: Tensor, state: State) -> tuple[Tensor, State]:
+        """What the slow patches are before their block of that number; the path after its own."""
+        cls, patches = state
+        if number % self.every == 0:
+            slow = slow + self.fusions[number // self.every](slow, patches)
+        return slow, self.blocks[number](cls, patches)
+
+    def read(self, state: State) -> Tensor:
+        """What the head sees of it, `(b d)`."""
+        features: Tensor = self.norm(state[0].mean(dim=1))
+        return features

@@ -1,0 +1,179 @@
+"""The ways of tokens into groups, what they make of each other there, and back."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from timesformer_cli.grouping import Grid, Grouping
+from timesformer_cli.model.groups import group, ungroup, visible
+from timesformer_cli.model.rotary import turned
+
+# Softmax attention of queries, keys and values `(n heads m k)`; which keys `(n 1 m m)` or
+# `(n 1 1 m)` a query sees, where not all.
+Mix = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+class Groups:
+    """Tokens as `(b g m d)`, the class token first in every group that has one."""
+
+    def __init__(self, grouping: Grouping, heads: int) -> None:
+        self.grouping, self.heads = grouping, heads
+
+    def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """Class tokens `(b c d)` and patches `(b t h w d)`, laid out for the linear maps."""
+        grouped = group(patches, self.grouping)
+        if self.grouping.cls == "absent":
+            return grouped
+        return torch.cat([self._copies(cls, grouped.shape[1]), grouped], dim=2)
+
+    def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor]:
+        """The inverse; the class tokens are None where they take no part."""
+        if self.grouping.cls == "absent":
+            return None, ungroup(tokens, self.grouping, grid)
+        return self._averaged(tokens[:, :, 0]), ungroup(tokens[:, :, 1:], self.grouping, grid)
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
+    ) -> Tensor:
+        """What each token makes of those it sees; of `frames` `(b t)` only the true ones."""
+        assert frames is None
+        seen = None
+        if self.grouping.is_masked(grid):
+            seen = visible(self.grouping, grid, q.device).repeat(q.shape[0], 1, 1)[:, None]
+        return by_head(q, self._keys(k, grid), self._keys(v, grid), self.heads, mix, seen)
+
+    def attend_class(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix) -> Tensor:
+        """The same for queries of the class tokens alone, `(b c d)`, as is the answer."""
+        k, v = self._keys(k, grid), self._keys(v, grid)
+        mixed = by_head(self._copies(q, k.shape[1]), k, v, self.heads, mix)
+        return self._averaged(mixed[:, :, 0])
+
+    def _copies(self, cls: Tensor, groups: int) -> Tensor:
+        """Class tokens `(b c d)` as the groups see them, `(b g 1 d)`."""
+        if self.grouping.cls == "shared":
+            cls = cls.expand(-1, groups, -1)
+        return cls.unsqueeze(2)
+
+    def _averaged(self, cls: Tensor) -> Tensor:
+        """Class tokens of the groups `(b g d)` as those of the clip, `(b c d)`."""
+        return cls.mean(dim=1, keepdim=True) if self.grouping.cls == "shared" else cls
+
+    def _keys(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """The class token of each group, and those of its patches that are keys."""
+        if self.grouping.stride == 1:
+            return tokens
+        lengths = self.grouping.lengths(grid)
+        axes = [lengths[name] for name in self.grouping.members]
+        classes = tokens.shape[2] - self.grouping.sizes(grid)[1]
+        patches: Tensor = tokens[:, :, classes:].unflatten(2, axes)  # type: ignore[no-untyped-call]
+        every = (slice(None),) * 2 + (slice(None, None, self.grouping.stride),) * len(axes)
+        return torch.cat([tokens[:, :, :classes], patches[every].flatten(2, -2)], dim=2)
+
+
+class GlobalClass:
+    """Tokens as `(b n d)`; the class token is a key in every group, and itself sees every token.
+
+    As in lucidrains' TimeSformer. `rotary` positions turn the patches, not the class token.
+    """
+
+    def __init__(self, grouping: Grouping, heads: int, *, rotary: bool) -> None:
+        self.grouping, self.heads, self.rotary = grouping, heads, rotary
+
+    def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """As in `Groups`."""
+        return torch.cat([cls, patches.flatten(1, 3)], dim=1)
+
+    def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """As in `Groups`."""
+        return tokens[:, :1], tokens[:, 1:].unflatten(1, grid)  # type: ignore[no-untyped-call]
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
+    ) -> Tensor:
+        """As in `Groups`; a pass within frames leaves each its keys, or some would have none."""
+        cls = self.attend_class(q[:, :1], k, v, grid, mix, frames)
+        q, own_k, own_v = (group(self.scatter(part, grid)[1], self.grouping) for part in (q, k, v))
+        if self.rotary:
+            q, own_k = (turned(part, self.grouping, grid, self.heads) for part in (q, own_k))
+        keys, values = (
+            torch.cat([every[:, None, :1].expand(-1, q.shape[1], -1, -1), own], dim=2)
+            for every, own in ((k, own_k), (v, own_v))
+        )
+        seen = None
+        if frames is not None and self.grouping.mixes_time:
+            members = group(_of_patches(frames, grid), self.grouping).flatten(0, 1)
+            seen = _and_class(members.squeeze(-1))
+        patches = ungroup(by_head(q, keys, values, self.heads, mix, seen), self.grouping, grid)
+        return torch.cat([cls, patches.flatten(1, 3)], dim=1)
+
+    def attend_class(
+        self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
+    ) -> Tensor:
+        """As in `Groups`."""
+        seen = None if frames is None else _and_class(_of_patches(frames, grid).flatten(1))
+        return by_head(q[:, None], k[:, None], v[:, None], self.heads, mix, seen)[:, 0]
+
+
+class Halves:
+    """Tokens as `(b n d)`, without a class token; half of the heads attend in another grouping."""
+
+    def __init__(self, grouping: Grouping, heads: int) -> None:
+        self.grouping, self.heads = grouping, heads
+        self.routes = [Groups(part, share) for part, share in grouping.shares(heads)]
+
+    def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """As in `Groups`."""
+        return patches.flatten(1, 3)
+
+    def scatter(self, tokens: Tensor, grid: Grid) -> tuple[None, Tensor]:
+        """As in `Groups`."""
+        return None, tokens.unflatten(1, grid)  # type: ignore[no-untyped-call]
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
+    ) -> Tensor:
+        """As in `Groups`."""
+        mixed = []
+        widths = [route.heads * q.shape[-1] // self.heads for route in self.routes]
+        shares = zip(*(torch.split(part, widths, dim=-1) for part in (q, k, v)), strict=True)
+        for route, share in zip(self.routes, shares, strict=True):
+            q, k, v = (group(self.scatter(part, grid)[1], route.grouping) for part in share)
+            tokens = route.attend(q, k, v, grid, mix, frames)
+            mixed.append(ungroup(tokens, route.grouping, grid).flatten(1, 3))
+        return torch.cat(mixed, dim=-1)
+
+
+Route = Groups | GlobalClass | Halves
+
+
+def route_of(grouping: Grouping, heads: int, *, rotary: bool = False) -> Route:
+    """The way of a grouping's tokens."""
+    if grouping.beside is not None:
+        return Halves(grouping, heads)
+    if grouping.cls == "global":
+        return GlobalClass(grouping, heads, rotary=rotary)
+    return Groups(grouping, heads)
+
+
+def by_head(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, mix: Mix, seen: Tensor | None = None
+) -> Tensor:
+    """Softmax attention in each group: queries, keys and values `(b g m d)` to `(b g m d)`."""
+    # Groups join the batch: the fused kernels take four axes, and only those.
+    groups = q.shape[1]
+    split = "b g m (heads k) -> (b g) heads m k"
+    q, k, v = (rearrange(part, split, heads=heads) for part in (q, k, v))
+    return rearrange(mix(q, k, v, seen), "(b g) heads m k -> b g m (heads k)", g=groups)
+
+
+def _of_patches(frames: Tensor, grid: Grid) -> Tensor:
+    """What is said of frames `(b t)`, said of patches `(b t h w 1)`."""
+    return rearrange(frames, "b t -> b t 1 1 1").expand(-1, *grid, -1)
+
+
+def _and_class(keys: Tensor) -> Tensor:
+    """Keys to be seen `(n m)`, the class token before them, for all heads and queries."""
+    return F.pad(keys, (1, 0), value=True)[:, None, None]

@@ -1,0 +1,221 @@
+"""Export: a model as a file that runs elsewhere, proven to give the same answer."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+from timesformer_cli.catalogue import DEFAULT
+from timesformer_cli.errors import TsfError, UsageError
+from timesformer_cli.tasks.proof import Kind, Proof, prove
+
+if TYPE_CHECKING:
+    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.model import TimeSformer
+
+SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "pt2": ".pt2", "aoti": ".aoti.pt2"}
+OPSET, OLDEST, NEWEST = 20, 18, 23
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+# What the format cannot hold, or what runs it cannot compute.
+WITHOUT = {
+    ("onnx", "bfloat16"): "onnxruntime does not compute in it on the CPU; give float16, or --pt2",
+    ("pt2", "int8"): "only an .onnx is rounded to int8; give bfloat16, or --onnx",
+    ("aoti", "int8"): "only an .onnx is rounded to int8; give bfloat16, or --onnx",
+}
+# Largest difference between logits; those of published models reach from about -5 to 15.
+TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5, "int8": 1.0}
+STEPS = ("reading the model", "writing the file", "proving it")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What `tsf export` can be told; `frames` and `image_size` None: as the model was trained;
+    `batch` None: any number of clips; `version` of tsf is written into the file.
+    """
+
+    model: str = DEFAULT
+    kind: Kind = "onnx"
+    output: Path | None = None
+    batch: int | None = None
+    frames: int | None = None
+    image_size: int | None = None
+    opset: int | None = None
+    dtype: str = "float32"
+    pixels: bool = False
+    tolerance: float | None = None
+    overwrite: bool = False
+    version: str = ""
+
+    @property
+    def target(self) -> Path:
+        """Where the file goes: by default into this folder, under the model's name."""
+        if self.output is not None:
+            return self.output
+        name = Path(self.model).name.replace("@", "-").replace(":", "-")
+        stem = name if self.dtype == "float32" else f"{name}-{self.dtype}"
+        return Path(f"{stem}{SUFFIXES[self.kind]}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """A file that was written, loaded again and compared with the model it was made from.
+
+    `files` are all that belongs to it, `bytes` theirs; `weight_bytes` those of its weights in
+    float32. `shape` is what its graph takes, `input` in words; None is any number of clips.
+    """
+
+    files: tuple[str, ...]
+    kind: Kind
+    model: str
+    revision: str
+    dtype: str
+    opset: int | None
+    input: str
+    shape: tuple[int | None, ...]
+    bytes: int
+    weight_bytes: int
+    tolerance: float
+    proof: Proof
+
+
+Watch = Callable[[int, int, str], None]
+
+
+def check(options: Options) -> None:
+    """Raise UsageError, before any work is done, for what cannot be written."""
+    target, kind = options.target, options.kind
+    suffix = Path(options.model + SUFFIXES[kind]).suffix
+    if target.suffix != suffix:
+        raise UsageError(f"{target}: a file of --{kind} ends in {suffix}")
+    if target.exists() and not options.overwrite:
+        raise UsageError(f"{target}: is there already; give --overwrite, or another --output")
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: cannot be written there")
+    if options.dtype not in DTYPES:
+        raise UsageError(f"no dtype '{options.dtype}'; there are {', '.join(DTYPES)}")
+    if reason := WITHOUT.get((kind, options.dtype)):
+        raise UsageError(f"--{kind} --dtype {options.dtype}: {reason}")
+    if options.opset is not None and kind != "onnx":
+        raise UsageError(f"--opset is ONNX's; leave it out with --{kind}")
+    if options.opset is not None and not OLDEST <= options.opset <= NEWEST:
+        raise UsageError(
+            f"--opset {options.opset}: torch exports {OLDEST} to {NEWEST}; {OPSET} is the default"
+        )
+    if kind == "onnx":
+        from timesformer_cli.inference.onnx_file import need
+
+        need("onnx", "onnxscript", "onnxruntime")
+
+
+def run(
+    options: Options,
+    note: Callable[[str], None] = lambda text: None,
+    watch: Watch = lambda done, total, doing: None,
+) -> Exported:
+    """Write the file, run it and compare it; it appears whole and proven, or not at all.
+
+    Raises UsageError, WeightsError or DeviceError before the file is written, and TsfError where it
+    gives another answer than the model.
+    """
+    check(options)
+    watch(0, len(STEPS), STEPS[0])
+    from timesformer_cli.inference.models import load
+
+    model, notes = load(options.model)
+    for text in notes:
+        note(text)
+    shaped = _shaped(model, options)
+    manifest = _manifest(shaped, options)
+    tolerance = TOLERANCES[options.dtype] if options.tolerance is None else options.tolerance
+    with _beside(options.target) as folder:
+        watch(1, len(STEPS), STEPS[1])
+        written = folder / options.target.name
+        weight_bytes = _write(shaped, manifest, written, options)
+        del shaped
+        watch(2, len(STEPS), STEPS[2])
+        proof = prove(model, manifest, written, options.kind)
+        if not proof.difference <= tolerance:  # a NaN is no proof either
+            raise TsfError(
+                f"{options.target}: not kept: its logits differ from the model's by up to "
+                f"{proof.difference:.2g}, more than --tolerance {tolerance:g}"
+            )
+        files = sorted(folder.iterdir(), reverse=True)  # what the first needs comes before it
+        sizes = [file.stat().st_size for file in files]
+        targets = [file.replace(options.target.with_name(file.name)) for file in files]
+    return Exported(
+        files=tuple(str(target) for target in targets),
+        kind=options.kind,
+        model=options.model,
+        revision=manifest.revision,
+        dtype=options.dtype,
+        opset=(options.opset or OPSET) if options.kind == "onnx" else None,
+        input=manifest.input,
+        shape=manifest.shape,
+        bytes=sum(sizes),
+        weight_bytes=weight_bytes,
+        tolerance=tolerance,
+        proof=proof,
+    )
+
+
+def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
+    """The model for the clips asked for, its position tables resized where they are others."""
+    from timesformer_cli.inference.inflate import inflate
+
+    config, (height, width) = model.config, model.preprocessing.crop
+    side = options.image_size
+    target = replace(
+        config,
+        frames=options.frames or model.sampling.frames,
+        height=side or height,
+        width=side or width,
+    )
+    return model if target == config else inflate(model, target)
+
+
+def _manifest(model: "TimeSformer", options: Options) -> "Manifest":
+    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.inference.models import revision
+    from timesformer_cli.weights.description import Description
+
+    path = Path(options.model)
+    return Manifest(
+        description=Description(
+            config=model.config,
+            labels=model.labels,
+            sampling=model.sampling,
+            preprocessing=model.preprocessing,
+        ),
+        dtype=options.dtype,
+        pixels=options.pixels,
+        batch=options.batch,
+        source=path.name if path.exists() else options.model,
+        revision=revision(options.model),
+        version=options.version,
+    )
+
+
+def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: Options) -> int:
+    from timesformer_cli.inference import export
+
+    if options.kind == "onnx":
+        return export.write_onnx(model, manifest, path, options.opset or OPSET)
+    return (export.write_pt2 if options.kind == "pt2" else export.write_aoti)(model, manifest, path)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A folder on the target's disk that is gone, with what is in it, when the block ends."""
+    try:
+        folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror})") from error
+    try:
+        yield folder
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        rmtree(folder, ignore_errors=True)

@@ -1,0 +1,132 @@
+"""An exported file against its model: the same clips, the logits compared, the time taken."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from timesformer_cli.errors import TsfError, VideoError
+from timesformer_cli.video import DecodePool
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from timesformer_cli.inference.artefact import Artefact
+    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.model import TimeSformer
+
+Kind = Literal["onnx", "pt2", "aoti"]
+VIDEO = Path(__file__).parent.parent / "assets" / "proof.mp4"
+REAL, NOISE = 3, 2  # clips of the video, and of colours at random
+BATCHES = (1, 2, 5)
+RUNS = 7
+TORCH = {"pt2": "torch.export", "aoti": "AOTInductor"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """How the file did on `clips`, of which `real` are a video's, `batches` of them a call.
+
+    `difference` is the largest between two logits, `agreement` the share of clips with the same
+    best label. Medians of a call with one batch of `timed` clips: `milliseconds` the file's,
+    `eager_milliseconds` those of the model as `tsf classify --dtype float32` runs it.
+    """
+
+    runtime: str
+    difference: float
+    agreement: float
+    clips: int
+    real: int
+    batches: tuple[int, ...]
+    timed: int
+    milliseconds: float
+    eager_milliseconds: float
+
+
+def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) -> Proof:
+    """Load the file as anyone would and run it; `model` is the one it was made from, as published.
+
+    Raises WeightsError where the file does not load.
+    """
+    import torch
+
+    from timesformer_cli.inference.artefact import normalise, open_artefact
+    from timesformer_cli.inference.export import open_aoti
+    from timesformer_cli.inference.predictor import make_ready
+
+    artefact = open_aoti(path, manifest) if kind == "aoti" else open_artefact(path)
+    frames = _clips(manifest)
+    preprocessing = artefact.preprocessing
+    clips = normalise(frames, preprocessing.mean, preprocessing.std)
+    batches = BATCHES if manifest.batch is None else (manifest.batch,)
+    with torch.inference_mode():
+        expected = torch.cat([model(clip[None]) for clip in clips])
+        found = [_run(artefact, frames if manifest.pixels else clips, size) for size in batches]
+        timed = (frames if manifest.pixels else clips)[: manifest.batch or 1]
+        eager = make_ready(model, torch.device("cpu"), torch.float32)
+        own, others = _times(lambda: artefact(timed), lambda: eager(timed))
+    same = [logits.argmax(dim=1) == expected.argmax(dim=1) for logits in found]
+    return Proof(
+        runtime=runtime(kind),
+        difference=max(float((logits - expected).abs().max()) for logits in found),
+        agreement=float(torch.cat(same).float().mean()),
+        clips=len(frames),
+        real=REAL,
+        batches=batches,
+        timed=len(timed),
+        milliseconds=own,
+        eager_milliseconds=others,
+    )
+
+
+def _run(artefact: "Artefact", clips: "Tensor", size: int) -> "Tensor":
+    import torch
+
+    return torch.cat([artefact(part) for part in torch.split(clips, size)])
+
+
+def _clips(manifest: "Manifest") -> "Tensor":
+    """Pixels, uint8 `(b t h w c)`: of a video, as `tsf classify` takes them, and at random."""
+    import torch
+
+    described = manifest.description
+    assert described.sampling is not None
+    assert described.preprocessing is not None
+    with DecodePool() as pool:
+        (decoded,) = pool.decode(
+            [str(VIDEO)], described.sampling, described.preprocessing, clips=REAL
+        )
+    if isinstance(decoded, VideoError):
+        raise TsfError(f"{VIDEO}: {decoded}; install tsf again")
+    real = torch.from_numpy(decoded.frames)
+    chance = torch.Generator().manual_seed(0)
+    _, frames, height, width, _ = real.shape
+    coarse = (NOISE, frames, -(-height // 16), -(-width // 16), 3)
+    colours = torch.randint(0, 256, coarse, dtype=torch.uint8, generator=chance)
+    noise = colours.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+    return torch.cat([real, noise[:, :, :height, :width]])
+
+
+def _times(*calls: Callable[[], object]) -> list[float]:
+    """Median milliseconds of each, turn by turn, so that a busy moment meets all of them."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in range(RUNS + 1):
+        for call, own in zip(calls, times, strict=True):
+            began = time.perf_counter()
+            call()
+            if turn:  # the first one warms up
+                own.append(1000 * (time.perf_counter() - began))
+    return [statistics.median(own) for own in times]
+
+
+def runtime(kind: str) -> str:
+    """What runs a file of that kind, or a checkpoint, and its version."""
+    import torch
+
+    if kind == "onnx":
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+    return f"{TORCH.get(kind, 'torch')} {torch.__version__}"
