@@ -11,6 +11,7 @@ from timesformer_cli import __version__
 from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
+from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(classify)
 app.command()(benchmark)
 app.command()(download_weights)
+app.command()(evaluate)
 app.command()(export)
 
 

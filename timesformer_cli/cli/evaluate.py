@@ -1,0 +1,142 @@
+"""`tsf evaluate`: how often a model is right on labelled videos."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from timesformer_cli.catalogue import DEFAULT
+from timesformer_cli.cli import options
+from timesformer_cli.cli.classify import parse_views
+from timesformer_cli.errors import ExitCode, UsageError
+
+PROTOCOL, OUTPUT = "How it is measured", "Output"
+
+
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with a folder a class, or a table: path,label and perhaps split.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = DEFAULT,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A second model on the same videos, and McNemar's test.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="train, val or test, where DATA is split.",
+            show_default=False,
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    protocol: Annotated[
+        Literal["k400", "ssv2"] | None,
+        typer.Option(
+            help="The views of published accuracies: one clip, three crops.",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIPSxCROPS",
+            help="Clips spread over the video, times crops (1 or 3) of each.",
+            show_default="1x1",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.RunDtype = "auto",
+    batch_size: options.BatchSize = 8,
+    decoder: options.Decoder = "auto",
+    workers: options.Workers = None,
+    timeout: options.Timeout = 60.0,
+    format: Annotated[
+        Literal["table", "json"] | None,
+        typer.Option(
+            help="How to write the answer.",
+            show_default="by the suffix of --output, else table",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    output: options.Output = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what was predicted for each video as well, a JSON object a line.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the confusion matrix as well: a .png, .svg or .pdf.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Measure a model on labelled videos.
+
+    Example: tsf evaluate clips.csv --model camera-motion
+    """
+    from timesformer_cli.cli import render_evaluate, report
+    from timesformer_cli.cli.output import writing
+    from timesformer_cli.cli.render import check_output
+    from timesformer_cli.tasks import evaluate as task
+    from timesformer_cli.tasks.classify import fetch
+
+    with report.errors_explained(debug):
+        if protocol and views:
+            raise UsageError(f"--protocol {protocol} says which views; leave --views out")
+        clips, crops = parse_views(views or "1x1")
+        chosen = task.Options(
+            data=data,
+            split=split,
+            model=model,
+            compare=compare,
+            protocol=protocol,
+            clips=clips,
+            crops=crops,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            workers=workers,
+            timeout=timeout,
+            decoder=decoder,
+            debug=debug,
+        )
+        check_output(output)
+        check_output(predictions)
+        if confusion is not None:
+            from timesformer_cli.cli import plot, plot_confusion
+
+            plot.check(confusion, "--confusion")
+        items = task.read(data, split)
+        with report.transfer() as progress:
+            for name in chosen.models:
+                fetch(name, progress)
+        with report.interrupted_at_once():  # torch is imported here
+            subjects = task.prepare(items, chosen)
+        results, verdicts = task.run(items, subjects, chosen, report.note, report.with_progress)
+        if predictions is not None:
+            with writing(predictions) as stream:
+                render_evaluate.predictions(verdicts, stream)
+        if confusion is not None:
+            plot_confusion.draw(results, confusion)
+        with writing(output) as stream:
+            render_evaluate.RENDER[render_evaluate.choose_format(format, output)](results, stream)
+        failed = any(one.scores.unreadable for one in results.evaluations)
+    raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

@@ -1,0 +1,165 @@
+"""Labelled clips: a folder a class, a table, or a list of paths and class numbers."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from timesformer_cli.errors import UsageError
+from timesformer_cli.video import find_videos
+
+SPLITS = ("train", "val", "test")
+GROUP, FOLDER = "group", "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One clip and its class; clips of one `group`, takes of one scene, belong in one split."""
+
+    path: str
+    label: str
+    split: str | None = None
+    group: str | None = None
+
+
+def read_items(
+    source: Path, *, labels: tuple[str, ...] | None = None, group_by: str = GROUP
+) -> list[Item]:
+    """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`) or of a table.
+
+    A table has a header (`path,label` and perhaps `split`, `group`; commas or tabs), or is a list
+    of `path label_index`, numbers that `labels` gives names to; its paths start at its own folder.
+    `group_by` is a column of the table, `folder`, or a pattern of the path whose first bracket is
+    the group. Raises UsageError that says file and line.
+    """
+    if source.is_dir():
+        items = list(_in_folder(source))
+    else:
+        items = list(_in_table(source, _read(source), labels, group_by))
+    if not items:
+        raise UsageError(f"{source}: no clips in it")
+    if group_by == GROUP or items[0].group is not None:
+        return items
+    return [replace(item, group=_group(item.path, group_by)) for item in items]
+
+
+def class_names(items: Sequence[Item]) -> tuple[str, ...]:
+    """The labels, sorted; by value where all are numbers."""
+    names = {item.label for item in items}
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def _in_folder(source: Path) -> Iterator[Item]:
+    folders = _folders(source)
+    if folders and all(folder.name in SPLITS and _folders(folder) for folder in folders):
+        for part in folders:
+            yield from _in_classes(part, _folders(part), part.name)
+    elif folders:
+        yield from _in_classes(source, folders, None)
+    else:
+        raise UsageError(
+            f"{source}: no folders in it; put each class's clips in a folder of its own"
+        )
+
+
+def _in_classes(parent: Path, folders: Sequence[Path], split: str | None) -> Iterator[Item]:
+    for folder in folders:
+        for found in find_videos([str(folder)]):
+            if found.error is not None:
+                raise UsageError(f"{found.path}: {found.error}; fill it or remove it")
+            yield Item(found.path, folder.name, split)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be listed ({error.strerror})") from error
+    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+
+
+def _in_table(
+    source: Path, text: str, labels: tuple[str, ...] | None, group_by: str
+) -> Iterator[Item]:
+    first = text.partition("\n")[0]
+    delimiter = "\t" if "\t" in first else ","
+    rows = _rows(source, text, delimiter)
+    _, header = next(rows, (1, []))
+    names = [cell.lower() for cell in header]
+    if "path" not in names:
+        yield from _numbered(source, text, labels)
+        return
+    if "label" not in names:
+        raise UsageError(f"{source}:1: no column 'label'; there are {', '.join(header)}")
+    grouping = group_by.lower()
+    for number, cells in rows:
+        where = f"{source}:{number}"
+        if len(cells) != len(names):
+            raise UsageError(
+                f"{where}: {len(cells)} cells under {len(names)} headings; "
+                "quote what has a comma in it"
+            )
+        row = dict(zip(names, cells, strict=True))
+        split = row.get("split", "").lower() or None
+        if split is not None and split not in SPLITS:
+            raise UsageError(f"{where}: split '{split}'; there are {', '.join(SPLITS)}")
+        if not row["path"] or not row["label"]:
+            raise UsageError(f"{where}: no {'label' if row['path'] else 'path'}")
+        path = str(source.parent / row["path"])
+        yield Item(path, row["label"], split, row.get(grouping) or None)
+
+
+def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterator[Item]:
+    """Lines of a path and a class number, with a space, comma or tab between."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        found = re.fullmatch(r"(.+?)[\s,]+(\d+)", line.strip())
+        if found is None:
+            raise UsageError(
+                f"{source}:{number}: neither a heading with 'path' and 'label' above it, "
+                "nor a path and a class number"
+            )
+        label = found[2]
+        if labels is not None:
+            if int(label) >= len(labels):
+                raise UsageError(f"{source}:{number}: class {label} of {len(labels)} (from 0)")
+            label = labels[int(label)]
+        yield Item(str(source.parent / found[1]), label)
+
+
+def _rows(source: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if any(cells):
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise UsageError(f"{source}:{reader.line_num}: {error}") from error
+
+
+def _read(source: Path) -> str:
+    try:
+        return source.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(f"{source}:{line}: not UTF-8; save the table as UTF-8") from error
+
+
+def _group(path: str, group_by: str) -> str:
+    if group_by == FOLDER:
+        return str(Path(path).parent)
+    try:
+        found = re.search(group_by, path)
+    except re.error as error:
+        raise UsageError(f"--group-by '{group_by}': no column of that name, and {error}") from error
+    if found is None:
+        raise UsageError(f"--group-by '{group_by}' is neither a column nor in {path}")
+    return found[found.re.groups and 1] or found[0]
