@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     WEIGHTS = 3
     DEVICE = 4
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class TsfError(Exception):

@@ -13,6 +13,7 @@ from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
+from timesformer_cli.cli.train import train
 
 app = typer.Typer(
     name="tsf",
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(classify)
 app.command()(benchmark)
+app.command()(train)
 app.command()(download_weights)
 app.command()(evaluate)
 app.command()(export)

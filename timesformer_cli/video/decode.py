@@ -13,7 +13,7 @@ from timesformer_cli.video.decoded import Decoded, View
 from timesformer_cli.video.files import VideoFile
 from timesformer_cli.video.probe import Pixels, Probe, probe
 from timesformer_cli.video.reading import Declined, Missing, NoFrames, Reader, Reading
-from timesformer_cli.video.sample import Plan, plan
+from timesformer_cli.video.sample import Jitter, Plan, plan
 from timesformer_cli.video.transform import prepare
 from timesformer_cli.video.with_av import LONG_GAP, SEEKABLE, read_av
 from timesformer_cli.video.with_decord import read_decord
@@ -31,9 +31,11 @@ def decode(
     clips: int = 1,
     crops: int = 1,
     decoder: str = "auto",
+    jitter: Jitter | None = None,
 ) -> Decoded:
     """Decode the clips of one video in this process; raises VideoError."""
     began = time.perf_counter()
+    planner = partial(plan, sampling=sampling, clips=clips, jitter=jitter)
     with VideoFile(path) as file:
         described = probe(file)
         shape = partial(
@@ -44,9 +46,9 @@ def decode(
             crops=crops,
         )
         reasons: list[Declined] = []
-        for name in _order(decoder, described, sampling, clips):
+        for name in _order(decoder, described, planner):
             try:
-                planned, reading, held = _read(name, file, described, sampling, clips, shape)
+                planned, reading, held = _read(name, file, described, planner, shape)
             except Declined as reason:
                 reasons.append(reason)
                 continue
@@ -62,11 +64,11 @@ def decode(
     raise _failure(decoder, reasons)
 
 
-def _order(decoder: str, described: Probe, sampling: Sampling, clips: int) -> Sequence[str]:
+def _order(decoder: str, described: Probe, planner: Callable[..., Plan]) -> Sequence[str]:
     """The decoders to try; decord, which reads from the first frame, not first for a late clip."""
     if decoder != "auto":
         return (decoder,)
-    moments = [0.0, *_moments(plan(described.duration, sampling, clips))]
+    moments = [0.0, *_moments(planner(described.duration))]
     late = any(b - a > LONG_GAP for a, b in pairwise(moments))
     if late and described.container.startswith(SEEKABLE):
         return ("av", "decord", "opencv")
@@ -77,14 +79,13 @@ def _read(
     name: str,
     file: VideoFile,
     described: Probe,
-    sampling: Sampling,
-    clips: int,
+    planner: Callable[..., Plan],
     shape: Callable[[Pixels], Crops],
 ) -> tuple[Plan, Reading, float]:
     """Read the planned moments; plan again on the real length when the file ends before them."""
     duration, frame = described.duration, 1 / described.fps
     for _ in range(2):
-        planned = plan(duration, sampling, clips, frame=frame)
+        planned = planner(duration, frame=frame)
         moments = _moments(planned)
         reading = READERS[name](file, described, moments, shape)
         if len(reading.pictures) == len(moments):

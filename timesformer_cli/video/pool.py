@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, replace
+from itertools import repeat
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded
 from timesformer_cli.video.process import Died, Worker
+from timesformer_cli.video.sample import Jitter
 
 CLOSE_LIMIT = 1.0  # seconds
 
@@ -55,8 +57,15 @@ class DecodePool:
         preprocessing: Preprocessing,
         clips: int = 1,
         crops: int = 1,
+        *,
+        jitters: Iterable[Jitter | None] = repeat(None),
+        ahead: int = 0,
     ) -> Iterator[Result]:
-        """Decode files; yields a result or an error for each, in order, and stays a few ahead."""
+        """Decode files; yields a result or an error for each, in order, and stays a few ahead.
+
+        With 0 crops whole pictures. `jitters` go with the paths one by one; at least `ahead` files
+        are being read or held while the reader is busy.
+        """
         shared = {
             "sampling": asdict(sampling),
             "preprocessing": asdict(preprocessing),
@@ -64,14 +73,16 @@ class DecodePool:
             "crops": crops,
         }
         waiting: deque[Future[Result]] = deque()
-        remaining = iter(paths)
+        remaining = zip(paths, jitters, strict=False)
         try:
             while True:
-                while len(waiting) <= len(self._slots):  # with the one given out: workers + 2
-                    path = next(remaining, None)
-                    if path is None:
+                # With the one given out: workers + 2.
+                while len(waiting) <= max(len(self._slots), ahead):
+                    if (following := next(remaining, None)) is None:
                         break
-                    waiting.append(self._submit({"path": os.fspath(path)} | shared))
+                    path, jitter = following
+                    single = {"path": os.fspath(path), "jitter": jitter and asdict(jitter)}
+                    waiting.append(self._submit(single | shared))
                 if not waiting:
                     return
                 yield waiting.popleft().result()

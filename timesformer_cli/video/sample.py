@@ -19,6 +19,18 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Jitter:
+    """Where a training clip lies: `pace` scales the time between its frames.
+
+    Of `offsets`, one a frame and each in 0..1, a strided clip starts at the first share of the
+    room it has, and a uniform one takes each frame at its share of its segment.
+    """
+
+    offsets: tuple[float, ...]
+    pace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The clips to take from a video; `note` says in words what could not be as asked."""
 
@@ -33,15 +45,26 @@ def span(sampling: Sampling) -> float | None:
     return (sampling.frames * sampling.stride - 1) / RATE
 
 
-def plan(duration: float, sampling: Sampling, clips: int = 1, *, frame: float = 0.0) -> Plan:
+def plan(
+    duration: float,
+    sampling: Sampling,
+    clips: int = 1,
+    *,
+    jitter: Jitter | None = None,
+    frame: float = 0.0,
+) -> Plan:
     """Choose the moments of `clips` clips in a video of `duration` seconds.
 
-    One clip is centred; several start at even steps, the first at 0, the last ending with the
-    video. Every moment lies in `[0, duration]`. `frame` is how long the last frame is shown.
+    One clip is centred, or lies where `jitter` says; several start at even steps, the first at 0,
+    the last ending with the video. Every moment lies in `[0, duration]`. `frame` is how long the
+    last frame is shown.
     """
     length = span(sampling)
     if length is None:
-        return Plan(tuple(_segments(duration, sampling.frames, clips, c) for c in range(clips)))
+        middles = [((c + 0.5) / clips,) * sampling.frames for c in range(clips)]
+        offsets = middles if jitter is None else [jitter.offsets]
+        return Plan(tuple(_segments(duration, shares) for shares in offsets))
+    length *= 1.0 if jitter is None else jitter.pace
     if length > duration:
         last = max(duration - frame, 0.0)
         squeezed = _spread(0.0, last, sampling.frames)
@@ -50,6 +73,8 @@ def plan(duration: float, sampling: Sampling, clips: int = 1, *, frame: float = 
         return Plan((squeezed,) * clips, note)
     room = duration - length
     starts = [room / 2] if clips == 1 else [room * c / (clips - 1) for c in range(clips)]
+    if jitter is not None:
+        starts = [room * jitter.offsets[0]]
     bounds = [(start, min(start + length, duration)) for start in starts]
     return Plan(tuple(_spread(start, end, sampling.frames) for start, end in bounds))
 
@@ -63,10 +88,11 @@ def _spread(start: float, end: float, frames: int) -> Clip:
     return Clip(start, end, (*(min(moment, end) for moment in inner), end))
 
 
-def _segments(duration: float, frames: int, clips: int, clip: int) -> Clip:
-    """One moment in each of `frames` equal segments; the clips share a segment evenly."""
-    offset = (clip + 0.5) / clips
-    return Clip(0.0, duration, tuple(duration * (i + offset) / frames for i in range(frames)))
+def _segments(duration: float, offsets: tuple[float, ...]) -> Clip:
+    """One moment in each of as many equal segments as there are offsets, at its share of it."""
+    frames = len(offsets)
+    moments = (duration * (i + offset) / frames for i, offset in enumerate(offsets))
+    return Clip(0.0, duration, tuple(moments))
 
 
 def _short_note(duration: float, length: float, last: float, frames: int) -> str:

@@ -55,8 +55,9 @@ def prepare(
 ) -> dict[str, Pixels]:
     """Turn, resize and crop one RGB frame; the crops by name, each `(height, width, 3)`.
 
-    `pixel_aspect` is the width of a stored pixel over its height. The result for an upright frame
-    of square pixels equals that of transformers' VideoMAE processor (its Pillow version) exactly.
+    With 0 crops the whole picture, of whatever width and height it then has. `pixel_aspect` is the
+    width of a stored pixel over its height. The result for an upright frame of square pixels equals
+    that of transformers' VideoMAE processor (its Pillow version) exactly.
     """
     height, width = frame.shape[:2]
     shown = round(width * pixel_aspect) or 1, height
@@ -65,6 +66,8 @@ def prepare(
     size = resized_size(*shown, preprocessing)
     image = Image.fromarray(np.ascontiguousarray(upright(frame, orientation)))
     picture = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    if crops == 0:
+        return {"whole": picture}
     high, wide = preprocessing.crop
     corners = crop_corners(*size, preprocessing.crop, crops)
     return {

@@ -75,9 +75,11 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes
     from timesformer_cli.config import Preprocessing, Sampling
     from timesformer_cli.errors import VideoError
     from timesformer_cli.video.decode import decode
+    from timesformer_cli.video.sample import Jitter
 
     preprocessing = request["preprocessing"]
     preprocessing["crop"] = tuple(preprocessing["crop"])
+    jitter = request.get("jitter")
     try:
         decoded = decode(
             request["path"],
@@ -86,6 +88,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes
             request["clips"],
             request["crops"],
             request["decoder"],
+            jitter and Jitter(**jitter),
         )
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
     except VideoError as error:

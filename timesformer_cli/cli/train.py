@@ -1,0 +1,209 @@
+"""`tsf train`: labelled clips become a model."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from timesformer_cli.catalogue import DEFAULT
+from timesformer_cli.cli import options
+from timesformer_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from timesformer_cli.tasks.train_setup import Options
+
+START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
+# What may be said anew of a training that goes on; all else is as it was.
+ANEW = frozenset("device workers timeout decoder debug".split())
+BESIDE = frozenset(("resume", "push_to_hub"))
+
+
+def train(
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A folder a class (or train/, val/, test/ of these), or a table: path,label.",
+            show_default=False,
+        ),
+    ] = None,
+    init: Annotated[
+        str,
+        typer.Option(
+            help="A name (base-k400, camera-motion, ...), a folder, timm:<vit>, or scratch.",
+            rich_help_panel=START,
+        ),
+    ] = DEFAULT,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEME",
+            help="space, joint, divided, sparse or axial.",
+            show_default="the model's",
+            rich_help_panel=START,
+        ),
+    ] = None,
+    size: Annotated[
+        Literal["tiny", "small", "base", "large"],
+        typer.Option(help="Of a model from scratch.", rich_help_panel=START),
+    ] = "tiny",
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Height and width.", show_default="the model's", rich_help_panel=START
+        ),
+    ] = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    preset: Annotated[
+        Literal["modern", "paper"],
+        typer.Option(
+            help="AdamW with all that has come since, or the published recipe.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = "modern",
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, show_default="the preset's", rich_help_panel=RECIPE),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Clips at once.", rich_help_panel=RECIPE)
+    ] = 8,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches in a step.", rich_help_panel=RECIPE)
+    ] = 1,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Of steps of 8 clips.",
+            show_default="the preset's",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip/--no-flip", help="Mirror half of the clips.", rich_help_panel=RECIPE),
+    ] = True,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs without a better validation before it ends.",
+            show_default="all",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    freeze_backbone: Annotated[
+        bool,
+        typer.Option("--freeze-backbone", help="Train the head only.", rich_help_panel=RECIPE),
+    ] = False,
+    val_fraction: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="Held out where the data has no val.", rich_help_panel=DATA
+        ),
+    ] = 0.2,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="What stays together: a column, folder, or a pattern of the path.",
+            rich_help_panel=DATA,
+        ),
+    ] = "group",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the clips, train nothing.", rich_help_panel=DATA),
+    ] = False,
+    decoder: options.Decoder = "auto",
+    workers: options.Workers = None,
+    timeout: options.Timeout = 60.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of the model and all beside it.",
+            show_default="runs/<DATA>",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Go on where that training stopped.", rich_help_panel=RUN
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=RUN)] = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    checkpoint_gradients: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint-gradients", help="Less memory for more time.", rich_help_panel=RUN
+        ),
+    ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="Upload the model.", rich_help_panel=RUN),
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Train a model on your clips.
+
+    Example: tsf train clips/ --init camera-motion
+    """
+    from timesformer_cli.cli import plot_curves, render_train, report
+    from timesformer_cli.cli.live import watching
+    from timesformer_cli.weights import upload
+
+    with report.errors_explained(debug), report.interrupted_at_once():
+        from timesformer_cli.tasks import train as task
+        from timesformer_cli.tasks.classify import fetch
+        from timesformer_cli.tasks.train_setup import SCRATCH, Options
+
+        if (data is None) == (resume is None):
+            raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
+        if push_to_hub is not None:
+            upload.check(push_to_hub)
+        if resume is None and init != SCRATCH:
+            with report.transfer() as progress:
+                fetch(init, progress)
+        with watching() as watch:
+            if resume is not None:
+                done = task.resume(resume, watch, **_anew(context))
+            elif dry_run:
+                render_train.show_findings(task.check(_chosen(context, Options), watch))
+                raise typer.Exit
+            else:
+                done = task.run(_chosen(context, Options), watch)
+        if done is None:  # another process of the same training says the rest
+            raise typer.Exit
+        plot_curves.draw(done.history, Path(done.folder))
+        if push_to_hub is not None:
+            report.note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
+        render_train.show_report(done)
+
+
+def _chosen(context: typer.Context, chosen: "type[Options]") -> "Options":
+    """The options of a new training: every parameter of its name."""
+    names = {field.name for field in fields(chosen)}
+    values = {name: value for name, value in context.params.items() if name in names}
+    data = str(values["data"])
+    out = values["out"] or Path("runs") / Path(data).absolute().stem
+    return chosen(**values | {"data": data, "out": str(out)})
+
+
+def _anew(context: typer.Context) -> dict[str, Any]:
+    """What was said anew of a training that goes on; raises UsageError for what cannot be."""
+    said = {
+        name: value
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }
+    if unchanging := sorted(said.keys() - ANEW - BESIDE):
+        name = unchanging[0].replace("_", "-")
+        raise UsageError(f"--{name} cannot change under way: --resume goes on as it began")
+    return {name: said[name] for name in said.keys() & ANEW}

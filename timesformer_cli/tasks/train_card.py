@@ -1,0 +1,135 @@
+"""The model card of a trained model: data, recipe, results."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timesformer_cli import cost
+from timesformer_cli.tasks.train_setup import SCRATCH, Setup
+from timesformer_cli.training.data import SPLITS
+from timesformer_cli.training.metrics import interval, mean_class_accuracy
+
+if TYPE_CHECKING:
+    from timesformer_cli.tasks.train_report import Report
+    from timesformer_cli.training.evaluation import Scores
+
+FRONT = """---
+library_name: timesformer-cli
+pipeline_tag: video-classification
+tags: [video-classification, timesformer]
+---
+"""
+NAMES = {"val": "validation", "test": "test"}
+WIDEST = 20  # classes whose confusion is shown as a matrix; of more, the pairs most confused
+PAIRS = 20
+
+
+def card(setup: Setup, report: "Report") -> str:
+    """The card in Markdown."""
+    name = Path(report.folder).absolute().name
+    parts = [
+        FRONT,
+        f"# {_cell(name)}\n",
+        f"Tells {len(setup.labels)} classes of video clips apart. "
+        f"`tsf classify clip.mp4 --model {report.folder}`\n",
+        *_model(setup),
+        *_data(setup),
+        *_training(setup, report),
+        *_results(setup, report),
+    ]
+    return "\n".join(parts)
+
+
+def _model(setup: Setup) -> Iterator[str]:
+    config, sampling = setup.config, setup.sampling
+    taken = (
+        "over the whole video"
+        if sampling.stride is None
+        else f"every {sampling.stride} of 30 a second"
+    )
+    yield "## Model\n"
+    yield (
+        f"TimeSformer, {config.attention} attention, {cost.parameters(config) / 1e6:.1f} million "
+        f"parameters: {config.depth} blocks, width {config.dim}, {config.heads} heads, patches of "
+        f"{config.patch} pixels. Clips are {sampling.frames} frames, {taken}, of "
+        f"{setup.preprocessing.crop[1]}x{setup.preprocessing.crop[0]} pixels.\n"
+    )
+
+
+def _data(setup: Setup) -> Iterator[str]:
+    counts = Counter((item.label, item.split) for item in setup.items)
+    yield "## Data\n"
+    yield _row(["class", "training", "validation", "test"])
+    yield _row(["---", "--:", "--:", "--:"])
+    for label in setup.labels:
+        yield _row([label, *(str(counts[label, split] or "") for split in SPLITS)])
+    yield ""
+
+
+def _training(setup: Setup, report: "Report") -> Iterator[str]:
+    options = setup.options
+    origin = "from nothing" if options.init == SCRATCH else f"from `{options.init}`"
+    frozen = ", its backbone frozen" if options.freeze_backbone else ""
+    yield "## Training\n"
+    yield (
+        f"Trained {origin}{frozen} with the recipe `{options.preset}`: "
+        f"{len(report.history)} epochs, of which {report.best_epoch} is kept, in "
+        f"{report.seconds / 60:.1f} minutes; batches of {options.batch_size}"
+        f"{f' x {options.accumulate}' if options.accumulate > 1 else ''}, seed {options.seed}.\n"
+    )
+    given = {key: value for key, value in asdict(options.recipe).items() if value}
+    yield (
+        ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in given.items())
+        + ".\n"
+    )
+
+
+def _results(setup: Setup, report: "Report") -> Iterator[str]:
+    yield "## Results\n"
+    for split, scores in report.scores.items():
+        clips = sum(scores.confusion.values())
+        low, high = interval(round(scores.accuracy * clips), clips)
+        yield (
+            f"On {clips} {NAMES[split]} clips, the middle of each: top-1 {scores.accuracy:.1%} "
+            f"(95 % interval {low:.1%} to {high:.1%}), mean class accuracy "
+            f"{mean_class_accuracy(scores.confusion):.1%}, loss {scores.loss:.3f}.\n"
+        )
+        yield from _confusion(scores, setup.labels)
+    if not report.scores:
+        yield "No clips were held out, so nothing is known of how well it does.\n"
+
+
+def _confusion(scores: "Scores", labels: Sequence[str]) -> Iterator[str]:
+    if len(labels) <= WIDEST:
+        yield "Clips of each class (rows) that were given each answer (columns):\n"
+        yield _row(["", *labels])
+        yield _row(["---", *["--:"] * len(labels)])
+        for row, label in enumerate(labels):
+            counts = [scores.confusion.get((row, column), 0) for column in range(len(labels))]
+            yield _row([label, *(str(count or "") for count in counts)])
+    else:
+        wrong = {pair: count for pair, count in scores.confusion.items() if pair[0] != pair[1]}
+        yield "What is confused most:\n"
+        yield _row(["class", "taken for", "clips"])
+        yield _row(["---", "---", "--:"])
+        for (row, column), count in Counter(wrong).most_common(PAIRS):
+            yield _row([labels[row], labels[column], str(count)])
+    yield ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a table's cell or its line."""
+    printable = "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
+    return printable.replace("|", "\\|")
+
+
+def _plain(value: object) -> str:
+    return " to ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"

@@ -1,0 +1,162 @@
+"""What a training is made of, put together: the model, its clips, its settings."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.models import load_path
+from timesformer_cli.inference.predictor import find_device, find_dtype
+from timesformer_cli.model import TimeSformer
+from timesformer_cli.tasks.train_setup import Setup
+from timesformer_cli.training.augment import augmentation, normalisation
+from timesformer_cli.training.clips import Clips, Example
+from timesformer_cli.training.evaluation import Scores, score
+from timesformer_cli.training.optimise import checkpoint_gradients
+from timesformer_cli.training.processes import Processes
+from timesformer_cli.training.recipe import Recipe
+from timesformer_cli.training.samples import Features, Samples, SeenClips
+from timesformer_cli.training.state import Settings
+from timesformer_cli.video import DecodePool
+from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.folder import write_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HELD_OUT = ("val", "test")
+
+
+def enlarged(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:
+    """Pictures of the largest size that a crop of the model's is taken from."""
+    return replace(preprocessing, short_side=round(min(preprocessing.crop) * recipe.enlarged))
+
+
+class Parts:
+    """One process's parts of a training; `learner` is what of the model learns."""
+
+    def __init__(
+        self, setup: Setup, model: TimeSformer, pool: DecodePool, processes: Processes
+    ) -> None:
+        options = setup.options
+        device = find_device(options.device)
+        if device.type == "cuda" and processes.count > 1:
+            device = find_device(f"cuda:{processes.local_rank}")
+        self.setup, self.pool, self.processes = setup, pool, processes
+        self.model = model.to(device)
+        if options.checkpoint_gradients:
+            checkpoint_gradients(model.blocks)
+        self.learner: nn.Module = model.head if options.freeze_backbone else model
+        together = options.accumulate * processes.count
+        batch_size = min(options.batch_size, len(setup.of_split("train")) // together)
+        if batch_size == 0:
+            raise UsageError(
+                f"{len(setup.of_split('train'))} training clips are too few for steps of {together} "
+                "batches; lower --accumulate or the number of processes"
+            )
+        self.settings = Settings(
+            recipe=options.recipe,
+            classes=len(setup.labels),
+            batch_size=batch_size,
+            accumulate=options.accumulate,
+            seed=options.seed,
+            patience=options.patience,
+            device=device,
+            dtype=find_dtype(options.dtype, device),
+        )
+
+    @classmethod
+    def of_setup(
+        cls, setup: Setup, backbone: "Mapping[str, Tensor]", pool: DecodePool, processes: Processes
+    ) -> "Parts":
+        """The parts of a training that was begun; a frozen backbone comes from its checkpoint."""
+        model = TimeSformer(
+            setup.config,
+            labels=setup.labels,
+            preprocessing=setup.preprocessing,
+            sampling=setup.sampling,
+        )
+        if backbone:
+            model.load_state_dict(backbone)
+        return cls(setup, model, pool, processes)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What `of_setup` takes, for the checkpoint."""
+        frozen = self.setup.options.freeze_backbone
+        return {
+            "setup": self.setup.to_dict(),
+            "backbone": self.model.state_dict() if frozen else {},
+        }
+
+    def samples(self) -> tuple[Samples, Samples | None]:
+        """What to train on, and what to validate on."""
+        train, held_out = self.training_clips(), self._clips("val")
+        val = held_out if len(held_out) else None
+        if not self.setup.options.freeze_backbone:
+            return train, val
+        plain = self._clips("train")
+        return self._features(plain), val and self._features(val)
+
+    def training_clips(self) -> SeenClips:
+        """The training clips, jittered and augmented."""
+        setup, recipe = self.setup, self.settings.recipe
+        clips = Clips(
+            pool=self.pool,
+            examples=self._examples("train"),
+            sampling=setup.sampling,
+            preprocessing=enlarged(setup.preprocessing, recipe),
+            seed=self.settings.seed,
+            pace=recipe.pace,
+            draws=setup.draws,
+        )
+        transform = augmentation(recipe, setup.preprocessing)
+        return SeenClips(clips, transform, self.settings.device, self.settings.batch_size)
+
+    def write(self, module: "nn.Module", folder: Path) -> None:
+        """Write a model folder with the weights of `module`, which the learner is or averages to."""
+        state = module.state_dict()
+        if self.setup.options.freeze_backbone:
+            head = {f"head.{name}": tensor for name, tensor in state.items()}
+            state = self.model.state_dict() | head
+        description = Description(
+            config=replace(self.setup.config, drop_path=0.0),
+            labels=self.setup.labels,
+            sampling=self.setup.sampling,
+            preprocessing=self.setup.preprocessing,
+        )
+        write_folder(folder, {name: tensor.cpu() for name, tensor in state.items()}, description)
+
+    def scores(self, folder: Path) -> dict[str, Scores]:
+        """How the model in the folder does on each split that was held out."""
+        model = load_path(folder)[0].to(self.settings.device)
+        device, dtype = self.settings.device, self.settings.dtype
+        return {
+            split: score(model, clips, device, dtype, Processes())
+            for split in HELD_OUT
+            if len(clips := self._clips(split))
+        }
+
+    def _clips(self, split: str) -> SeenClips:
+        """The clips of a split as the model is going to be used: the middle of each."""
+        setup = self.setup
+        clips = Clips(
+            pool=self.pool,
+            examples=self._examples(split),
+            sampling=setup.sampling,
+            preprocessing=setup.preprocessing,
+            draws=None if setup.draws is None else 1,
+            crops=1,
+            jittered=False,
+        )
+        transform = normalisation(setup.preprocessing)
+        return SeenClips(clips, transform, self.settings.device, self.settings.batch_size)
+
+    def _examples(self, split: str) -> list[Example]:
+        number = {label: index for index, label in enumerate(self.setup.labels)}
+        return [Example(item.path, number[item.label]) for item in self.setup.of_split(split)]
+
+    def _features(self, clips: SeenClips) -> Features:
+        return Features.of_clips(self.model, clips, self.settings.dtype, self.settings.seed)

@@ -1,0 +1,66 @@
+"""The first batch as the model will see it: a row a clip, a column a frame."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from timesformer_cli.tasks.train_parts import Parts
+from timesformer_cli.training.augment import Targets
+from timesformer_cli.training.checkpoint import replace_file
+from timesformer_cli.training.randomness import STEP, seeded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLIPS, WIDTH, LINE = 8, 1600, 18  # rows at most; pixels across; of a line of text
+WORTH_NAMING = 0.05  # of a mixed target
+
+
+def draw_batch(parts: Parts, path: Path) -> None:
+    """Draw the first step's first clips, augmented and mixed, with what they are called then."""
+    import torch
+
+    settings, clips = parts.settings, parts.training_clips()
+    order = clips.order(0)[: min(settings.batch_size, len(clips))]
+    known = [sample for sample in clips.stream(order, 0) if isinstance(sample, tuple)]
+    if not known:
+        return
+    with seeded(settings.seed, STEP, 0, 0):
+        inputs, targets = Targets(settings.recipe, settings.classes)(
+            torch.stack([clip for clip, _ in known]),
+            torch.tensor([number for _, number in known], device=settings.device),
+        )
+    rows = [_frames(clip, parts) for clip in inputs[:CLIPS]]
+    unmixed = settings.recipe.label_smoothing / settings.classes
+    names = [_name(target - unmixed, parts.setup.labels) for target in targets[:CLIPS]]
+    high, wide = rows[0].shape[0], rows[0].shape[1]
+    sheet = Image.new("RGB", (wide, (high + LINE) * len(rows)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 5)
+    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
+        pen.text((4, place * (high + LINE) + 1), name, "black", font)
+        sheet.paste(Image.fromarray(row), (0, place * (high + LINE) + LINE))
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    replace_file(path, content.getvalue())
+
+
+def _frames(clip: "Tensor", parts: Parts) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """A clip `(t c h w)` as pixels again, its frames side by side, `(h, t w, 3)`."""
+    look = parts.setup.preprocessing
+    pixels = clip.cpu().permute(2, 0, 3, 1).numpy() * np.array(look.std) + np.array(look.mean)
+    strip = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    strip = strip.reshape(strip.shape[0], -1, 3)
+    scale = min(1.0, WIDTH / strip.shape[1])
+    size = round(strip.shape[1] * scale), max(1, round(strip.shape[0] * scale))
+    return np.asarray(Image.fromarray(strip).resize(size, Image.Resampling.BILINEAR))
+
+
+def _name(target: "Tensor", labels: tuple[str, ...]) -> str:
+    """The label, or the two that were mixed with their shares."""
+    best = target.topk(2)
+    first, second = (labels[number] for number in best.indices.tolist())
+    more, less = (best.values / best.values.sum()).tolist()
+    return first if less < WORTH_NAMING else f"{more:.0%} {first}, {less:.0%} {second}"

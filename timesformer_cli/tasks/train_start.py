@@ -1,0 +1,97 @@
+"""The model that a training starts from."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
+from timesformer_cli.errors import UsageError
+from timesformer_cli.tasks.train_setup import SCRATCH, Options
+
+if TYPE_CHECKING:
+    from timesformer_cli.model import TimeSformer
+
+SCRATCH_SIZE = 112  # px: what two CPU cores train in minutes
+
+
+def start(options: Options, labels: tuple[str, ...], note: Callable[[str], None]) -> "TimeSformer":
+    """A model of these labels, new or from weights; a head made for other labels is replaced.
+
+    Raises UsageError and WeightsError for what cannot be.
+    """
+    from timesformer_cli.training.randomness import seeded
+
+    with seeded(options.seed):
+        if options.init == SCRATCH:
+            return _new(options, labels)
+        return _from_weights(options, labels, note)
+
+
+def _new(options: Options, labels: tuple[str, ...]) -> "TimeSformer":
+    from timesformer_cli.model import TimeSformer
+
+    side = options.image_size or SCRATCH_SIZE
+    config = ModelConfig.of_size(
+        options.size,
+        height=side,
+        width=side,
+        classes=len(labels),
+        drop_path=options.recipe.drop_path,
+        **_given(attention=options.attention, frames=options.frames),
+    )
+    return TimeSformer(
+        config,
+        labels=labels,
+        preprocessing=Preprocessing(short_side=side, crop=(side, side)),
+        sampling=Sampling(frames=config.frames, stride=options.stride),
+    )
+
+
+def _from_weights(
+    options: Options, labels: tuple[str, ...], note: Callable[[str], None]
+) -> "TimeSformer":
+    from timesformer_cli.inference.inflate import inflate
+    from timesformer_cli.inference.models import load
+
+    source, notes = load(options.init)
+    for text in notes:
+        note(text)
+    side = options.image_size
+    same = set(source.labels) == set(labels)
+    start = source.config
+    if options.attention not in (None, start.attention):
+        start = start.with_attention(options.attention)
+    config = replace(
+        start,
+        classes=len(labels),
+        drop_path=options.recipe.drop_path,
+        **_given(frames=options.frames, height=side, width=side),
+    )
+    model = inflate(source, config)
+    model.labels = source.labels if same else labels
+    model.sampling = replace(model.sampling, **_given(stride=options.stride))
+    if not same:
+        _new_head(model)
+        note(f"{options.init}: new head for {len(labels)} classes")
+    return model
+
+
+def _new_head(model: "TimeSformer") -> None:
+    import torch
+
+    torch.nn.init.trunc_normal_(model.head.weight, std=0.02)
+    torch.nn.init.zeros_(model.head.bias)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def check_options(options: Options) -> None:
+    """Raise UsageError for what contradicts itself, before anything is read."""
+    if not 0 <= options.val_fraction < 1:
+        raise UsageError(f"--val-fraction {options.val_fraction} must lie between 0 and 1")
+    if options.dtype == "float16":
+        raise UsageError("training in float16 needs its losses scaled; take bfloat16 or float32")
+    if options.recipe.learning_rate <= 0:
+        raise UsageError(f"--learning-rate {options.learning_rate} must be above 0")

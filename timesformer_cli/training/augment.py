@@ -1,0 +1,73 @@
+"""What a clip goes through before the model sees it: one draw for all of its frames."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from timm.data import Mixup
+from torch import Tensor
+from torchvision.transforms import v2
+
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.training.recipe import Recipe
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def augmentation(recipe: Recipe, preprocessing: Preprocessing) -> Transform:
+    """From a whole clip, uint8 `(t c h w)`, to float input `(t c height width)`, at random."""
+    crop = preprocessing.crop
+    steps: list[Transform] = []
+    if recipe.crop_area is None:
+        sizes = list(range(round(min(crop) * 8 / 7), round(min(crop) * recipe.enlarged) + 1))
+        steps += [v2.RandomShortestSize(sizes), v2.RandomCrop(crop, pad_if_needed=True)]
+    else:
+        steps.append(v2.RandomResizedCrop(crop, scale=recipe.crop_area))
+    if recipe.flip:
+        steps.append(v2.RandomHorizontalFlip(recipe.flip))
+    if recipe.colour:
+        steps.append(v2.ColorJitter(recipe.colour, recipe.colour, recipe.colour))
+    if recipe.operations:
+        steps.append(v2.RandAugment(recipe.operations, recipe.magnitude))
+    steps.append(normalisation(preprocessing))
+    if recipe.erasing:
+        steps.append(v2.RandomErasing(recipe.erasing))
+    composed: Transform = v2.Compose(steps)
+    return composed
+
+
+def normalisation(preprocessing: Preprocessing) -> Transform:
+    """From uint8 `(t c h w)` to model input."""
+    scale = v2.ToDtype(torch.float32, scale=True)
+    composed: Transform = v2.Compose([scale, v2.Normalize(preprocessing.mean, preprocessing.std)])
+    return composed
+
+
+class Targets:
+    """Class numbers to target distributions `(b classes)`; a batch is mixed on the way."""
+
+    def __init__(self, recipe: Recipe, classes: int) -> None:
+        self.classes, self.smoothing = classes, recipe.label_smoothing
+        self.mix: Mixup | None = None
+        if recipe.mixed:
+            self.mix = Mixup(  # type: ignore[no-untyped-call]
+                recipe.mixup,
+                recipe.cutmix,
+                prob=recipe.mixed,
+                label_smoothing=recipe.label_smoothing,
+                num_classes=classes,
+            )
+
+    def __call__(self, clips: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips `(b t c h w)` or features `(b d)` with their classes `(b)`; those mixed, these soft."""
+        even = len(clips) // 2 * 2  # one that has no partner stays itself
+        soft = F.one_hot(numbers, self.classes).float()
+        soft = soft * (1 - self.smoothing) + self.smoothing / self.classes
+        if self.mix is None or not even or clips.ndim != 5:
+            return clips, soft
+        # To timm a clip is a picture of many channels: its frames share the box and the weight.
+        flat = rearrange(clips[:even], "b t c h w -> b (t c) h w")
+        mixed, targets = self.mix(flat, numbers[:even])
+        mixed = rearrange(mixed, "b (t c) h w -> b t c h w", t=clips.shape[1])
+        return torch.cat([mixed, clips[even:]]), torch.cat([targets, soft[even:]])

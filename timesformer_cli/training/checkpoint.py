@@ -1,0 +1,50 @@
+"""Checkpoints: written whole or not at all, read without running what is in them."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from timesformer_cli.errors import TsfError, WeightsError
+
+NAME = "last.pt"
+
+
+def save(state: dict[str, Any], folder: Path) -> None:
+    """Write the checkpoint of a run; one that cannot be written leaves the one before in place."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    replace_file(folder / NAME, content.getbuffer())
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run, on the CPU; raises WeightsError where there is none to read."""
+    path = folder / NAME
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{folder}: no {NAME} in it, so there is no training to resume"
+        ) from error
+    except Exception as error:  # whatever the bytes are
+        raise WeightsError(f"{path}: not a checkpoint of a training ({error})") from error
+    return state
+
+
+def replace_file(path: Path, content: bytes | memoryview) -> None:
+    """Put the content where the file is, in one step that survives a power cut."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise TsfError(
+            f"{path}: cannot be written ({error.strerror}); what was there before is whole"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

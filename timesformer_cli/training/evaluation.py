@@ -1,0 +1,56 @@
+"""How well a model does on held-out clips."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from timesformer_cli.errors import VideoError
+from timesformer_cli.training.processes import Processes
+from timesformer_cli.training.samples import BATCH, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Mean loss, top-1, and how many clips of each label (first) got each prediction (second)."""
+
+    loss: float
+    accuracy: float
+    confusion: dict[tuple[int, int], int]
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module,
+    samples: Samples,
+    device: torch.device,
+    dtype: torch.dtype,
+    processes: Processes,
+    heed: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Score all samples that can be read, shared among the processes; `heed` is called a batch."""
+    training = model.training
+    model.eval()
+    stream = samples.stream(range(processes.rank, len(samples), processes.count), 0)
+    losses, confusion = 0.0, Counter[tuple[int, int]]()
+    while batch := list(islice(stream, BATCH)):
+        known = [sample for sample in batch if not isinstance(sample, VideoError)]
+        if known:
+            inputs = torch.stack([input for input, _ in known])
+            numbers = torch.tensor([number for _, number in known], device=device)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits = model(inputs).float()
+            losses += F.cross_entropy(logits, numbers, reduction="sum").item()
+            confusion.update(zip(numbers.tolist(), logits.argmax(dim=1).tolist(), strict=True))
+        if processes.count == 1:  # others may have fewer batches than we
+            heed()
+    model.train(training)
+    gathered = processes.gather((losses, confusion))
+    together = sum((cells for _, cells in gathered), Counter[tuple[int, int]]())
+    clips = max(1, together.total())
+    right = sum(count for (label, found), count in together.items() if label == found)
+    return Scores(sum(loss for loss, _ in gathered) / clips, right / clips, dict(together))

@@ -1,0 +1,211 @@
+"""The training loop: it may be stopped anywhere, and goes on as if it had not been."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from timesformer_cli.errors import TsfError, VideoError
+from timesformer_cli.training.augment import Targets
+from timesformer_cli.training.evaluation import Scores, score
+from timesformer_cli.training.optimise import make_optimizer, set_rate
+from timesformer_cli.training.processes import Processes
+from timesformer_cli.training.randomness import STEP, seeded
+from timesformer_cli.training.samples import Sample, Samples
+from timesformer_cli.training.state import Hooks, Position, Settings, Stopped, Tick
+
+SAVE_SECONDS = 60.0  # between two checkpoints within an epoch, at least
+SAVE_COST = 20  # times as long as the last one took, at least
+
+
+class Training:
+    """A module being trained. Every step is a function of the seed and of the position alone."""
+
+    def __init__(
+        self, learner: nn.Module, settings: Settings, processes: Processes, hooks: Hooks
+    ) -> None:
+        self.learner, self.settings = learner, settings
+        self.processes, self.hooks = processes, hooks
+        self.average: ModelEmaV3 | None = None
+        if settings.recipe.average is not None:
+            self.average = ModelEmaV3(learner, settings.recipe.average, use_warmup=True)
+        self.optimizer = make_optimizer(learner, settings.recipe)
+        self.targets = Targets(settings.recipe, settings.classes)
+        self.position = Position()
+        self._clips_a_step = settings.batch_size * settings.accumulate * processes.count
+        self._saved, self._save_took = time.monotonic(), 0.0
+
+    @property
+    def result(self) -> nn.Module:
+        """The weights that count: the averaged ones where the recipe averages."""
+        module: nn.Module = self.learner if self.average is None else self.average.module
+        return module
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint needs."""
+        return {
+            "learner": self.learner.state_dict(),
+            "average": None if self.average is None else self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": vars(self.position),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go back to where the checkpoint was written."""
+        self.learner.load_state_dict(state["learner"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position = Position(**state["position"])
+        if not self.processes.first:  # the checkpoint is the first's
+            self.position.sums = [0.0, 0.0, 0.0]
+
+    def run(self, train: Samples, held_out: Samples | None) -> None:
+        """Train to the end; raises Stopped, after a checkpoint, when `hooks.stopping` says so.
+
+        Raises TsfError for a loss that is not finite.
+        """
+        self._save_after(0)  # from here on there is something to go on from
+        shared = self.processes.share(self.learner, self.settings.device)
+        while not self.finished:
+            self._epoch(shared, train)
+            self._conclude(self.score(held_out) if held_out is not None else None)
+            self._save_after(SAVE_COST * self._save_took)
+        self._save_after(0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are over, or too many have passed without a better one."""
+        position, patience = self.position, self.settings.patience
+        stale = patience is not None and position.epoch - position.best_epoch >= patience
+        return position.epoch >= self.settings.recipe.epochs or stale
+
+    def score(self, samples: Samples) -> Scores:
+        """How well the resulting weights do."""
+        device, dtype = self.settings.device, self.settings.dtype
+        return score(self.result, samples, device, dtype, self.processes, self._heed)
+
+    def _epoch(self, shared: nn.Module, samples: Samples) -> None:
+        """The steps that the epoch still has; clips too few for one more wait for the next epoch."""
+        position, settings = self.position, self.settings
+        steps, epochs = len(samples) // self._clips_a_step, settings.recipe.epochs
+        stream = samples.stream(self._indices(samples, steps), position.epoch)
+        self.learner.train()
+        before, began = position.step, time.perf_counter()
+        while position.step < steps:
+            done = position.epoch * steps + position.step
+            set_rate(self.optimizer, settings.recipe.rate(done, epochs * steps, self._clips_a_step))
+            with seeded(settings.seed, STEP, done, self.processes.rank):
+                self._step(shared, stream)
+            if self.average is not None:
+                self.average.update(self.learner, done + 1)
+            position.step += 1
+            each = (time.perf_counter() - began) / (position.step - before)
+            self.hooks.tick(
+                Tick(
+                    position.epoch + 1,
+                    epochs,
+                    position.step,
+                    steps,
+                    *position.means,
+                    clips_per_second=self._clips_a_step / each,
+                    seconds_left=each * (epochs * steps - done - 1),
+                )
+            )
+            self._heed()
+            self._save_after(max(SAVE_SECONDS, SAVE_COST * self._save_took))
+        position.seconds += time.perf_counter() - began
+
+    def _indices(self, samples: Samples, steps: int) -> list[int]:
+        """This process's samples in what is left of the epoch; each batch is shared by all."""
+        here, together = self.settings.batch_size, self.settings.batch_size * self.processes.count
+        first, end = self.position.step * self._clips_a_step, steps * self._clips_a_step
+        left = samples.order(self.position.epoch)[first:end]
+        rank = self.processes.rank
+        return [index for place, index in enumerate(left) if place % together // here == rank]
+
+    def _step(self, shared: nn.Module, stream: Iterator[Sample | VideoError]) -> None:
+        settings = self.settings
+        self.optimizer.zero_grad()
+        for part in range(1, settings.accumulate + 1):
+            inputs, numbers = self._batch(stream)
+            inputs, targets = self.targets(inputs, numbers)
+            with self._gradients_meet(shared, last=part == settings.accumulate):
+                with torch.autocast(
+                    settings.device.type, settings.dtype, enabled=settings.dtype != torch.float32
+                ):
+                    logits = shared(inputs)
+                loss = F.cross_entropy(logits.float(), targets)
+                (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+            self._count(loss.item(), logits, numbers)
+        if settings.recipe.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self.learner.parameters(), settings.recipe.clip_gradient)
+        self.optimizer.step()
+
+    @staticmethod
+    def _gradients_meet(shared: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        """The processes average their gradients once a step, after its last batch."""
+        if last or not isinstance(shared, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return shared.no_sync()
+
+    def _batch(self, stream: Iterator[Sample | VideoError]) -> tuple[Tensor, Tensor]:
+        inputs, numbers = [], []
+        for sample in islice(stream, self.settings.batch_size):
+            if isinstance(sample, VideoError):
+                self.hooks.lost(sample)
+            else:
+                inputs.append(sample[0])
+                numbers.append(sample[1])
+        if not inputs:
+            raise TsfError("none of the clips of a batch could be read; see the notes above")
+        return torch.stack(inputs), torch.tensor(numbers, device=self.settings.device)
+
+    def _count(self, loss: float, logits: Tensor, numbers: Tensor) -> None:
+        if not math.isfinite(loss):
+            where = f"epoch {self.position.epoch + 1}, step {self.position.step + 1}"
+            raise TsfError(f"the loss is {loss} in {where}; try a lower --learning-rate")
+        right = int((logits.argmax(dim=1) == numbers).sum())
+        added = (loss * len(numbers), right, len(numbers))
+        self.position.sums = [a + b for a, b in zip(self.position.sums, added, strict=True)]
+
+    def _conclude(self, scores: Scores | None) -> None:
+        """One more row of history; the best weights go out, by accuracy, then by loss."""
+        position = self.position
+        position.sums = self.processes.sum(position.sums)
+        loss, accuracy = position.means
+        row = {"epoch": position.epoch + 1, "loss": loss, "accuracy": accuracy}
+        row["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
+        if scores is not None:
+            row |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy}
+        row["seconds"] = round(position.seconds, 2)
+        position.history.append(row)
+        position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]
+        if scores is None or _rank(row) >= max(map(_rank, position.history)):
+            position.best_epoch = position.epoch
+            if scores is not None or self.finished:
+                self.hooks.best()
+        self.hooks.epoch(position.history)
+
+    def _heed(self) -> None:
+        if any(self.processes.gather(self.hooks.stopping())):
+            self._save_after(0)
+            raise Stopped
+
+    def _save_after(self, seconds: float) -> None:
+        if time.monotonic() - self._saved >= seconds and self.processes.first:
+            began = time.monotonic()
+            self.hooks.save(self.state())
+            self._saved = time.monotonic()
+            self._save_took = self._saved - began
+
+
+def _rank(row: dict[str, Any]) -> tuple[float, float]:
+    return row["val_accuracy"], -row["val_loss"]

@@ -1,0 +1,50 @@
+"""Optimizers: which parameters decay, and how fast each layer learns."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from timesformer_cli.training.recipe import Recipe
+
+STEM, BLOCK, LAST = r"cls|positions|patches", r"blocks\.(\d+)", r"norm"
+NEVER_DECAY = ("*cls", "*positions.*")
+
+
+class _Layers:
+    """A model's parameters as timm groups them: the stem, block by block, the head."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.named_parameters: Callable[[], Iterator[tuple[str, Tensor]]] = model.named_parameters
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        return {"stem": STEM, "blocks": [(BLOCK, None), (LAST, (99999,))]}
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer; biases, norms, positions and class token do not decay."""
+    groups = param_groups_layer_decay(
+        _Layers(model),  # type: ignore[arg-type]
+        weight_decay=recipe.weight_decay,
+        no_weight_decay_list=NEVER_DECAY,
+        layer_decay=recipe.layer_decay,
+    )
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+def checkpoint_gradients(blocks: nn.ModuleList) -> None:
+    """Let each block forget its activations and compute them again when the gradient needs them."""
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
