@@ -55,7 +55,7 @@ def test_the_exit_codes_are_all_of_them():
 def test_every_option_named_exists():
     helps = [
         CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
-        for command in ("classify", "benchmark", "download-weights")
+        for command in ("classify", "benchmark", "download-weights", "train", "evaluate", "export")
     ]
     named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--help"}
     assert named

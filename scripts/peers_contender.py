@@ -1,0 +1,169 @@
+"""One contender of the model comparison, in a process of its own: scores a batch when told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from peers_products import product_rates
+from torch import Tensor, nn
+
+from timesformer_cli.child import die_with
+from timesformer_cli.config import ModelConfig, Preprocessing
+from timesformer_cli.errors import DeviceError
+from timesformer_cli.inference import machine
+from timesformer_cli.inference.models import load
+from timesformer_cli.inference.predictor import Predictor, find_device, find_dtype, make_ready
+from timesformer_cli.weights.description import read_description
+
+Frames = npt.NDArray[np.uint8]
+Run = Callable[[], Tensor]
+Builder = Callable[[Path, str, torch.device, Frames], Run]
+
+
+def tsf(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+    """Ours, from uint8 frames: what it does to them is part of its time."""
+    kind = find_dtype(dtype, device)
+    model, _ = load(str(folder))
+    predictor = Predictor(make_ready(model, device, kind, consume=True))
+    return lambda: predictor.scores(frames)
+
+
+def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+    """The bare model; its input is normalised beforehand."""
+    from transformers import TimesformerForVideoClassification
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    kind = getattr(torch, dtype)
+    model = TimesformerForVideoClassification.from_pretrained(folder, dtype=kind).to(device).eval()
+    description = read_description(folder)
+    assert description.preprocessing is not None
+    clip = normalised(frames, description.preprocessing).to(device, kind)
+    return lambda: model(pixel_values=clip).logits.float().softmax(dim=-1).cpu()
+
+
+def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+    """A relative of the same width and depth, with weights of its own."""
+    description = read_description(folder)
+    assert description.preprocessing is not None
+    kind = getattr(torch, dtype)
+    model = relative(description.config).to(device, kind).eval()
+    clip = normalised(frames, description.preprocessing).to(device, kind)
+
+    def run() -> Tensor:
+        # Its rotary tables stay float32; in bfloat16 it runs under autocast only.
+        with torch.autocast(device.type, kind, enabled=kind != torch.float32):
+            logits: Tensor = model(clip)
+        return logits.float().softmax(dim=-1).cpu()
+
+    return run
+
+
+def products(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+    """No model: FLOP a second of the machine's matrix products at the model's shapes."""
+    config = read_description(folder).config
+    return lambda: torch.tensor(product_rates(config, dtype, device))
+
+
+CONTENDERS: dict[str, Builder] = {
+    "tsf": tsf,
+    "transformers": transformers,
+    "timesformer-pytorch": lucidrains,
+    "products": products,
+}
+
+
+def relative(config: ModelConfig) -> nn.Module:
+    """lucidrains' TimeSformer: gated MLP, rotary positions, a class token that sees every frame."""
+    from timesformer_pytorch import TimeSformer
+
+    return TimeSformer(
+        dim=config.dim,
+        depth=config.depth,
+        heads=config.heads,
+        dim_head=config.dim // config.heads,
+        num_frames=config.frames,
+        num_classes=config.classes,
+        image_size=config.height,
+        patch_size=config.patch,
+    )
+
+
+def relative_flops(config: ModelConfig) -> int:
+    """Floating-point operations of its products, for one clip, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape = (1, config.frames, config.channels, config.height, config.width)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        relative(config)(torch.empty(shape))
+    return int(counter.get_total_flops())
+
+
+def normalised(frames: Frames, preprocessing: Preprocessing) -> Tensor:
+    """Frames `(b t h w c)` as models of the family take them: float `(b t c h w)`."""
+    clip = torch.from_numpy(frames).movedim(-1, 2) / 255
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return (clip - mean) / std
+
+
+def made_frames(config: ModelConfig, batch_size: int) -> Frames:
+    """The same random clips everywhere, `(b t h w c)`: coloured patches that change each frame."""
+    shape = (batch_size, *config.grid, config.channels)
+    patches = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    rows = patches.repeat(config.patch, axis=2)
+    return rows.repeat(config.patch, axis=3)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most this process has held, from its start: on CUDA of the device, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def main(
+    parent: str, contender: str, dtype: str, folder: str, device_name: str, batch_size: str
+) -> None:
+    """Talk in lines: one of JSON once ready, then for every line that comes another."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints must not reach the parent
+    die_with(int(parent))
+
+    def say(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    device = find_device(device_name)
+    frames = made_frames(read_description(Path(folder)).config, int(batch_size))
+    try:
+        run = CONTENDERS[contender](Path(folder), dtype, device, frames)
+    except (ImportError, DeviceError) as error:
+        say({"missing": str(error)})
+        return
+    say({})
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        with torch.inference_mode():
+            answer = run()
+        machine.settle(device)
+        seconds = time.perf_counter() - began
+        say({"seconds": seconds, "answer": answer.tolist(), "peak_bytes": peak_bytes(device)})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,76 @@
+"""What a model's time is held against: the operations its answer takes, and how fast they can go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from timesformer_cli import cost
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.inference import machine
+
+REPEATS = 10
+
+
+def useful_macs(config: ModelConfig) -> int:
+    """Multiply-adds that the answer of a divided model takes; less than the published count.
+
+    The temporal fc folds into the projection before it; the class token's query, key, value and
+    projection in the space pass are needed once, not once a frame; and of the last block nothing
+    reads what its space pass and MLP make of the patches, whose keys and values are read.
+    """
+    assert config.attention == "divided"
+    t, h, w = config.grid
+    patches, seen, square = t * h * w, h * w + 1, config.dim**2
+    fc = config.depth * patches * square
+    copies = config.depth * 4 * (t - 1) * square
+    unread = patches * 2 * (square + seen * config.dim + config.dim * config.mlp_dim)
+    return cost.macs(config).total - fc - copies - unread
+
+
+def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list[float]:
+    """FLOP a second of one clip's tokens through each linear map of a block: the best of several.
+
+    On the CPU both torch's own and oneDNN's with the weight packed for it beforehand.
+    """
+    rows, rates = cost.tokens(config), []
+    dim, mlp_dim = config.dim, config.mlp_dim
+    for before, after in ((dim, dim), (dim, 3 * dim), (dim, mlp_dim), (mlp_dim, dim)):
+        best = float("inf")
+        with torch.inference_mode():
+            for multiply in _ways(rows, before, after, dtype, device):
+                multiply()
+                for _ in range(REPEATS):
+                    machine.settle(device)
+                    began = time.perf_counter()
+                    multiply()
+                    machine.settle(device)
+                    best = min(best, time.perf_counter() - began)
+        rates.append(2 * rows * before * after / best)
+    return rates
+
+
+def _ways(
+    rows: int, before: int, after: int, dtype: str, device: torch.device
+) -> Iterator[Callable[[], Tensor]]:
+    if dtype == "int8":
+        left, right = (
+            torch.randint(-128, 128, shape, dtype=torch.int8, device=device)
+            for shape in ((rows, before), (after, before))
+        )
+        yield lambda: torch._int_mm(left, right.t())
+        return
+    kind = getattr(torch, dtype)
+    tokens, weight, bias = (
+        torch.randn(shape, device=device).to(kind)
+        for shape in ((rows, before), (after, before), (after,))
+    )
+    yield lambda: F.linear(tokens, weight, bias)
+    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        linear = torch.ops.mkldnn._linear_pointwise
+        yield lambda: linear(tokens, packed, bias, "none", [], "")
