@@ -48,7 +48,7 @@ def benchmark(
     kernel: Annotated[
         Literal["auto", "math", "fused"],
         typer.Option(
-            help="math stores the scores, fused never does; auto: as tsf classify runs.",
+            help="math stores the scores, fused never does; auto: torch's choice.",
             rich_help_panel=PROTOCOL,
         ),
     ] = "auto",

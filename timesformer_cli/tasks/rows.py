@@ -6,7 +6,7 @@ from typing import Any
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 
-# What the model gets when nobody chooses: torch takes a fused kernel wherever one fits.
+# What the published form gets when nobody chooses: torch takes a fused kernel wherever one fits.
 AUTO_KERNEL: cost.Kernel = "fused"
 TRAINING = 3  # a training step multiplies about three times as much: forward, and back twice
 KERNELS: dict[str, cost.Kernel] = {"auto": AUTO_KERNEL, "math": "math", "fused": "fused"}
