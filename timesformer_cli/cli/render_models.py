@@ -6,42 +6,49 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.render import bar
+from timesformer_cli.cli.render import bar, shortened
 from timesformer_cli.cli.render_benchmark import markdown_table
 from timesformer_cli.cli.report import printable
 from timesformer_cli.tasks.benchmark_models import Row
+
+HEADINGS = ("model", "runtime", "dtype", "MB", "ms", "p10 - p90", "share")
+NAME = 24  # characters of a model's name
 
 
 def as_table(rows: Sequence[Row], stream: TextIO) -> None:
     """A line a model, with a bar of its share of the slowest one's time."""
     console = Console(file=stream, highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("model", overflow="fold")
-    table.add_column("runtime", no_wrap=True)
-    table.add_column("dtype", no_wrap=True)
-    for heading in ("MB", "ms", "p10 - p90", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            Text(printable(row.model), "bold"),
-            row.runtime.split(" ")[0],
-            row.dtype,
-            "" if row.bytes is None else f"{row.bytes / 1e6:,.1f}",
-            _milliseconds(row.median),
-            f"{_milliseconds(row.p10)} - {_milliseconds(row.p90)}",
-            f"{row.share:.2f}",
-            Text(bar(row.share, console), "green"),
-        )
+    lines = [_cells(row) for row in rows]
+    for heading, *column in zip(HEADINGS, *lines, strict=True):
+        # Where there is no room for all, it is the bars that give way.
+        width = max(map(len, (heading, *column)))
+        justify: JustifyMethod = "left" if heading in HEADINGS[:3] else "right"
+        table.add_column(heading, no_wrap=True, min_width=width, justify=justify)
+    table.add_column("", no_wrap=True, overflow="crop")
+    for row, cells in zip(rows, lines, strict=True):
+        table.add_row(*cells, Text(bar(row.share, console), "green"))
     console.print(table)
     first = rows[0]
     clips = f"batch of {first.batch_size}, median of {first.runs} runs, turn by turn"
     shapes = sorted({f"{row.clip[0]} x {row.clip[1]} x {row.clip[2]}" for row in rows})
     console.print(Text(f"clips of {', '.join(shapes)}, {clips}", "dim"))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        shortened(printable(row.model), NAME),
+        row.runtime.split(" ")[0],
+        row.dtype,
+        "" if row.bytes is None else f"{row.bytes / 1e6:,.1f}",
+        _milliseconds(row.median),
+        f"{_milliseconds(row.p10)} - {_milliseconds(row.p90)}",
+        f"{row.share:.2f}",
+    )
 
 
 def as_json(rows: Sequence[Row], stream: TextIO) -> None:
