@@ -121,15 +121,15 @@ def test_a_device_that_is_not_there_is_one_line_and_exit_code_4():
 
 def test_noise_is_told_by_spread_by_company_and_by_too_few_runs():
     quiet = [1.0, 1.01, 1.02, 1.01, 1.0]
-    assert measure._noise(quiet, *measure._percentiles(quiet), 0.0) == ""
+    assert measure._noise(quiet, *measure.percentiles(quiet), 0.0) == ""
     shaky = [1.0, 1.3, 1.0, 1.3, 1.0]
-    assert "of the median" in measure._noise(shaky, *measure._percentiles(shaky), 0.0)
-    assert "other work took 20%" in measure._noise(quiet, *measure._percentiles(quiet), 0.2)
-    assert measure._noise([1.0], *measure._percentiles([1.0]), None) == "1 run only"
+    assert "of the median" in measure._noise(shaky, *measure.percentiles(shaky), 0.0)
+    assert "other work took 20%" in measure._noise(quiet, *measure.percentiles(quiet), 0.2)
+    assert measure._noise([1.0], *measure.percentiles([1.0]), None) == "1 run only"
 
 
 def test_percentiles_are_ordered_and_the_median_is_in_the_middle():
-    assert measure._percentiles([3.0, 1.0, 2.0]) == pytest.approx((1.2, 2.0, 2.8))
+    assert measure.percentiles([3.0, 1.0, 2.0]) == pytest.approx((1.2, 2.0, 2.8))
 
 
 def test_on_cuda_the_allocator_says_the_peak_and_sets_the_limit(monkeypatch):

@@ -27,8 +27,8 @@ def load_model(
     Takes what `--model` takes, and the device and dtype names of the command. Without a dtype it
     is the model as published, float32, ready to be trained; with one (auto, float32, bfloat16,
     float16, int8) it is what the command runs: faster, and it takes pixels too, uint8 RGB
-    `(b t h w c)`. An exported file is only ever the latter. It carries `.config`, `.labels`, `.preprocessing` and `.sampling`. Raises
-    WeightsError, DeviceError.
+    `(b t h w c)`. An exported file is only ever the latter. It carries `.config`, `.labels`,
+    `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
     """
     from timesformer_cli.inference.models import load
     from timesformer_cli.inference.predictor import find_device

@@ -12,6 +12,7 @@ from timesformer_cli.errors import ExitCode, UsageError
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MODEL, PROTOCOL, OUTPUT, INSTEAD = "Model", "How it is measured", "Output", "Instead of measuring"
+WITH_MODEL = set("model batch_size device dtype runs format output debug".split())
 
 Format = Annotated[
     Literal["table", "json", "csv", "markdown"] | None,
@@ -24,6 +25,7 @@ Format = Annotated[
 
 
 def benchmark(
+    context: typer.Context,
     attention: Annotated[
         str,
         typer.Option(
@@ -130,10 +132,9 @@ def benchmark(
             _instead(explain, written, output)
             return
         if model is not None:
-            if train or compile or plot is not None:
-                raise UsageError(
-                    "--model times what is there; leave out --train, --compile, --plot"
-                )
+            if beside := sorted(options.said(context).keys() - WITH_MODEL):
+                name = beside[0].replace("_", "-")
+                raise UsageError(f"--model times what is there; leave out --{name}")
             _models(_words("--model", model), batch_size, device, dtype, runs, written, output)
             return
         from timesformer_cli.tasks import benchmark as task

@@ -95,8 +95,8 @@ def evaluate(
     from timesformer_cli.cli import render_evaluate, report
     from timesformer_cli.cli.output import writing
     from timesformer_cli.cli.render import check_output
+    from timesformer_cli.tasks import classify
     from timesformer_cli.tasks import evaluate as task
-    from timesformer_cli.tasks.classify import fetch
 
     with report.errors_explained(debug):
         if protocol and views:
@@ -108,15 +108,17 @@ def evaluate(
             model=model,
             compare=compare,
             protocol=protocol,
-            clips=clips,
-            crops=crops,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            workers=workers,
-            timeout=timeout,
-            decoder=decoder,
-            debug=debug,
+            how=classify.Options(
+                clips=clips,
+                crops=crops,
+                device=device,
+                dtype=dtype,
+                batch_size=batch_size,
+                workers=workers,
+                timeout=timeout,
+                decoder=decoder,
+                debug=debug,
+            ),
         )
         check_output(output)
         check_output(predictions)
@@ -127,7 +129,7 @@ def evaluate(
         items = task.read(data, split)
         with report.transfer() as progress:
             for name in chosen.models:
-                fetch(name, progress)
+                classify.fetch(name, progress)
         with report.interrupted_at_once():  # torch is imported here
             subjects = task.prepare(items, chosen)
         results, verdicts = task.run(items, subjects, chosen, report.note, report.with_progress)

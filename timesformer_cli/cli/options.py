@@ -1,7 +1,7 @@
 """Option types that several commands share, written once."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -88,3 +88,12 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),
 ]
+
+
+def said(context: typer.Context) -> dict[str, Any]:
+    """The parameters that stand on the command line, and no defaults."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }

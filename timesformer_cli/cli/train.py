@@ -198,11 +198,7 @@ def _chosen(context: typer.Context, chosen: "type[Options]") -> "Options":
 
 def _anew(context: typer.Context) -> dict[str, Any]:
     """What was said anew of a training that goes on; raises UsageError for what cannot be."""
-    said = {
-        name: value
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    }
+    said = options.said(context)
     if unchanging := sorted(said.keys() - ANEW - BESIDE):
         name = unchanging[0].replace("_", "-")
         raise UsageError(f"--{name} cannot change under way: --resume goes on as it began")

@@ -72,7 +72,7 @@ def measure(job: Job, product_flops: float) -> Measured:
         others = machine.Others()
         times = _times(job, run)
         busy = others.share()
-    low, middle, high = (1000 * value for value in _percentiles(times))
+    low, middle, high = (1000 * value for value in percentiles(times))
     return Measured(
         peak_bytes=peak,
         resident_growth=grown,
@@ -172,7 +172,7 @@ def _enough(times: list[float], runs: int | None) -> bool:
     return len(times) >= MOST or (len(times) >= fewest and sum(times) >= SECONDS)
 
 
-def _percentiles(times: list[float]) -> tuple[float, float, float]:
+def percentiles(times: list[float]) -> tuple[float, float, float]:
     """Tenth, fiftieth and ninetieth, between neighbours where they fall between."""
     if len(times) == 1:
         return times[0], times[0], times[0]

@@ -112,8 +112,9 @@ def _enough(times: list[list[float]], runs: int | None) -> bool:
 
 def _row(name: str, form: "Form", options: Options, times: list[float], slowest: float) -> Row:
     from timesformer_cli.inference.artefact import is_artefact
+    from timesformer_cli.inference.measure import percentiles
 
-    tenths = statistics.quantiles(times, n=10, method="inclusive") if times[1:] else times * 9
+    p10, median, p90 = percentiles(times)
     path = Path(name).expanduser()
     return Row(
         model=name,
@@ -123,9 +124,9 @@ def _row(name: str, form: "Form", options: Options, times: list[float], slowest:
         bytes=path.stat().st_size if path.is_file() else None,
         clip=(form.sampling.frames, *form.preprocessing.crop),
         batch_size=options.batch_size,
-        median=tenths[4],
-        p10=tenths[0],
-        p90=tenths[8],
+        median=median,
+        p10=p10,
+        p90=p90,
         runs=len(times),
-        share=tenths[4] / slowest,
+        share=median / slowest,
     )

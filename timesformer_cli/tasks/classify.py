@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import Sampling
 from timesformer_cli.errors import UsageError, VideoError
-from timesformer_cli.video import Decoded, DecodePool, Found, View
+from timesformer_cli.video import Decoded, DecodePool, Found, View, let_threads_sleep
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.predictor import Predictor
@@ -119,9 +119,7 @@ def run(
     items = list(items)
     readable = [item.path for item in items if item.error is None]
     if len(readable) > 1:
-        # Threads of a product that wait for one another by spinning take the decoders' time: with
-        # many clips and a small model, a tenth of the whole. torch reads this when it is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        let_threads_sleep()
     # The decoders start first, so that they warm up while torch is imported and weights are read.
     with DecodePool(
         workers=min(options.workers or os.cpu_count() or 1, max(1, len(readable))),

@@ -1,7 +1,7 @@
 """Evaluate a model on labelled videos: how often it is right, where it errs, how sure it should be."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from timesformer_cli.catalogue import DEFAULT
@@ -38,22 +38,16 @@ PROTOCOLS = {"k400": Protocol(1, 3, uniform=False), "ssv2": Protocol(1, 3, unifo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What `tsf evaluate` can be told; a `protocol` stands for its own `clips` and `crops`."""
+    """What `tsf evaluate` can be told; `how` a model classifies, in whose place a `protocol`
+    stands for clips and crops.
+    """
 
     data: Path
     split: str | None = None
     model: str = DEFAULT
     compare: str | None = None
     protocol: str | None = None
-    clips: int = 1
-    crops: int = 1
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int = 8
-    workers: int | None = None
-    timeout: float = 60.0
-    decoder: str = "auto"
-    debug: bool = False
+    how: classify.Options = field(default_factory=classify.Options)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -63,7 +57,7 @@ class Options:
     @property
     def views(self) -> tuple[int, int]:
         """Clips of a video and crops of each."""
-        known = PROTOCOLS[self.protocol] if self.protocol else self
+        known = PROTOCOLS[self.protocol] if self.protocol else self.how
         return known.clips, known.crops
 
 
@@ -203,19 +197,7 @@ def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> Non
 
 def _how(model: str, options: Options) -> classify.Options:
     clips, crops = options.views
-    return classify.Options(
-        model=model,
-        top_k=TOP,
-        clips=clips,
-        crops=crops,
-        device=options.device,
-        dtype=options.dtype,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        timeout=options.timeout,
-        decoder=options.decoder,
-        debug=options.debug,
-    )
+    return replace(options.how, model=model, top_k=TOP, clips=clips, crops=crops)
 
 
 def _evaluation(

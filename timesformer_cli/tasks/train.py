@@ -15,7 +15,7 @@ from timesformer_cli.tasks.train_setup import Options, Setup, labels_of
 from timesformer_cli.tasks.train_start import check_options, start
 from timesformer_cli.training.data import read_items
 from timesformer_cli.training.split import split
-from timesformer_cli.video import DecodePool
+from timesformer_cli.video import DecodePool, let_threads_sleep
 
 if TYPE_CHECKING:
     from timesformer_cli.tasks.train_parts import Parts
@@ -93,8 +93,7 @@ def resume(folder: Path, watch: Watch, **changes: Any) -> Report | None:
 def _together(options: Options) -> "Iterator[tuple[DecodePool, Processes]]":
     """Decoders and, under torchrun, the other processes. Memory that runs out is explained."""
     workers = options.workers or os.cpu_count() or 1
-    # Threads that wait for one another by spinning would take the decoders' time.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     with DecodePool(workers, options.timeout, options.decoder, debug=options.debug) as pool:
         import torch
 

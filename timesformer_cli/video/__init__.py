@@ -2,7 +2,7 @@
 
 from timesformer_cli.video.decoded import Decoded, View
 from timesformer_cli.video.files import Found, find_videos
-from timesformer_cli.video.pool import DecodePool
+from timesformer_cli.video.pool import DecodePool, let_threads_sleep
 from timesformer_cli.video.probe import Probe
 
-__all__ = ["DecodePool", "Decoded", "Found", "Probe", "View", "find_videos"]
+__all__ = ["DecodePool", "Decoded", "Found", "Probe", "View", "find_videos", "let_threads_sleep"]
