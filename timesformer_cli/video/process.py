@@ -1,8 +1,6 @@
 """The parent's handle on one decode worker: start it, ask it, kill it when it is late."""
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,19 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from timesformer_cli.child import signal_name
+from timesformer_cli import child
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded
 from timesformer_cli.video.wire import receive, send
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
 LIFETIME = 500  # files: decord loses up to 0.3 MB of memory with each
-# The worker gets the parent's import path, never its own idea of one: `-m` would put the current
-# folder first, and a folder of videos may hold an `av.py`.
-ENTRY = """import sys
-sys.path[:] = {path!r}
-from timesformer_cli.video.worker import main
-main({parent})"""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -56,15 +48,8 @@ class Worker:
                 return
             self._bury()
             self._ready, self._answered = False, 0
-            path = [entry for entry in sys.path if isinstance(entry, str)]
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", ENTRY.format(path=path, parent=os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None if self._debug else subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT,
-                start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            self._process = child.start(
+                "timesformer_cli.video.worker", environment=ENVIRONMENT, debug=self._debug
             )
 
     def ask(self, request: dict[str, Any], limit: float) -> Decoded | VideoError:
@@ -95,14 +80,7 @@ class Worker:
 
     def _bury(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe is not None
-                try:
-                    pipe.close()
-                except BrokenPipeError:  # a request that was never read
-                    continue
+            child.end(self._process)
             self._process = None
 
     def _exchange(
@@ -149,5 +127,5 @@ class Worker:
 
 
 def _ending(code: int, *, started: bool) -> str:
-    how = signal_name(-code) if code < 0 else f"exit code {code}"
+    how = child.ending(code)
     return how if started else f"the decode worker did not start: {how}; --debug shows why"
