@@ -14,6 +14,7 @@ LEVELS = {
     "config": 0,
     "cost": 0,
     "catalogue": 0,
+    "wire": 0,
     "model": 1,
     "weights": 1,
     "video": 1,

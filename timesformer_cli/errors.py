@@ -46,3 +46,9 @@ class VideoError(TsfError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def from_name(name: str, message: str) -> TsfError:
+    """The error that another process says it met."""
+    kinds = {kind.__name__: kind for kind in (UsageError, WeightsError, DeviceError)}
+    return kinds.get(name, TsfError)(message)

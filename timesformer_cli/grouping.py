@@ -73,7 +73,7 @@ class Grouping:
             (free,) = [name for name in names if name not in lengths]
             if self.padded:
                 lengths |= {name: min(lengths[name], size) for name in names if name != free}
-            known = prod(lengths[name] for name in names if name != free)
+            known = prod([lengths[name] for name in names if name != free])
             if size % known and not self.padded:
                 raise UsageError(
                     f"'{self.sentence}' splits the {axis} of the patch grid by {known}, and {size} "
@@ -86,7 +86,7 @@ class Grouping:
     def filled(self, grid: Grid) -> Grid:
         """The grid with what it is padded by."""
         lengths = self.lengths(grid)
-        t, h, w = (prod(lengths[name] for name in names) for names in _parse(self.sentence)[0])
+        t, h, w = (prod([lengths[name] for name in names]) for names in _parse(self.sentence)[0])
         return t, h, w
 
     def moved(self, grid: Grid) -> Grid:
@@ -103,12 +103,12 @@ class Grouping:
         """How many groups there are, and how many patches each holds (class token not counted)."""
         lengths = self.lengths(grid)
         groups, members = _parse(self.sentence)[1]
-        return prod(lengths[name] for name in groups), prod(lengths[name] for name in members)
+        return prod([lengths[name] for name in groups]), prod([lengths[name] for name in members])
 
     def keys(self, grid: Grid) -> int:
         """How many patches of a group are keys."""
         lengths = self.lengths(grid)
-        return prod(-(-lengths[name] // self.stride) for name in self.members)
+        return prod([-(-lengths[name] // self.stride) for name in self.members])
 
     def seen(self, grid: Grid) -> int:
         """How many patches of its group a patch sees, where it sees most."""

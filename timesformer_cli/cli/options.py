@@ -21,6 +21,14 @@ Device = Annotated[
         help="auto, cpu, cuda, cuda:N or mps.", envvar="TSF_DEVICE", rich_help_panel="Model"
     ),
 ]
+Devices = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps; with commas several, a process each.",
+        envvar="TSF_DEVICE",
+        rich_help_panel="Model",
+    ),
+]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     typer.Option(
@@ -32,6 +40,14 @@ RunDtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16", "int8"],
     typer.Option(
         help="auto: bfloat16 where the hardware computes in it, else float32; int8 is for CPUs.",
+        rich_help_panel="Model",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Hand the model to torch.compile: for many clips on CUDA.",
         rich_help_panel="Model",
     ),
 ]

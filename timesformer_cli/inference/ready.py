@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.artefact import Artefact, is_artefact, open_artefact, read_manifest
 from timesformer_cli.inference.form import InferenceForm
 from timesformer_cli.inference.models import load, read
@@ -11,16 +12,20 @@ from timesformer_cli.weights.description import Description
 Form = InferenceForm | Artefact
 
 
-def ready(name: str, device: str = "auto", dtype: str = "auto") -> tuple[Form, tuple[str, ...]]:
+def ready(
+    name: str, device: str = "auto", dtype: str = "auto", *, compile: bool = False
+) -> tuple[Form, tuple[str, ...]]:
     """The model on that device in that dtype, and notes on what had to be assumed.
 
     Raises WeightsError, DeviceError, and UsageError for an export of another dtype.
     """
     if is_artefact(name):
+        if compile:
+            raise UsageError(f"{name}: an exported model cannot be compiled; leave out --compile")
         return open_artefact(Path(name).expanduser(), device, dtype), ()
     place = find_device(device)
     model, notes = load(name)
-    return make_ready(model, place, find_dtype(dtype, place), consume=True), notes
+    return make_ready(model, place, find_dtype(dtype, place), consume=True, compile=compile), notes
 
 
 def describe(name: str) -> Description:

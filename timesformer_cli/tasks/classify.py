@@ -2,19 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.catalogue import DEFAULT
-from timesformer_cli.config import Sampling
+from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool, Found, View, let_threads_sleep
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.predictor import Predictor
     from timesformer_cli.inference.ready import Form
-    from timesformer_cli.inference.stream import Scored
+    from timesformer_cli.inference.stream import Scored, Scorer
     from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.description import Description
     from timesformer_cli.weights.watch import Progress
 
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Options:
     """What `tsf classify` can be told; `frames` and `stride` None: as the model was trained.
 
-    `debug` lets the decoders' own messages through to stderr.
+    `device` may name several, with commas: a process each. `compile` hands the model to
+    torch.compile. `debug` lets the messages of other processes through to stderr.
     """
 
     model: "str | TimeSformer | Form" = DEFAULT
@@ -33,6 +35,7 @@ class Options:
     crops: int = 1
     device: str = "auto"
     dtype: str = "auto"
+    compile: bool = False
     batch_size: int = 8
     workers: int | None = None
     timeout: float = 60.0
@@ -120,56 +123,77 @@ def run(
     readable = [item.path for item in items if item.error is None]
     if len(readable) > 1:
         let_threads_sleep()
-    # The decoders start first, so that they warm up while torch is imported and weights are read.
-    with DecodePool(
-        workers=min(options.workers or os.cpu_count() or 1, max(1, len(readable))),
-        timeout=options.timeout,
-        decoder=options.decoder,
-        debug=options.debug,
-    ) as pool:
-        name, predictor, sampling = _prepare(options, note)
+    with ExitStack() as stack:
+        # The decoders start first: they warm up while torch is imported and weights are read.
+        pool = stack.enter_context(
+            DecodePool(
+                workers=min(options.workers or os.cpu_count() or 1, max(1, len(readable))),
+                timeout=options.timeout,
+                decoder=options.decoder,
+                debug=options.debug,
+            )
+        )
+        scorer = _scorer(options, note, stack)
+        sampling, preprocessing = _clips(scorer.description, options)
         from timesformer_cli.inference.stream import score_videos
 
-        decoded = pool.decode(
-            readable, sampling, predictor.form.preprocessing, options.clips, options.crops
-        )
-        scored = score_videos(predictor, _with_errors(items, decoded), options.batch_size)
+        decoded = pool.decode(readable, sampling, preprocessing, options.clips, options.crops)
+        scored = score_videos(scorer, _with_errors(items, decoded), options.batch_size)
         for item, outcome in zip(items, scored, strict=True):
-            yield _result(item, outcome, name, predictor, options)
+            yield _result(item, outcome, scorer, options)
 
 
-def _prepare(options: Options, note: Callable[[str], None]) -> "tuple[str, Predictor, Sampling]":
-    """The model loaded, placed and checked against the clips it will get."""
-    from timesformer_cli.inference.artefact import Artefact
+def _scorer(options: Options, note: Callable[[str], None], stack: ExitStack) -> "Scorer":
+    """The model loaded and placed; what it holds beside memory goes with the stack."""
+    from timesformer_cli.inference.devices import Devices
     from timesformer_cli.inference.predictor import Predictor, make_ready
     from timesformer_cli.inference.ready import ready
     from timesformer_cli.model import TimeSformer
 
-    form: Form
-    if isinstance(options.model, str):
-        name = options.model
-        form, notes = ready(name, options.device, options.dtype)
-        for text in notes:
-            note(text)
-    else:  # a model of the caller's runs where and in what it is
-        name, given = type(options.model).__name__, options.model
-        if isinstance(given, TimeSformer):
-            form = make_ready(given, given.head.weight.device, given.head.weight.dtype)
-        else:
-            form = given
-    sampling = replace(
-        form.sampling,
-        frames=options.frames or form.sampling.frames,
-        stride=options.stride or form.sampling.stride,
-    )
-    if isinstance(form, Artefact) and sampling.frames != form.sampling.frames:
+    model, devices, compiled = options.model, options.device.split(","), options.compile
+    scorer: Scorer
+    notes: tuple[str, ...] = ()
+    if isinstance(model, str) and len(devices) > 1:
+        several = Devices(model, devices, options.dtype, compile=compiled, debug=options.debug)
+        scorer, notes = stack.enter_context(several), several.notes
+    elif isinstance(model, str):
+        form, notes = ready(model, options.device, options.dtype, compile=compiled)
+        scorer = Predictor(form)
+    elif isinstance(model, TimeSformer):  # a model of the caller's runs where and in what it is
+        weight = model.head.weight
+        scorer = Predictor(make_ready(model, weight.device, weight.dtype, compile=compiled))
+    elif compiled:
+        raise UsageError("a model made ready is compiled by its own .compile()")
+    else:
+        scorer = Predictor(model)
+    for text in notes:
+        note(text)
+    if compiled:
+        note("compiling with the first batch, which takes up to a minute")
+    return scorer
+
+
+def _clips(model: "Description", options: Options) -> tuple[Sampling, Preprocessing]:
+    """How clips are taken; raises UsageError where the model cannot take them."""
+    from timesformer_cli.inference.artefact import Artefact, is_artefact
+
+    sampling, preprocessing = model.sampling, model.preprocessing
+    assert sampling is not None and preprocessing is not None
+    frames = options.frames or sampling.frames
+    exported = isinstance(options.model, Artefact) or is_artefact(_name(options))
+    if exported and frames != sampling.frames:
         raise UsageError(
-            f"{name}: exported for clips of {form.sampling.frames} frames; leave out --frames, or "
-            f"export another with --frames {sampling.frames}"
+            f"{_name(options)}: exported for clips of {sampling.frames} frames; leave out "
+            f"--frames, or export another with --frames {frames}"
         )
-    grid = form.config.grid_of(sampling.frames, *form.preprocessing.crop)
-    form.config.scheme.check(grid)
-    return name, Predictor(form), sampling
+    model.config.scheme.check(model.config.grid_of(frames, *preprocessing.crop))
+    stride = options.stride or sampling.stride
+    return replace(sampling, frames=frames, stride=stride), preprocessing
+
+
+def _name(options: Options) -> str:
+    given = options.model
+    return given if isinstance(given, str) else type(given).__name__
 
 
 def _with_errors(
@@ -179,13 +203,11 @@ def _with_errors(
         yield next(decoded) if item.error is None else item.error
 
 
-def _result(
-    item: Found, outcome: "Scored", name: str, predictor: "Predictor", options: Options
-) -> Result:
+def _result(item: Found, outcome: "Scored", scorer: "Scorer", options: Options) -> Result:
     if isinstance(outcome, VideoError):
         return Failed(item.path, "error", Fault(outcome.kind, str(outcome)))
     decoded, scores, seconds = outcome
-    labels = predictor.form.labels
+    labels = scorer.description.labels
     best = scores.topk(min(options.top_k, len(labels)))
     return Classified(
         video=item.path,
@@ -194,9 +216,9 @@ def _result(
             Prediction(labels[index], index, round(score, 6))
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ),
-        model=name,
-        device=str(predictor.form.device),
-        dtype=str(predictor.form.dtype).removeprefix("torch."),
+        model=_name(options),
+        device=scorer.device,
+        dtype=scorer.dtype,
         decoder=decoded.decoder,
         views=decoded.views,
         seconds=Seconds(decode=round(decoded.seconds, 4), model=round(seconds, 4)),

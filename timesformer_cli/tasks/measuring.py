@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timesformer_cli import child
-from timesformer_cli.errors import DeviceError, TsfError, UsageError
-
-ERRORS = {error.__name__: error for error in (DeviceError, UsageError)}
+from timesformer_cli.errors import TsfError, from_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def measurer(device: str, dtype: str, debug: bool) -> Iterator[Measurer]:
         if greeting is None:
             raise TsfError("the measuring process did not start; --debug shows why")
         if "error" in greeting:
-            raise ERRORS.get(greeting["error"], TsfError)(greeting["message"])
+            raise from_name(greeting["error"], greeting["message"])
         yield Measurer(process, greeting)
     finally:
         child.end(process)

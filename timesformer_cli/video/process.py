@@ -12,7 +12,7 @@ import numpy as np
 from timesformer_cli import child
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded
-from timesformer_cli.video.wire import receive, send
+from timesformer_cli.wire import receive, send
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
 LIFETIME = 500  # files: decord loses up to 0.3 MB of memory with each

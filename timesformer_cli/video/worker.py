@@ -7,7 +7,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from timesformer_cli.child import die_with
-from timesformer_cli.video.wire import receive, send
+from timesformer_cli.wire import receive, send
 
 MEMORY = 6 << 30  # address space, bytes
 GRACE = 5  # seconds past the time limit after which an orphan ends itself

@@ -1,4 +1,4 @@
-"""Messages between the parent and a decode worker: a JSON header, then raw bytes. Never pickle."""
+"""Messages between a process and its children: a JSON header, then raw bytes. Never pickle."""
 
 import json
 import struct

@@ -1,0 +1,36 @@
+"""The process on one of several devices: loads the model, then scores batches until it is ended."""
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from timesformer_cli.child import die_with
+from timesformer_cli.errors import TsfError
+from timesformer_cli.inference.predictor import Predictor
+from timesformer_cli.inference.ready import ready
+from timesformer_cli.wire import receive, send
+
+
+def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:
+    """Talk in messages: a greeting out, then frames in and scores out."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not reach the parent
+    die_with(parent)
+    try:
+        form, notes = ready(name, device, dtype, compile=bool(compile))
+        predictor = Predictor(form)
+        greeting = {"notes": notes, "device": predictor.device, "dtype": predictor.dtype}
+        send(replies, greeting)
+        while True:
+            try:
+                header, payload = receive(sys.stdin.buffer)
+            except EOFError:
+                return
+            frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
+            scores, seconds = predictor.start(frames)()
+            send(replies, {"seconds": seconds}, scores.numpy().tobytes())
+    except TsfError as error:
+        named: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
+        send(replies, named)

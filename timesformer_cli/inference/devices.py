@@ -1,0 +1,121 @@
+"""A model on several devices, a process each: a batch goes to whichever is free."""
+
+import os
+import queue
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from timesformer_cli import child
+from timesformer_cli.errors import DeviceError, from_name
+from timesformer_cli.inference.predictor import Pending, Scores
+from timesformer_cli.inference.ready import describe
+from timesformer_cli.wire import receive, send
+
+
+class Devices:
+    """Scores clips as `Predictor` does. A context manager: leaving it ends the processes."""
+
+    def __init__(
+        self, name: str, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
+    ) -> None:
+        """Raises WeightsError, DeviceError, UsageError."""
+        self.description = describe(name)
+        self.ahead = len(devices)
+        self._lanes = []
+        environment = _environment(devices)
+        for device in devices:
+            arguments = (name, device, dtype, "compile" if compile else "")
+            self._lanes.append(_Lane(device, arguments, environment, debug))
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(len(devices), "tsf-device")
+        try:
+            greetings = [lane.hear()[0] for lane in self._lanes]
+        except BaseException:
+            self.close()
+            raise
+        for lane in self._lanes:
+            self._free.put(lane)
+        self.notes: tuple[str, ...] = tuple(greetings[0]["notes"])
+        self.device = ",".join(greeting["device"] for greeting in greetings)
+        self.dtype = ",".join(dict.fromkeys(greeting["dtype"] for greeting in greetings))
+
+    def start(self, frames: npt.NDArray[np.uint8]) -> Pending:
+        """Scores `(b classes)` of RGB frames `(b t h w c)`, when asked; asking raises DeviceError."""
+        return self._pool.submit(self._score, frames).result
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        for lane in self._lanes:
+            lane.process.kill()
+        self._pool.shutdown(cancel_futures=True)
+        for lane in self._lanes:
+            child.end(lane.process)
+
+    def __enter__(self) -> "Devices":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _score(self, frames: npt.NDArray[np.uint8]) -> Scores:
+        lane = self._free.get()
+        try:
+            return lane.score(frames)
+        finally:
+            self._free.put(lane)
+
+
+class _Lane:
+    """One process and the device it has."""
+
+    def __init__(
+        self, device: str, arguments: tuple[str, ...], environment: dict[str, str], debug: bool
+    ) -> None:
+        module = "timesformer_cli.inference.device_worker"
+        self.device = device
+        self.process: subprocess.Popen[bytes] = child.start(
+            module, *arguments, environment=environment, debug=debug
+        )
+
+    def score(self, frames: npt.NDArray[np.uint8]) -> Scores:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it has ended, and its exit status says how
+            send(self.process.stdin, {"shape": frames.shape}, frames.tobytes())
+        header, payload = self.hear()
+        scores = torch.frombuffer(payload, dtype=torch.float32).view(len(frames), -1)
+        return scores, header["seconds"]
+
+    def hear(self) -> tuple[dict[str, Any], bytearray]:
+        """What it answers; raises the error that it names."""
+        assert self.process.stdout is not None
+        try:
+            header, payload = receive(self.process.stdout)
+        except (EOFError, OSError):
+            how = child.ending(self.process.wait())
+            raise DeviceError(
+                f"the process on {self.device} ended ({how}); --debug shows why"
+            ) from None
+        if "error" in header:
+            raise from_name(header["error"], header["message"])
+        return header, payload
+
+
+def _environment(devices: Sequence[str]) -> dict[str, str]:
+    """The processors are shared out among the processes that compute on them."""
+    on_cpu = sum(device == "cpu" for device in devices)
+    if not on_cpu or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // on_cpu))}
