@@ -34,7 +34,7 @@ def tsf(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
     kind = find_dtype(dtype, device)
     model, _ = load(str(folder))
     predictor = Predictor(make_ready(model, device, kind, consume=True))
-    return lambda: predictor.scores(frames)
+    return lambda: predictor.start(frames)()[0]
 
 
 def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:

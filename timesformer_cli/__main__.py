@@ -1,5 +1,5 @@
 """`python -m timesformer_cli` is `tsf`."""
 
-from timesformer_cli.cli.app import app
+from timesformer_cli.cli.app import main
 
-app(prog_name="tsf")
+main()

@@ -2,7 +2,9 @@
 
 import atexit
 import gc
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
 from timesformer_cli.cli.train import train
+from timesformer_cli.errors import ExitCode
 
 app = typer.Typer(
     name="tsf",
@@ -31,9 +34,23 @@ app.command()(evaluate)
 app.command()(export)
 
 
-def _leave() -> None:
-    if "triton" not in sys.modules:  # which would report all that is left
-        gc.freeze()
+def main() -> None:
+    """The command `tsf`."""
+    code: object = ExitCode.SOME_FAILED
+
+    def leave() -> None:
+        """The last there is to do. To take torch down as well would take a third of a second."""
+        with suppress(OSError):  # of a full disk the interpreter speaks, which goes on where we fail
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else code is not None)
+
+    atexit.register(leave)
+    try:
+        app(prog_name="tsf")
+    except SystemExit as end:
+        code = end.code
+        raise
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,7 +69,6 @@ def tsf(
     ] = False,
 ) -> None:
     """Video classification with TimeSformer."""
-    # torch is a million objects that never go. To look for garbage among them while it is imported
-    # and once more at the end takes a third of a second.
+    # torch is a million objects that never go; to look for garbage among them while it is imported
+    # takes a sixth of a second.
     gc.set_threshold(100_000, 50, 1000)
-    atexit.register(_leave)
