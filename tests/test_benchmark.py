@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,8 @@ from typer.testing import CliRunner
 
 from timesformer_cli.cli.app import app
 from timesformer_cli.cli.benchmark import parse_bytes
-from timesformer_cli.errors import UsageError
-from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.schemes import PAPER, SCHEMES
 
 ROW = (
     "attention frames image_size size batch_size tokens comparisons_per_token parameters gmacs "
@@ -28,14 +29,14 @@ CELLS = [
     for name in ROW
     for cell in ([f"{name}.{inner}" for inner in NESTED[name]] if name in NESTED else [name])
 ]
-PAPER = ["--no-measure", "--attention", "all", "--frames", "8,16,32,96"]
+EVERY = ["--no-measure", "--attention", "all", "--frames", "8,16,32,96"]
 
 
 def tsf(*arguments: str, **environment: str):
     return CliRunner().invoke(app, ["benchmark", *arguments], env=environment)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], PAPER])
+@pytest.mark.parametrize("arguments", [["--help"], EVERY])
 def test_what_needs_no_torch_loads_neither_torch_nor_numpy(arguments):
     code = (
         "import sys, time; began = time.perf_counter()\n"
@@ -54,7 +55,7 @@ def test_what_needs_no_torch_loads_neither_torch_nor_numpy(arguments):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_the_table_fits_the_terminal_and_holds_the_published_figures(width):
-    ran = tsf(*PAPER, COLUMNS=str(width), NO_COLOR="1")
+    ran = tsf(*EVERY, COLUMNS=str(width), NO_COLOR="1")
     assert ran.exit_code == 0, ran.stderr
     assert max(map(len, ran.stdout.splitlines())) <= width
     assert "\x1b" not in ran.stdout
@@ -65,7 +66,7 @@ def test_the_table_fits_the_terminal_and_holds_the_published_figures(width):
 
 
 def test_json_has_exactly_the_promised_keys():
-    ran = tsf(*PAPER, "--format", "json")
+    ran = tsf(*EVERY, "--format", "json")
     report = json.loads(ran.stdout)
     assert list(report) == ["protocol", "rows", "crossovers"]
     assert {"threads", "dtype", "kernel", "runs", "warmup", "torch", "device_name"} <= set(
@@ -85,7 +86,7 @@ def test_csv_and_markdown_carry_the_same_columns():
     report = json.loads(tsf("--no-measure", "--format", "json").stdout)
     rows = list(csv.DictReader(io.StringIO(tsf("--no-measure", "--format", "csv").stdout)))
     assert list(rows[0]) == CELLS
-    assert [row["attention"] for row in rows] == list(SCHEMES)
+    assert [row["attention"] for row in rows] == list(PAPER)
     assert rows[2]["gmacs_split.mlp"] == str(report["rows"][2]["gmacs_split"]["mlp"])
     assert rows[2]["latency_ms.median"] == ""
     markdown = tsf("--no-measure", "--format", "markdown").stdout.splitlines()
@@ -105,6 +106,7 @@ def test_output_takes_its_format_from_its_suffix(tmp_path, suffix):
 
 ERRORS = {
     "unknown scheme": (["--attention", "diagonal"], 2, "space, joint, divided, sparse, axial"),
+    "unknown scheme, groups": (["--attention", "diagonal"], 2, "two-pathway; paper and all"),
     "no scheme": (["--attention", ","], 2, "--attention is empty"),
     "frames 0": (["--frames", "8,0"], 2, "from 1, such as 8,16; got '0'"),
     "frames beyond reason": (["--frames", "5000"], 2, "no scheme takes 5000 frames"),
@@ -131,6 +133,7 @@ ERRORS = {
     "plot folder": (["--plot", "no/such/out.png"], 2, "there is no folder"),
     "output folder": (["-o", "no/such/out.json"], 2, "cannot be written"),
     "explain": (["--explain", "diagonal"], 2, "space, joint, divided, sparse, axial"),
+    "checkpointing alone": (["--checkpoint-gradients"], 2, "give --train as well"),
     "size": (["--size", "huge"], 2, "huge"),
     "runs": (["--runs", "0"], 2, "runs"),
 }
@@ -151,6 +154,44 @@ def test_of_all_schemes_one_that_does_not_fit_is_skipped_in_words():
     assert rows["sparse"]["status"] == "skipped" and rows["sparse"]["gmacs"] is None
     assert rows["divided"]["gmacs"] > 0
     assert "7 frames do not divide" in tsf("--no-measure", "--frames", "7").stdout
+
+
+@pytest.mark.parametrize(
+    ("attention", "names"),
+    [
+        ([], [*PAPER]),
+        (["--attention", "paper"], [*PAPER]),
+        (["--attention", "vivit-2,paper"], [*PAPER, "vivit-2"]),
+        (["--attention", "all"], [*SCHEMES]),
+    ],
+)
+def test_schemes_have_names_together(attention, names):
+    rows = json.loads(tsf("--no-measure", *attention, "--format", "json").stdout)["rows"]
+    assert [row["attention"] for row in rows] == names
+
+
+OF_SCHEMES = (
+    "--attention joint, --frames 8, --image-size 224, --size base, --kernel auto, --no-measure, "
+    "--warmup 0, --memory-limit 8GiB, --train, --checkpoint-gradients, --compile, --plot out.png"
+).split(", ")
+
+
+@pytest.mark.parametrize("said", OF_SCHEMES)
+def test_a_model_by_name_is_timed_as_it_is(said):
+    ran = tsf("--model", "camera-motion", *said.split())
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert f"--model times what is there; leave out {said.split()[0]}\n" in ran.stderr
+
+
+def test_a_model_by_name_takes_every_option_that_is_not_a_schemes(tmp_path):
+    others = "--batch-size 2 --device cpu --dtype float32 --runs 1 --format json --debug".split()
+    missing = tmp_path / "missing.onnx"
+    ran = tsf("--model", str(missing), *others, "-o", str(tmp_path / "out.json"))
+    assert isinstance(ran.exception, WeightsError), ran.stderr
+    taken = {one for option in (*OF_SCHEMES, *others) for one in option.split() if one[:2] == "--"}
+    known = set(re.findall(r"--[a-z-]+", tsf("--help", COLUMNS="200").stdout))
+    beside = {"--model", "--output", "--measure", "--explain", "--paper", "--help"}
+    assert known - taken == beside
 
 
 @pytest.mark.parametrize(

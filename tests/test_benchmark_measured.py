@@ -59,6 +59,27 @@ def test_training_takes_more_memory_than_inference():
     assert row["predicted_peak_bytes"] == pytest.approx(row["measured_peak_bytes"], rel=0.15)
 
 
+def test_checkpointed_gradients_take_less_memory_and_more_work():
+    arguments = ["--size", "tiny", "--image-size", "96", "--batch-size", "4", "--device", "cpu"]
+    arguments += ["--attention", "divided", "--runs", "2", "--warmup", "0", "--dtype", "float32"]
+    plain, lean = (
+        json.loads(tsf(*arguments, "--train", *more, "--format", "json").stdout)
+        for more in ([], ["--checkpoint-gradients"])
+    )
+    assert (plain["protocol"]["checkpoint_gradients"], plain["rows"][0]["status"]) == (False, "ok")
+    assert (lean["protocol"]["checkpoint_gradients"], lean["rows"][0]["status"]) == (True, "ok")
+    beside, less = (
+        row["measured_peak_bytes"] - 2 * 4 * row["parameters"]  # weights and their gradients
+        for row in (*plain["rows"], *lean["rows"])
+    )
+    assert less < beside / 2
+    for row, times in ((*plain["rows"], 3), (*lean["rows"], 3.8)):
+        assert row["predicted_peak_bytes"] == pytest.approx(row["measured_peak_bytes"], rel=0.05)
+        assert row["gflops_per_second"] / row["clips_per_second"] == pytest.approx(
+            times * row["gflops"], rel=0.03
+        )
+
+
 def test_a_row_over_the_limit_is_oom_unasked_and_the_others_go_on():
     arguments = ["--attention", "joint,space", "--frames", "4", "--runs", "1", "--warmup", "0"]
     arguments += ["--size", "tiny", "--image-size", "224", "--kernel", "math", "--device", "cpu"]
@@ -75,8 +96,9 @@ def test_a_row_over_the_limit_is_oom_unasked_and_the_others_go_on():
 
 def job(**changes):
     config = ModelConfig.of_size("small", attention="joint", frames=16)
-    base = {"config": config.to_dict(), "batch_size": 1, "kernel": "math", "runs": 1}
-    return {**base, "warmup": 0, "train": False, "compile": False, "limit_bytes": None, **changes}
+    base = {"config": config.to_dict(), "batch_size": 1, "kernel": "math", "runs": 1, "warmup": 0}
+    plain = {"train": False, "checkpoint_gradients": False, "compile": False, "limit_bytes": None}
+    return {**base, **plain, **changes}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -156,6 +178,7 @@ def test_on_cuda_the_allocator_says_the_peak_and_sets_the_limit(monkeypatch):
         runs=1,
         warmup=0,
         train=False,
+        checkpoint_gradients=False,
         compile=False,
     )
     ran = []

@@ -83,7 +83,8 @@ def test_paper_shows_both_numbers_and_marks_accuracy_as_reported():
 @pytest.mark.parametrize("frames", ["8,16,32", "8"])
 def test_plot_names_each_scheme_and_marks_oom(tmp_path, frames):
     path = tmp_path / "out.svg"
-    arguments = ["--frames", frames, "--kernel", "math", "--memory-limit", "1GiB"]
+    arguments = ["--attention", "all", "--frames", frames]
+    arguments += ["--kernel", "math", "--memory-limit", "1GiB"]
     ran = tsf("--no-measure", *arguments, "--plot", str(path))
     assert ran.exit_code == 0, ran.stderr
     drawn = path.read_text()

@@ -299,11 +299,15 @@ def _alive() -> dict[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
-    "begun",
-    [lambda folder: True, lambda folder: list(folder.glob(".out*"))],
-    ids=["while torch is imported", "while results are written"],
+    ("begun", "number", "word", "code"),
+    [
+        (lambda folder: True, signal.SIGINT, "interrupted", 130),
+        (lambda folder: list(folder.glob(".out*")), signal.SIGINT, "interrupted", 130),
+        (lambda folder: list(folder.glob(".out*")), signal.SIGTERM, "terminated", 143),
+    ],
+    ids=["while torch is imported", "while results are written", "by SIGTERM"],
 )
-def test_ctrl_c_leaves_no_worker_and_no_output(begun, model, clip, tmp_path):
+def test_ctrl_c_leaves_no_worker_and_no_output(begun, number, word, code, model, clip, tmp_path):
     names = [tmp_path / f"{index}.mp4" for index in range(400)]
     for name in names:
         os.link(clip, name)
@@ -317,10 +321,10 @@ def test_ctrl_c_leaves_no_worker_and_no_output(begun, model, clip, tmp_path):
         workers = {pid for pid, parent in _alive().items() if parent == running.pid}
         time.sleep(0.02)
     assert workers
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, said = running.communicate(timeout=10)
-    assert running.returncode == 130
-    assert said == "interrupted\n"
+    assert running.returncode == code
+    assert said == f"{word}\n"
     assert not [path for path in tmp_path.iterdir() if path not in names]
     time.sleep(0.2)
     assert not workers & _alive().keys()

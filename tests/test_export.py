@@ -330,7 +330,12 @@ def test_without_a_compiler_aoti_says_so(tmp_path, folder, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_an_interrupted_export_leaves_nothing(tmp_path, folder):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "terminated\n")],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_an_export_that_is_told_to_end_leaves_nothing(tmp_path, folder, number, said):
     # A shell that starts jobs in the background has them ignore the signal.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     run = f"{heard}; from timesformer_cli.cli.app import app; app()"
@@ -340,8 +345,9 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, folder):
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert list(tmp_path.iterdir()), "it never began to write"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == ExitCode.INTERRUPTED, process.stderr.read()
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert process.stderr.read() == said
     assert not list(tmp_path.iterdir())
 
 

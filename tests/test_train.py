@@ -95,6 +95,22 @@ def test_a_training_is_not_overwritten(trained, data, init):
     assert "--resume" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((), "holds a training: --resume"),
+        (("-o", "elsewhere", "--val-fraction", "2"), "--val-fraction 2.0 must lie between"),
+        (("-o", "elsewhere", "--group-by", "("), "--group-by"),
+    ],
+)
+def test_what_needs_no_model_is_said_before_one_is_fetched(
+    trained, data, monkeypatch, wrong, message
+):
+    monkeypatch.setattr("timesformer_cli.tasks.classify.fetch", lambda *_: pytest.fail("fetched"))
+    ran = tsf(data, "-o", trained, *wrong)
+    assert (ran.exit_code, message in ran.stderr) == (2, True), ran.stderr
+
+
 def test_a_finished_training_resumed_changes_nothing(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     ran = tsf("--resume", tmp_path / "copy", "--workers", "1")
@@ -186,7 +202,7 @@ def test_a_head_of_the_same_labels_is_kept(data, init, trained, tmp_path):
     assert len(notes) == 1
 
 
-def test_it_uploads_what_a_model_is(trained, monkeypatch):
+def test_it_uploads_what_a_model_is(trained, data, monkeypatch):
     import huggingface_hub
 
     from timesformer_cli.weights import upload
@@ -208,9 +224,9 @@ def test_it_uploads_what_a_model_is(trained, monkeypatch):
     assert upload.upload(trained, "org/name") == "https://hub/org/name"
     assert (sent["folder_path"], sent["repo_id"]) == (trained, "org/name")
     assert NAME not in sent["allow_patterns"]
-    assert tsf("x", "--push-to-hub", "no name").exit_code == 2
+    assert tsf(data, "--push-to-hub", "no name").exit_code == 2
     monkeypatch.setattr(Api, "whoami", lambda self: 1 / 0)
-    assert tsf("x", "--push-to-hub", "org/name").exit_code == 3
+    assert tsf(data, "--push-to-hub", "org/name").exit_code == 3
 
 
 def start_process(*arguments: object) -> subprocess.Popen:

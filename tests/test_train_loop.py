@@ -16,10 +16,11 @@ from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.inference.memory import LiveBytes
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training import checkpoint
 from timesformer_cli.training.augment import Targets, augmentation
 from timesformer_cli.training.loop import Training
-from timesformer_cli.training.optimise import checkpoint_gradients, make_optimizer
+from timesformer_cli.training.optimise import make_optimizer
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import ORDER, generator, seeded
 from timesformer_cli.training.recipe import PRESETS

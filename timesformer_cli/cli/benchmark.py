@@ -30,10 +30,11 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME[,NAME]",
-            help="space, joint, divided, sparse, axial, a relative such as vivit-2, or all.",
+            help="Schemes; paper: space, joint, divided, sparse, axial; all: their relatives "
+            "too, such as vivit-2.",
             rich_help_panel=MODEL,
         ),
-    ] = "all",
+    ] = "paper",
     frames: Annotated[
         str, typer.Option(metavar="N[,N]", help="Frames in a clip.", rich_help_panel=MODEL)
     ] = "8",
@@ -86,6 +87,14 @@ def benchmark(
         bool,
         typer.Option("--train", help="Forward and backward.", rich_help_panel=PROTOCOL),
     ] = False,
+    checkpoint_gradients: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint-gradients",
+            help="With --train: less memory for more time.",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = False,
     compile: Annotated[
         bool,
         typer.Option("--compile", help="With torch.compile.", rich_help_panel=PROTOCOL),
@@ -120,7 +129,7 @@ def benchmark(
 ) -> None:
     """Say what attention schemes cost: work, memory, time.
 
-    Example: tsf benchmark --attention all --frames 8,16
+    Example: tsf benchmark --frames 8,16
     """
     from timesformer_cli.cli import render_benchmark as render
     from timesformer_cli.cli import report
@@ -132,8 +141,9 @@ def benchmark(
             _instead(explain, written, output)
             return
         if model is not None:
-            if beside := sorted(options.said(context).keys() - WITH_MODEL):
-                name = beside[0].replace("_", "-")
+            said = options.said(context)
+            if beside := sorted(said.keys() - WITH_MODEL):
+                name = ("no_" * (said[beside[0]] is False) + beside[0]).replace("_", "-")
                 raise UsageError(f"--model times what is there; leave out --{name}")
             _models(_words("--model", model), batch_size, device, dtype, runs, written, output)
             return
@@ -153,6 +163,7 @@ def benchmark(
             warmup=warmup,
             memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
             train=train,
+            checkpoint_gradients=checkpoint_gradients,
             compile=compile,
             debug=debug,
         )

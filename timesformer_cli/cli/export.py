@@ -120,7 +120,8 @@ def export(
             watch(0, len(task.STEPS), "starting")
             with report.interrupted_at_once():
                 import torch  # noqa: F401
-            exported = task.run(chosen, report.note, watch)
+            with report.terminated_in_order():
+                exported = task.run(chosen, report.note, watch)
         render_export.RENDER[format](exported)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from timesformer_cli.cli.report import terminated_in_order
 from timesformer_cli.errors import UsageError
 
 
@@ -19,7 +20,7 @@ def writing(output: Path | None) -> Iterator[TextIO]:
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
+        with terminated_in_order(), part.open("w", encoding="utf-8", newline="") as stream:
             yield stream
         part.replace(output)
     except OSError as error:

@@ -134,6 +134,7 @@ def _protocol(report: Report) -> str:
         f"{kernel} kernel" + (f" ({protocol['kernel_in_use']})" if kernel == "auto" else "")
     )
     parts += ["training step"] if protocol["train"] else []
+    parts += ["gradients checkpointed"] if protocol["checkpoint_gradients"] else []
     parts += ["compiled"] if protocol["compile"] else []
     if not protocol["measured"]:
         return ", ".join([*parts, "nothing measured"])

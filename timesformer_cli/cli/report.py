@@ -84,6 +84,21 @@ def interrupted_at_once() -> Iterator[None]:
 
 
 @contextmanager
+def terminated_in_order() -> Iterator[None]:
+    """Until the block ends, SIGTERM unwinds what runs, as Ctrl-C does: what is half done goes."""
+
+    def leave(number: int, frame: object) -> None:
+        stderr().print("terminated")
+        raise SystemExit(ExitCode.TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def transfer() -> Iterator["Progress | None"]:
     """A callable that draws downloads as bars (bytes, rate, time left) while stderr is a terminal."""
     from rich import progress as bars

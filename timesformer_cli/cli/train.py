@@ -57,9 +57,9 @@ def train(
     frames: options.Frames = None,
     stride: options.Stride = None,
     preset: Annotated[
-        Literal["modern", "paper"],
+        Literal["modern", "light", "paper"],
         typer.Option(
-            help="AdamW with all that has come since, or the published recipe.",
+            help="AdamW with all that has come since, with little of it, or the published recipe.",
             rich_help_panel=RECIPE,
         ),
     ] = "modern",
@@ -166,6 +166,11 @@ def train(
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
+        if resume is None:
+            chosen = _chosen(context, Options)
+            task.refuse(chosen, dry_run=dry_run)
+        else:
+            changes = _anew(context)
         if push_to_hub is not None:
             upload.check(push_to_hub)
         if resume is None and init != SCRATCH:
@@ -173,12 +178,12 @@ def train(
                 fetch(init, progress)
         with watching() as watch:
             if resume is not None:
-                done = task.resume(resume, watch, **_anew(context))
+                done = task.resume(resume, watch, **changes)
             elif dry_run:
-                render_train.show_findings(task.check(_chosen(context, Options), watch))
+                render_train.show_findings(task.check(chosen, watch))
                 raise typer.Exit
             else:
-                done = task.run(_chosen(context, Options), watch)
+                done = task.run(chosen, watch)
         if done is None:  # another process of the same training says the rest
             raise typer.Exit
         plot_curves.draw(done.history, Path(done.folder))

@@ -24,41 +24,83 @@ def activation_bytes(
     item_bytes: int = 4,
     kernel: Kernel = "math",
     train: bool = False,
+    checkpoint_gradients: bool = False,
 ) -> int:
     """Most bytes alive at once beside the weights, in eager torch: the input, what a forward pass
-    holds at its worst moment and, to `train`, what the backward pass needs, gradients included.
+    holds at its worst moment and, to `train`, what the backward pass needs, gradients included;
+    with `checkpoint_gradients` the inputs of all blocks, and all of one block.
 
     Not counted: buffers that an operator takes and gives back inside itself.
     """
     batch = batch_size * item_bytes
-    stream = batch * tokens(config) * config.dim  # the residual stream, or anything of its shape
-    hidden = batch * _hidden(config)
-    clip = batch * config.frames * config.height * config.width * config.channels
-    passes = [
-        _pass_bytes(config, number, batch_size, item_bytes, kernel)
-        for number in range(len(config.scheme.passes))
-    ]
-    if train:
-        held = 2 * clip  # cutting into patches copies the clip
-        held += sum(_held(encoder, batch_size, item_bytes, kernel) for encoder in encoders(config))
-        gradients = weight_bytes(config, item_bytes=item_bytes)
-        held_last = 2 * clip + 3 * stream + passes[0].saved + passes[0].backward
-        return max(
-            held + stream,
-            # Of the last MLP only the class token's part is on the way from the loss.
-            held - 2 * hidden + passes[-1].backward,
-            # At the end of the way back the gradients are there, and what was kept is going.
-            held_last + gradients * (2 * config.depth - 1) // (2 * config.depth),
-            2 * clip + stream + gradients,
-        )
-    # Alive in a block: its input, which its caller holds, what the passes made of it, its norm.
-    first, later = clip + 2 * stream, clip + 3 * stream
-    return max(
-        2 * clip + stream,  # cutting into patches copies the clip
-        first + passes[0].forward,
-        *(later + one.forward for one in passes[1:]),
-        later + 2 * hidden,  # before and after the activation
+    sizes = _Sizes(
+        clip=batch * config.frames * config.height * config.width * config.channels,
+        stream=batch * tokens(config) * config.dim,
+        hidden=batch * _hidden(config),
+        gradients=weight_bytes(config, item_bytes=item_bytes),
+        mapping=item_bytes * config.dim * _hidden(config) // tokens(config),
+        held=[_held(encoder, batch_size, item_bytes, kernel) for encoder in encoders(config)],
+        passes=[
+            _pass_bytes(config, number, batch_size, item_bytes, kernel)
+            for number in range(len(config.scheme.passes))
+        ],
     )
+    if not train:
+        return _inference_bytes(sizes)
+    return _training_bytes(sizes, config.depth, checkpoint_gradients)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sizes:
+    """Bytes: the clip, the residual stream (or anything of its shape), the MLP's hidden layer, all
+    gradients, the weights of an MLP's first map, what the blocks of each transformer keep for the
+    backward pass, a block's passes.
+    """
+
+    clip: int
+    stream: int
+    hidden: int
+    gradients: int
+    mapping: int
+    held: list[int]
+    passes: "list[_PassBytes]"
+
+
+def _inference_bytes(sizes: _Sizes) -> int:
+    # Alive in a block: its input, which its caller holds, what the passes made of it, its norm.
+    first, later = sizes.clip + 2 * sizes.stream, sizes.clip + 3 * sizes.stream
+    return max(
+        2 * sizes.clip + sizes.stream,  # cutting into patches copies the clip
+        first + sizes.passes[0].forward,
+        *(later + one.forward for one in sizes.passes[1:]),
+        later + 2 * sizes.hidden,  # before and after the activation
+    )
+
+
+def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> int:
+    held, *beside = sizes.held
+    block, last = held // depth, depth - 1
+    kept = sizes.stream if checkpoint_gradients else block  # of a block that is not at work
+    start = 2 * sizes.clip + sizes.stream
+    moments = [
+        start + last * kept + block + sum(beside),  # where the way back begins
+        start + sizes.gradients,  # and where it ends
+    ]
+    # On the way gradients of weights come as what was kept goes.
+    saved, attention = 0, []
+    for one in sizes.passes:
+        saved += one.saved
+        attention.append(saved + one.backward)
+    for number in {0, max(0, last - 1), last}:
+        there = start + number * kept + sum(beside) * (number + 1) // depth
+        if number == last:  # of its MLP only the class token's part is on the way
+            moments.append(there + max(attention))
+            continue
+        # The MLP maps class tokens and patches apart: two gradients, and then their sum.
+        mlp = max(block + sizes.hidden, saved + 2 * sizes.stream + 4 * sizes.mapping)
+        after = sizes.gradients * (last - number) // depth
+        moments.append(there + after + max(mlp, 2 * sizes.mapping + max(attention)))
+    return max(moments)
 
 
 def _hidden(config: ModelConfig) -> int:
@@ -77,7 +119,7 @@ def _held(config: ModelConfig, batch_size: int, item_bytes: int, kernel: Kernel)
 @dataclass(frozen=True, slots=True)
 class _PassBytes:
     """Bytes of one attention pass: alive at its worst moment beside stream and norm, kept for the
-    backward pass, and alive there at the worst moment beside all that was kept.
+    backward pass, and how much more than that there is at the worst moment of the backward pass.
     """
 
     forward: int
@@ -100,7 +142,7 @@ def _pass_bytes(
         return _PassBytes(
             forward=joined + qkv + grouped + statistics,
             saved=5 * grouped + statistics + stream + extra,
-            backward=stream + 6 * grouped,
+            backward=4 * grouped,  # gradients of q, k, v and of what they were mixed to
         )
     # The math kernel scales q and k and copies both for the product, in float32.
     single = elements * SINGLE // len(grouping.parts)
@@ -113,5 +155,6 @@ def _pass_bytes(
     return _PassBytes(
         forward=joined + qkv + raised + max(product, softmax, mixing),
         saved=2 * grouped + 3 * single + pairs * SINGLE + stream + extra,
-        backward=stream + 2 * grouped + 2 * single + 2 * pairs * SINGLE,
+        # Gradients of the scores, before and after the softmax; or, later, of q, k, v, twice.
+        backward=max(2 * pairs * SINGLE - grouped, 2 * grouped - pairs * SINGLE),
     )

@@ -12,6 +12,7 @@ from timesformer_cli.inference import machine
 from timesformer_cli.inference.kernels import attention_kernel
 from timesformer_cli.inference.memory import LiveBytes
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.model.block import checkpoint_gradients
 
 # Without a number of runs: as many as fit, yet enough for a median and few enough to wait for.
 SECONDS, FEWEST, MOST = 5.0, 5, 50
@@ -32,6 +33,7 @@ class Job:
     runs: int | None
     warmup: int | None
     train: bool
+    checkpoint_gradients: bool
     compile: bool
 
 
@@ -103,6 +105,8 @@ def _model(job: Job) -> TimeSformer:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.02)
+    if job.checkpoint_gradients:
+        checkpoint_gradients(model.blocks)
     return model.train(job.train).requires_grad_(job.train)
 
 

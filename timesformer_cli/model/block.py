@@ -7,6 +7,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
@@ -144,6 +145,12 @@ def make_blocks(config: ModelConfig) -> nn.ModuleList:
     """All of a transformer's blocks, each dropped a little more often than the one before."""
     rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
     return nn.ModuleList(Block(config, number, rate) for number, rate in enumerate(rates))
+
+
+def checkpoint_gradients(blocks: nn.ModuleList) -> None:
+    """Let each block forget its activations and compute them again when the gradient needs them."""
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def shift_tokens(patches: Tensor) -> Tensor:

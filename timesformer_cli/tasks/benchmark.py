@@ -11,7 +11,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER
 from timesformer_cli.tasks.crossovers import Crossover, crossovers
 from timesformer_cli.tasks.measuring import measurer
-from timesformer_cli.tasks.plan import ALL, Misfit, plan
+from timesformer_cli.tasks.plan import GROUPS, Misfit, plan
 from timesformer_cli.tasks.rows import KERNELS, Details, Row, measured, on_paper
 
 FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no limit was given
@@ -20,10 +20,11 @@ FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """What `tsf benchmark` can be told; `runs` and `warmup` None: chosen by the time a run takes;
-    `memory_limit` in bytes, None: what is free. A scheme named `all` stands for those that fit.
+    `memory_limit` in bytes, None: what is free. Of schemes named together, `paper` or `all`, those
+    that fit.
     """
 
-    attention: tuple[str, ...] = (ALL,)
+    attention: tuple[str, ...] = ("paper",)
     frames: tuple[int, ...] = (8,)
     image_sizes: tuple[int, ...] = (224,)
     size: str = "base"
@@ -36,6 +37,7 @@ class Options:
     warmup: int | None = None
     memory_limit: int | None = None
     train: bool = False
+    checkpoint_gradients: bool = False
     compile: bool = False
     debug: bool = False
 
@@ -62,6 +64,8 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Rep
     """
     if options.kernel not in KERNELS:
         raise UsageError(f"unknown kernel '{options.kernel}'; there are {', '.join(KERNELS)}")
+    if options.checkpoint_gradients and not options.train:
+        raise UsageError("--checkpoint-gradients is of a training step; give --train as well")
     planned_rows = plan(options.attention, options.frames, options.image_sizes, options.size)
     greeting: dict[str, Any] = {"device": None, "device_name": None, "threads": None, "torch": None}
     greeting["dtype"] = "float32" if options.dtype == "auto" else options.dtype
@@ -110,11 +114,12 @@ def _measure(config: ModelConfig, options: Options) -> tuple[Row, Details, dict[
                 "runs": options.runs,
                 "warmup": options.warmup,
                 "train": options.train,
+                "checkpoint_gradients": options.checkpoint_gradients,
                 "compile": options.compile,
                 "limit_bytes": limit,
             }
         )
-    return *measured(row, answer, options.train), greeting
+    return *measured(row, answer, options.train, options.checkpoint_gradients), greeting
 
 
 def _predict(
@@ -127,6 +132,7 @@ def _predict(
         cost.ITEM_BYTES[dtype],
         options.kernel,
         options.train,
+        options.checkpoint_gradients,
     )
     needed = row.predicted_peak_bytes or 0
     if limit is not None and needed > limit:
@@ -152,6 +158,7 @@ def _protocol(
         "runs": options.runs,
         "warmup": options.warmup,
         "train": options.train,
+        "checkpoint_gradients": options.checkpoint_gradients,
         "compile": options.compile,
         "memory_limit_bytes": options.memory_limit,
         "torch": greeting["torch"],
@@ -173,7 +180,8 @@ def _detail(details: Details) -> dict[str, Any]:
 
 def _crossovers(options: Options, rows: tuple[Row, ...]) -> tuple[Crossover, ...]:
     found: list[Crossover] = []
-    named = set(PAPER if ALL in options.attention else options.attention)
+    given = [PAPER if name in GROUPS else (name,) for name in options.attention]
+    named = {name for names in given for name in names}
     for pixels in dict.fromkeys(options.image_sizes):
         known = [row for row in rows if row.image_size == pixels and row.tokens is not None]
         known = [row for row in known if row.attention in named]

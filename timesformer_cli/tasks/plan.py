@@ -8,12 +8,13 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
-ALL = "all"
+# Schemes that have a name together.
+GROUPS = {"paper": PAPER, "all": SCHEMES}
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A clip shape that one of all schemes does not take, and why."""
+    """A clip shape that one of a group of schemes does not take, and why."""
 
     attention: str
     frames: int
@@ -26,13 +27,14 @@ def plan(
 ) -> list[ModelConfig | Misfit]:
     """Every row: the paper's schemes, then their relatives; each by picture size, frames, scheme.
 
-    Raises UsageError for what cannot be; of `all` schemes, only for what none of them takes.
+    Raises UsageError for what cannot be; of a group of schemes, only for what none of them takes.
     """
     for name in attention:
-        if name != ALL and name not in SCHEMES:
-            known = ", ".join(SCHEMES)
-            raise UsageError(f"unknown attention scheme '{name}'; there are {known}, and {ALL}")
-    names = list(SCHEMES) if ALL in attention else list(dict.fromkeys(attention))
+        if name not in GROUPS and name not in SCHEMES:
+            known, groups = ", ".join(SCHEMES), " and ".join(GROUPS)
+            raise UsageError(f"unknown attention scheme '{name}'; there are {known}; {groups}")
+    given = [GROUPS.get(name, (name,)) for name in attention]
+    names = dict.fromkeys(name for group in given for name in group)
     shapes = list(product(image_sizes, frames))
     for pixels, count in shapes:
         _check_shape(size, pixels, count)

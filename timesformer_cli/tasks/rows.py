@@ -75,7 +75,13 @@ class Details:
 
 
 def on_paper(
-    size: str, config: ModelConfig, batch_size: int, item_bytes: int, kernel: str, train: bool
+    size: str,
+    config: ModelConfig,
+    batch_size: int,
+    item_bytes: int,
+    kernel: str,
+    train: bool,
+    checkpoint_gradients: bool,
 ) -> Row:
     """A row with all that follows from the definition."""
     spent = cost.macs(config)
@@ -86,6 +92,7 @@ def on_paper(
         item_bytes=item_bytes,
         kernel=KERNELS[kernel],
         train=train,
+        checkpoint_gradients=checkpoint_gradients,
     )
     return Row(
         attention=config.attention,
@@ -108,7 +115,9 @@ def on_paper(
     )
 
 
-def measured(row: Row, answer: dict[str, Any], train: bool) -> tuple[Row, Details]:
+def measured(
+    row: Row, answer: dict[str, Any], train: bool, checkpoint_gradients: bool
+) -> tuple[Row, Details]:
     """The row with what a measuring process answered."""
     if answer["status"] != "ok":
         status = "oom" if answer["status"] == "oom" else "skipped"
@@ -116,8 +125,7 @@ def measured(row: Row, answer: dict[str, Any], train: bool) -> tuple[Row, Detail
         return replace(row, status=status), Details(reason=answer["reason"], failed=failed)
     latency = Latency(*(round(answer[name], 3) for name in ("median", "p10", "p90")))
     seconds = answer["median"] / 1000
-    assert row.gflops is not None
-    speed = row.gflops * row.batch_size * (TRAINING if train else 1) / seconds
+    speed = _gflops(row, train, checkpoint_gradients) * row.batch_size / seconds
     product = answer["product_flops"] / 1e9
     row = replace(
         row,
@@ -135,6 +143,13 @@ def measured(row: Row, answer: dict[str, Any], train: bool) -> tuple[Row, Detail
         resident_growth_bytes=answer["resident_growth"],
         product_gflops_per_second=round(product, 2),
     )
+
+
+def _gflops(row: Row, train: bool, checkpoint_gradients: bool) -> float:
+    """What a view takes; beside its checkpointed gradients, all but each block's last map again."""
+    assert row.gflops is not None and row.gmacs_split is not None
+    again = row.gflops - row.gmacs_split.mlp if checkpoint_gradients else 0.0
+    return TRAINING * row.gflops + again if train else row.gflops
 
 
 def to_dict(row: Row) -> dict[str, Any]:

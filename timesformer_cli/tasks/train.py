@@ -13,7 +13,7 @@ from timesformer_cli.tasks.train_check import Findings, find, look, readable
 from timesformer_cli.tasks.train_report import Report, to_dict
 from timesformer_cli.tasks.train_setup import Options, Setup, labels_of
 from timesformer_cli.tasks.train_start import check_options, start
-from timesformer_cli.training.data import read_items
+from timesformer_cli.training.data import Item, read_items
 from timesformer_cli.training.split import split
 from timesformer_cli.video import DecodePool, let_threads_sleep
 
@@ -42,6 +42,13 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
 
 
+def refuse(options: Options, *, dry_run: bool = False) -> None:
+    """Raise UsageError for what is wrong already without a model and without a look at a clip."""
+    if not dry_run:
+        _refuse_taken(Path(options.out))
+    _listed(options)
+
+
 def check(options: Options, watch: Watch) -> Findings:
     """All that comes before the first step, and a picture of the first batch; nothing is trained."""
     with _prepared(options, watch) as (parts, findings):
@@ -61,8 +68,7 @@ def run(options: Options, watch: Watch) -> Report | None:
     from timesformer_cli.training import checkpoint
 
     folder = Path(options.out)
-    if (folder / checkpoint.NAME).exists():
-        raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
+    _refuse_taken(folder)
     with _prepared(options, watch) as (parts, findings):
         if parts.processes.first:
             from timesformer_cli.tasks.train_picture import draw_batch
@@ -110,13 +116,25 @@ def _together(options: Options) -> "Iterator[tuple[DecodePool, Processes]]":
                 ) from error
 
 
+def _refuse_taken(folder: Path) -> None:
+    from timesformer_cli.training import checkpoint
+
+    if (folder / checkpoint.NAME).exists():
+        raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
+
+
+def _listed(options: Options) -> tuple[list[Item], tuple[str, ...]]:
+    """The clips as listed, each in its split, and their classes."""
+    check_options(options)
+    items = read_items(Path(options.data), group_by=options.group_by)
+    items = split(items, options.val_fraction, options.seed)
+    return items, labels_of(items)
+
+
 @contextmanager
 def _prepared(options: Options, watch: Watch) -> "Iterator[tuple[Parts, Findings]]":
     """Clips read, checked and split, and the model that they will train."""
-    check_options(options)
-    source = Path(options.data)
-    items = split(read_items(source, group_by=options.group_by), options.val_fraction, options.seed)
-    labels = labels_of(items)
+    items, labels = _listed(options)
     with _together(options) as (pool, processes):
         from timesformer_cli.tasks.train_parts import Parts, enlarged
         from timesformer_cli.training.clips import draws_held

@@ -1,13 +1,11 @@
 """Optimizers: which parameters decay, and how fast each layer learns."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from timesformer_cli.training.recipe import Recipe
 
@@ -42,9 +40,3 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group its share of the learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
-
-
-def checkpoint_gradients(blocks: nn.ModuleList) -> None:
-    """Let each block forget its activations and compute them again when the gradient needs them."""
-    for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

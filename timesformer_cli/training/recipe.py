@@ -89,4 +89,19 @@ PRESETS = {
         cutmix=1.0,
         mixed=0.2,
     ),
+    # For random weights and few clips, which all of `modern` at once keeps from being learned.
+    "light": Recipe(
+        optimizer="adamw",
+        learning_rate=5e-4,
+        schedule="cosine",
+        epochs=120,
+        weight_decay=0.05,
+        warmup=0.1,
+        clip_gradient=1.0,
+        average=0.9998,
+        label_smoothing=0.1,
+        pace=1.25,
+        crop_area=(0.4, 1.0),
+        colour=0.3,
+    ),
 }
