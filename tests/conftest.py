@@ -1,6 +1,7 @@
 """What several test files need: small models, folders made by transformers, real clips."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.model import TimeSformer
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+
+
+def pytest_configure() -> None:
+    # What a shell runs in the background was told to ignore Ctrl-C, and passes that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

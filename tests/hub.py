@@ -195,9 +195,7 @@ def serving(root: Path) -> Iterator[Hub]:
 
 def python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
     """A process of its own: for what is read at start-up, or ends by a signal."""
-    # What runs in the background of a shell was told to ignore Ctrl-C, and passes that on.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    command = [sys.executable, "-c", heeding + code, *map(str, arguments)]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **options)  # type: ignore[call-overload]
 
