@@ -1,5 +1,7 @@
 """On a GPU: the CPU's answers. Skipped where there is none."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,8 @@ def test_a_gpu_and_a_processor_share_the_batches(tmp_path):
     model = randomised(tiny())
     save(model, tmp_path)
     cpu = predictor(model, "cpu")
-    with Devices(str(tmp_path), ["cuda:0", "cpu"], "float32", compile=False, debug=True) as both:
+    devices = ["cuda:0", "cpu"]
+    with closing(Devices(str(tmp_path), devices, "float32", compile=False, debug=True)) as both:
         assert both.device == "cuda:0,cpu"
         pending = [(count, both.start(frames(count))) for count in (1, 2, 3, 4)]
         for count, ask in pending:

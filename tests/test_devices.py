@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import closing
 
 import clips
 import numpy as np
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def devices(folder):
-    with Devices(folder, ["cpu", "cpu"], "float32", **HOW) as devices:
+    with closing(Devices(folder, ["cpu", "cpu"], "float32", **HOW)) as devices:
         yield devices
 
 
@@ -136,7 +137,7 @@ def test_what_a_process_meets_at_its_start_is_raised_here(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have no names there")
 def test_a_process_that_is_killed_is_named(folder):
     frames = np.zeros((1, 8, 64, 64, 3), np.uint8)
-    with Devices(folder, ["cpu"], "float32", **HOW) as devices:
+    with closing(Devices(folder, ["cpu"], "float32", **HOW)) as devices:
         devices.start(frames)()
         devices._lanes[0].process.send_signal(signal.SIGKILL)
         with pytest.raises(DeviceError, match=r"on cpu ended \(signal 9, SIGKILL\)"):

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from timesformer_cli.wire import receive, send
 
 
 class Devices:
-    """Scores clips as `Predictor` does. A context manager: leaving it ends the processes."""
+    """Scores clips as `Predictor` does, until `close` ends the processes."""
 
     def __init__(
         self, name: str, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
@@ -58,17 +57,6 @@ class Devices:
         self._pool.shutdown(cancel_futures=True)
         for lane in self._lanes:
             child.end(lane.process)
-
-    def __enter__(self) -> "Devices":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _score(self, frames: npt.NDArray[np.uint8]) -> Scores:
         lane = self._free.get()

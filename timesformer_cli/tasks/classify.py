@@ -155,7 +155,8 @@ def _scorer(options: Options, note: Callable[[str], None], stack: ExitStack) -> 
     notes: tuple[str, ...] = ()
     if isinstance(model, str) and len(devices) > 1:
         several = Devices(model, devices, options.dtype, compile=compiled, debug=options.debug)
-        scorer, notes = stack.enter_context(several), several.notes
+        stack.callback(several.close)
+        scorer, notes = several, several.notes
     elif isinstance(model, str):
         form, notes = ready(model, options.device, options.dtype, compile=compiled)
         scorer = Predictor(form)
