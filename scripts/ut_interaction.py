@@ -1,7 +1,10 @@
 """Train on one set of UT-Interaction, test on the other: the table of docs/training.md.
 
 Needs the data set's clips with a clips.csv (path, label, set, sequence). Runs that were begun are
-resumed, and finished ones only read, so it may be stopped at any time.
+resumed, and finished ones only read, so it may be stopped at any time. Recipes are chosen by
+`--folds`, which takes nothing from the other set:
+
+    python scripts/ut_interaction.py DATA --folds 2 --more "--learning-rate 1e-3" --out build/rate
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -20,14 +24,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.inference.models import load, save
 from timesformer_cli.model import TimeSformer
 
 INIT = "camera-motion"
+STARTS = ("random", INIT)
 ATTENTIONS = ("divided", "space")
 TRAIN, TEST = "1", "2"  # the sets
-# Eight frames over 3.2 seconds: most clips are a little longer.
-OPTIONS = "--val-fraction 0 --stride 12 --batch-size 4 --learning-rate 2e-3 --workers 1 --timeout 600".split()
+SIDE = 64  # px: less than half of the patches that the network takes of 96
+OPTIONS = "--val-fraction 0 --preset light --batch-size 4 --workers 1 --timeout 600".split()
 NEIGHBOURS = 5
 
 
@@ -37,30 +43,46 @@ def read_rows(data: Path) -> list[dict[str, str]]:
         return [row | {"path": str((data / row["path"]).resolve())} for row in csv.DictReader(file)]
 
 
+def held_out(rows: list[dict[str, str]], folds: int, fold: int) -> list[dict[str, str]]:
+    """Rows with their split: set 2 is the test, or else that fold of set 1, by scenes."""
+    if not folds:
+        return [row | {"split": {TRAIN: "train", TEST: "test"}[row["set"]]} for row in rows]
+    return [
+        row | {"split": "test" if int(row["sequence"]) % folds == fold else "train"}
+        for row in rows
+        if row["set"] == TRAIN
+    ]
+
+
 def write_table(rows: list[dict[str, str]], path: Path) -> None:
     """The table that `tsf train` takes."""
     with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "label", "split"])
-        for row in rows:
-            table.writerow([row["path"], row["label"], {TRAIN: "train", TEST: "test"}[row["set"]]])
+        table = csv.DictWriter(file, ["path", "label", "split"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
 
 
-def untrained(attention: str, seed: int, folder: Path) -> Path:
-    """The network of `camera-motion` with that attention and random weights, as a model folder."""
+def starting(attention: str, seed: int | None, folder: Path) -> str:
+    """The network of `camera-motion` for small pictures and whole videos, as a model folder.
+
+    With a seed its weights are random.
+    """
     if not (folder / "config.json").exists():
         source = load(INIT)[0]
-        torch.manual_seed(seed)
-        model = TimeSformer(
-            replace(source.config, attention=attention),
-            preprocessing=source.preprocessing,
-            sampling=source.sampling,
-        )
+        config = replace(source.config.with_attention(attention), height=SIDE, width=SIDE)
+        if seed is None:
+            model = inflate(source, config)
+        else:
+            torch.manual_seed(seed)
+            model = TimeSformer(config)
+        model.labels = source.labels
+        model.preprocessing = replace(source.preprocessing, short_side=SIDE, crop=(SIDE, SIDE))
+        model.sampling = replace(source.sampling, stride=None)
         save(model, folder)
-    return folder
+    return str(folder)
 
 
-def accuracy(table: Path, init: str, attention: str, seed: int, out: Path, epochs: int) -> float:
+def accuracy(table: Path, init: str, attention: str, out: Path, more: list[str]) -> float:
     """Train, or go on, or read what is done: the share of test clips that are right."""
     results = out / "results.json"
     if not results.exists():
@@ -69,7 +91,7 @@ def accuracy(table: Path, init: str, attention: str, seed: int, out: Path, epoch
             command += ["--resume", str(out)]
         else:
             command += [str(table), "--init", init, "--attention", attention, "-o", str(out)]
-            command += [*OPTIONS, "--epochs", str(epochs), "--seed", str(seed)]
+            command += [*OPTIONS, *more]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return float(json.loads(results.read_text())["scores"]["test"]["accuracy"])
 
@@ -89,7 +111,7 @@ def size_baselines(rows: list[dict[str, str]]) -> dict[str, float]:
     """How well a clip's width and height alone tell its class."""
     labels = sorted({row["label"] for row in rows})
     classes = torch.tensor([labels.index(row["label"]) for row in rows])
-    train = torch.tensor([row["set"] == TRAIN for row in rows])
+    train = torch.tensor([row["split"] == "train" for row in rows])
     features = sizes(rows)
     features = (features - features[train].mean(0)) / features[train].std(0)
     nearest = torch.cdist(features[~train], features[train]).argsort(dim=1)[:, :NEIGHBOURS]
@@ -114,32 +136,41 @@ def size_baselines(rows: list[dict[str, str]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder of the data set, with its clips.csv")
     parser.add_argument("--out", type=Path, default=Path("build/ut-interaction"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
+    parser.add_argument("--attentions", nargs="+", default=ATTENTIONS)
+    parser.add_argument("--folds", type=int, default=0, help="of set 1, instead of set 2")
+    parser.add_argument("--more", default="", help="options of tsf train; give an --out of its own")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.data)
-    table = options.out / "clips.csv"
-    write_table(rows, table)
-    found: dict[tuple[str, str], list[float]] = {}
-    for seed in options.seeds:
-        for attention in ATTENTIONS:
-            random = untrained(attention, seed, options.out / f"untrained-{attention}-{seed}")
-            for start, init in ((INIT, INIT), ("random weights", str(random))):
-                out = options.out / f"{start.split()[0]}-{attention}-{seed}"
-                share = accuracy(table, init, attention, seed, out, options.epochs)
-                found.setdefault((start, attention), []).append(share)
-    print("| what is seen | top-1 on set 2, mean | runs |")
+    folds = range(options.folds or 1)
+    splits = [held_out(read_rows(options.data), options.folds, fold) for fold in folds]
+    print("| what is seen | top-1, mean | runs |")
     print("| --- | --: | --- |")
-    for (start, attention), shares in found.items():
+    for start, attention in product(options.starts, options.attentions):
+        shares = []
+        for seed, fold in product(options.seeds, folds):
+            part = f"-fold-{fold}" if options.folds else ""
+            folder = options.out / f"{start}-{attention}-{seed}{part}"
+            folder.mkdir(parents=True, exist_ok=True)
+            table = folder.with_suffix(".csv")
+            write_table(splits[fold], table)
+            random = seed if start == "random" else None
+            init = starting(attention, random, folder.with_suffix(".start"))
+            more = ["--seed", str(seed), *options.more.split()]
+            shares.append(accuracy(table, init, attention, folder, more))
         runs = ", ".join(f"{share:.1%}" for share in shares)
-        print(f"| {attention}, from {start} | {fmean(shares):.1%} | {runs} |")
-    for name, share in size_baselines(rows).items():
-        print(f"| width and height only, {name} | {share:.1%} | |")
-    print(f"| chance | {1 / len({row['label'] for row in rows}):.1%} | |")
+        print(f"| {attention}, from {start} | {fmean(shares):.1%} | {runs} |", flush=True)
+    baselines = [size_baselines(rows) for rows in splits]
+    for name in baselines[0]:
+        print(
+            f"| width and height only, {name} | {fmean(each[name] for each in baselines):.1%} | |"
+        )
+    print(f"| chance | {1 / len({row['label'] for row in splits[0]}):.1%} | |")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Recipe:
     from each block down to the next, `pace` the most by which a clip is slowed down or sped up.
     `enlarged` is how much larger than the model's a picture may be that it gets a crop of.
     `mixup` and `cutmix` are the alphas of their Beta distributions, `mixed` the share of batches
-    that either is done to. A `clip_gradient` is a norm.
+    that either is done to. A `clip_gradient` is a norm, `beta2` is AdamW's.
     """
 
     optimizer: Literal["sgd", "adamw"]
@@ -28,6 +28,7 @@ class Recipe:
     warmup: float = 0.0
     layer_decay: float = 1.0
     clip_gradient: float | None = None
+    beta2: float = 0.999
     average: float | None = None
     drop_path: float = 0.0
     label_smoothing: float = 0.0
@@ -89,7 +90,7 @@ PRESETS = {
         cutmix=1.0,
         mixed=0.2,
     ),
-    # For random weights and few clips, which all of `modern` at once keeps from being learned.
+    # For random weights and few clips: `modern` without what slows the fit.
     "light": Recipe(
         optimizer="adamw",
         learning_rate=5e-4,
