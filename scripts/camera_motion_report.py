@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-import torch.distributed as dist
-from camera_motion_batches import make, normalise
 from camera_motion_data import Maker
 from camera_motion_paths import (
-    FRAMES,
     HANDHELD,
     LABELS,
     ROLL,
@@ -19,9 +19,13 @@ from camera_motion_paths import (
     STATIC_JITTER,
     ZOOM,
 )
-from torch import Tensor
+from camera_motion_samples import seen
+from camera_motion_wear import Clip
 
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.training.processes import Processes
+
+BATCH = 32
 
 CARD = """\
 ---
@@ -90,10 +94,9 @@ and white balance, vignettes, noise, grey pictures, repeated frames, JPEG, MPEG-
 ## Training
 
 {seen:,} clips ({fresh:,} made, each used twice under one of the sixteen symmetries: mirrored, upside down,
-transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes on two CPU cores, making them
-included. AdamW at {rate}, cosine over the time budget, weight decay 0.05, label smoothing 0.05, batches of
-{batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth.
-{history}
+transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
+of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
+of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth.
 
 ## Accuracy
 
@@ -118,40 +121,40 @@ Per cent of the clips of each class (rows) given each answer (columns):
 
 
 @torch.inference_mode()
-def predict(model: TimeSformer, clips: Tensor) -> Tensor:
+def predict(model: TimeSformer, clips: Sequence[Clip]) -> list[int]:
     """The class of every clip."""
     with torch.autocast("cpu", torch.bfloat16):
-        return torch.cat([model(normalise(part)).argmax(1) for part in clips.split(32)])
+        guesses: list[int] = model(torch.stack([seen(clip) for clip in clips])).argmax(1).tolist()
+    return guesses
 
 
-def evaluate(model: TimeSformer, maker: Maker, count: int) -> dict[str, Any]:
+def evaluate(model: TimeSformer, maker: Maker, count: int, processes: Processes) -> dict[str, Any]:
     """Held-out accuracy: confusion (rows are the truth), by size of the move, and of single frames."""
-    classes = len(LABELS)
-    confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    by_size = torch.zeros(4, 2, dtype=torch.int64)
-    frozen = torch.zeros(classes, dtype=torch.int64)
-    rank, world = dist.get_rank(), dist.get_world_size()
-    for first in range(0, count, 256 * world):
-        clips, labels, sizes = make(
-            maker, range(first + rank, min(first + 256 * world, count), world)
+    answers = Counter[tuple[int, int, int]]()  # label, quarter of the move's range, guess
+    single = Counter[int]()
+    mine = range(processes.rank, count, processes.count)
+    for first in range(0, len(mine), BATCH):
+        clips, labels, sizes = zip(
+            *(maker(number) for number in mine[first : first + BATCH]), strict=True
         )
-        guesses = predict(model, clips)
-        confusion += torch.bincount(labels * classes + guesses, minlength=classes**2).view(
-            classes, -1
-        )
-        for quarter, hit in zip(
-            (sizes * 4).long()[labels > 0], (guesses == labels)[labels > 0], strict=True
-        ):
-            by_size[quarter, int(hit)] += 1
-        single = clips[::4, :1].expand(-1, FRAMES, -1, -1, -1)
-        frozen += torch.bincount(predict(model, single), minlength=classes)
-    for counts in (confusion, by_size, frozen):
-        dist.all_reduce(counts)
+        quarters = [int(4 * size) for size in sizes]
+        answers.update(zip(labels, quarters, predict(model, clips), strict=True))
+        frozen = [np.broadcast_to(clip[:1], clip.shape) for clip in clips[::4]]
+        single.update(predict(model, frozen))
+    gathered = processes.gather((answers, single))
+    answers = sum((theirs for theirs, _ in gathered), Counter())
+    single = sum((theirs for _, theirs in gathered), Counter())
+    confusion = np.zeros((len(LABELS), len(LABELS)), dtype=int)
+    by_size = np.zeros((4, 2), dtype=int)
+    for (label, quarter, guess), number in answers.items():
+        confusion[label, guess] += number
+        if label > 0:
+            by_size[quarter, int(guess == label)] += number
     return {
-        "clips": int(confusion.sum()),
-        "accuracy": float(confusion.trace() / confusion.sum()),
+        "clips": count,
+        "accuracy": float(confusion.trace() / count),
         "by_size": (by_size[:, 1] / by_size.sum(1)).tolist(),
-        "single_frames_static": float(frozen[0] / frozen.sum()),
+        "single_frames_static": single[0] / single.total(),
         "confusion": confusion.tolist(),
     }
 
