@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from timesformer_cli.config import ModelConfig
+from timesformer_cli.config import ModelConfig, Sampling
+from timesformer_cli.inference.models import save
 from timesformer_cli.model import TimeSformer
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
@@ -32,6 +33,16 @@ def real_clips() -> Path:
     if not REAL_CLIPS.is_dir():
         pytest.skip(f"no real clips at {REAL_CLIPS}")
     return REAL_CLIPS
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of five classes, a to e, for 8 frames two apart."""
+    model = randomised(tiny())
+    model.labels, model.sampling = tuple("abcde"), Sampling(frames=8, stride=2)
+    path = tmp_path_factory.mktemp("model")
+    save(model, path)
+    return path
 
 
 def tiny(**changes: object) -> ModelConfig:

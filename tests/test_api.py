@@ -6,21 +6,9 @@ import sys
 import clips
 import pytest
 import torch
-from conftest import randomised, tiny
 
 import timesformer_cli
-from timesformer_cli.config import Sampling
 from timesformer_cli.errors import DeviceError, WeightsError
-from timesformer_cli.inference.models import save
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    model = randomised(tiny())
-    model.labels, model.sampling = ("a", "b", "c", "d", "e"), Sampling(frames=8, stride=2)
-    path = tmp_path_factory.mktemp("model")
-    save(model, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +16,8 @@ def clip(tmp_path_factory):
     return clips.write(tmp_path_factory.mktemp("clips") / "clip.mp4", 40)
 
 
-def test_a_loaded_model_maps_clips_to_logits_and_carries_what_using_it_takes(folder):
-    model = timesformer_cli.load_model(folder)
+def test_a_loaded_model_maps_clips_to_logits_and_carries_what_using_it_takes(model_folder):
+    model = timesformer_cli.load_model(model_folder)
     assert isinstance(model, torch.nn.Module)
     assert not model.training
     assert model(torch.randn(2, 8, 3, 64, 64)).shape == (2, 5)
@@ -39,47 +27,47 @@ def test_a_loaded_model_maps_clips_to_logits_and_carries_what_using_it_takes(fol
 
 
 @pytest.mark.parametrize("dtype", ["auto", "float32", "int8"])
-def test_with_a_dtype_it_is_what_the_command_runs_and_takes_pixels_too(folder, clip, dtype):
-    model = timesformer_cli.load_model(folder, dtype=dtype)
+def test_with_a_dtype_it_is_what_the_command_runs_and_takes_pixels_too(model_folder, clip, dtype):
+    model = timesformer_cli.load_model(model_folder, dtype=dtype)
     assert (model.labels, model.preprocessing.crop) == (("a", "b", "c", "d", "e"), (64, 64))
     pixels = torch.randint(0, 256, (2, 8, 64, 64, 3), dtype=torch.uint8)
     normalised = (pixels.permute(0, 1, 4, 2, 3) / 255 - 0.45) / 0.225
     torch.testing.assert_close(model(pixels), model(normalised), atol=1e-3, rtol=0)
     (given,) = timesformer_cli.classify(clip, model=model)
-    (named,) = timesformer_cli.classify(clip, model=folder, dtype=dtype, device="cpu")
+    (named,) = timesformer_cli.classify(clip, model=model_folder, dtype=dtype, device="cpu")
     assert given.predictions == named.predictions
     assert given.dtype == named.dtype
 
 
-def test_classify_takes_one_video_or_several_and_a_name_or_a_model(folder, clip):
-    (named,) = timesformer_cli.classify(clip, model=folder, dtype="float32", device="cpu")
-    model = timesformer_cli.load_model(folder)
+def test_classify_takes_one_video_or_several_and_a_name_or_a_model(model_folder, clip):
+    (named,) = timesformer_cli.classify(clip, model=model_folder, dtype="float32", device="cpu")
+    model = timesformer_cli.load_model(model_folder)
     first, second = timesformer_cli.classify([clip, "nope.mp4"], model=model, top_k=2)
     assert first.predictions == named.predictions[:2]
     assert (second.status, second.error.kind) == ("error", "not_found")
 
 
-def test_errors_are_exceptions_of_their_kind(folder, tmp_path):
+def test_errors_are_exceptions_of_their_kind(model_folder, tmp_path):
     with pytest.raises(WeightsError):
         timesformer_cli.load_model(tmp_path)
     with pytest.raises(DeviceError):
-        timesformer_cli.load_model(folder, device="cuda:99")
+        timesformer_cli.load_model(model_folder, device="cuda:99")
 
 
-def test_what_had_to_be_assumed_is_warned_of(folder, tmp_path):
-    (folder / "preprocessor_config.json").rename(tmp_path / "moved.json")
+def test_what_had_to_be_assumed_is_warned_of(model_folder, tmp_path):
+    (model_folder / "preprocessor_config.json").rename(tmp_path / "moved.json")
     try:
         with pytest.warns(UserWarning, match=r"no preprocessor_config.json"):
-            timesformer_cli.load_model(folder)
+            timesformer_cli.load_model(model_folder)
     finally:
-        (tmp_path / "moved.json").rename(folder / "preprocessor_config.json")
+        (tmp_path / "moved.json").rename(model_folder / "preprocessor_config.json")
 
 
-def test_a_script_without_a_main_guard_can_classify(folder, clip, tmp_path):
+def test_a_script_without_a_main_guard_can_classify(model_folder, clip, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import timesformer_cli\n"
-        f"print(timesformer_cli.classify({str(clip)!r}, model={str(folder)!r})[0].status)\n"
+        f"print(timesformer_cli.classify({str(clip)!r}, model={str(model_folder)!r})[0].status)\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert ran.stdout == "ok\n", ran.stderr

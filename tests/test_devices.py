@@ -11,10 +11,8 @@ import torch
 from conftest import randomised, tiny
 
 import timesformer_cli
-from timesformer_cli.config import Sampling
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
 from timesformer_cli.inference.devices import Devices
-from timesformer_cli.inference.models import save
 from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.inference.stream import score_videos
 from timesformer_cli.schemes import SCHEMES
@@ -24,17 +22,8 @@ HOW = {"compile": False, "debug": True}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    model = randomised(tiny())
-    model.labels, model.sampling = ("a", "b", "c", "d", "e"), Sampling(frames=8, stride=2)
-    path = tmp_path_factory.mktemp("model")
-    save(model, path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def devices(folder):
-    with closing(Devices(folder, ["cpu", "cpu"], "float32", **HOW)) as devices:
+def devices(model_folder):
+    with closing(Devices(str(model_folder), ["cpu", "cpu"], "float32", **HOW)) as devices:
         yield devices
 
 
@@ -94,10 +83,10 @@ def test_without_batches_ahead_results_come_as_soon_as_a_batch_is_full():
     assert given == [0, 1]
 
 
-def test_processes_give_what_one_gives(folder, devices):
+def test_processes_give_what_one_gives(model_folder, devices):
     assert (devices.device, devices.dtype) == ("cpu,cpu", "float32")
     alone = Predictor(
-        make_ready(timesformer_cli.load_model(folder), torch.device("cpu"), torch.float32)
+        make_ready(timesformer_cli.load_model(model_folder), torch.device("cpu"), torch.float32)
     )
     assert devices.description == alone.description
     batches = [
@@ -110,9 +99,9 @@ def test_processes_give_what_one_gives(folder, devices):
         assert seconds > 0
 
 
-def test_videos_are_classified_on_several_devices(folder, tmp_path):
+def test_videos_are_classified_on_several_devices(model_folder, tmp_path):
     paths = [clips.write(tmp_path / f"{n}.mp4", 20 + n) for n in range(3)]
-    how = {"model": folder, "dtype": "float32", "batch_size": 1}
+    how = {"model": model_folder, "dtype": "float32", "batch_size": 1}
     one = timesformer_cli.classify(paths, device="cpu", **how)
     two = timesformer_cli.classify(paths, device="cpu,cpu", **how)
     assert [result.predictions for result in one] == [result.predictions for result in two]
@@ -128,16 +117,16 @@ def test_videos_are_classified_on_several_devices(folder, tmp_path):
     ],
 )
 def test_what_a_process_meets_at_its_start_is_raised_here(
-    folder, tmp_path, name, device, error, message
+    model_folder, tmp_path, name, device, error, message
 ):
     with pytest.raises(error, match=message):
-        Devices(str(tmp_path / name) if name else folder, ["cpu", device], "auto", **HOW)
+        Devices(str(tmp_path / name if name else model_folder), ["cpu", device], "auto", **HOW)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have no names there")
-def test_a_process_that_is_killed_is_named(folder):
+def test_a_process_that_is_killed_is_named(model_folder):
     frames = np.zeros((1, 8, 64, 64, 3), np.uint8)
-    with closing(Devices(folder, ["cpu"], "float32", **HOW)) as devices:
+    with closing(Devices(str(model_folder), ["cpu"], "float32", **HOW)) as devices:
         devices.start(frames)()
         devices._lanes[0].process.send_signal(signal.SIGKILL)
         with pytest.raises(DeviceError, match=r"on cpu ended \(signal 9, SIGKILL\)"):

@@ -50,25 +50,19 @@ def clips(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("frames", [2, 8, 16])
 @pytest.mark.parametrize("size", SIZES)
-def test_videomae_gives_transformers_logits(tmp_path, size, frames):
-    config = VideoMAEConfig(
+@pytest.mark.parametrize(
+    ("configuration", "architecture"),
+    [
+        (VideoMAEConfig, VideoMAEForVideoClassification),
+        (VivitConfig, VivitForVideoClassification),
+    ],
+    ids=["videomae", "vivit"],
+)
+def test_a_relative_gives_transformers_logits(tmp_path, configuration, architecture, size, frames):
+    config = configuration(
         **SIZES[size], num_frames=frames, image_size=64, intermediate_size=160, num_labels=7
     )
-    theirs = randomised(VideoMAEForVideoClassification(config))
-    theirs.save_pretrained(tmp_path)
-    ours, _ = load(str(tmp_path))
-    clip = clips(2, frames, 3, 64, 64)
-    with torch.no_grad():
-        assert_close(ours(clip), theirs(clip).logits, **EXACT)
-
-
-@pytest.mark.parametrize("frames", [2, 8, 16])
-@pytest.mark.parametrize("size", SIZES)
-def test_vivit_gives_transformers_logits(tmp_path, size, frames):
-    config = VivitConfig(
-        **SIZES[size], num_frames=frames, image_size=64, intermediate_size=160, num_labels=7
-    )
-    theirs = randomised(VivitForVideoClassification(config))
+    theirs = randomised(architecture(config))
     theirs.save_pretrained(tmp_path)
     ours, _ = load(str(tmp_path))
     clip = clips(2, frames, 3, 64, 64)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import BinaryIO
 
 PR_SET_PDEATHSIG = 1
 # The process gets the parent's import path, never its own idea of one: `-m` would put the current
@@ -47,6 +48,17 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             pipe.close()
         except BrokenPipeError:  # a request that was never read
             continue
+
+
+def take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """In the process: requests and replies. What a library prints must not reach the parent."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    os.dup2(2, 1)
+    return requests, replies
 
 
 def die_with(parent: int) -> None:

@@ -40,9 +40,7 @@ def main() -> None:
 
     def leave() -> None:
         """The last there is to do. To take torch down as well would take a third of a second."""
-        with suppress(
-            OSError
-        ):  # of a full disk the interpreter speaks, which goes on where we fail
+        with suppress(OSError):  # the interpreter goes on where we fail, and speaks of a full disk
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code if isinstance(code, int) else code is not None)

@@ -168,7 +168,7 @@ def train(
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         if resume is None:
             chosen = _chosen(context, Options)
-            task.refuse(chosen, dry_run=dry_run)
+            items = task.read(chosen, dry_run=dry_run)
         else:
             changes = _anew(context)
         if push_to_hub is not None:
@@ -180,10 +180,10 @@ def train(
             if resume is not None:
                 done = task.resume(resume, watch, **changes)
             elif dry_run:
-                render_train.show_findings(task.check(chosen, watch))
+                render_train.show_findings(task.check(items, chosen, watch))
                 raise typer.Exit
             else:
-                done = task.run(chosen, watch)
+                done = task.run(items, chosen, watch)
         if done is None:  # another process of the same training says the rest
             raise typer.Exit
         plot_curves.draw(done.history, Path(done.folder))

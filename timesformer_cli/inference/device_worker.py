@@ -1,12 +1,10 @@
 """The process on one of several devices: loads the model, then scores batches until it is ended."""
 
-import os
-import sys
 from typing import Any
 
 import numpy as np
 
-from timesformer_cli.child import die_with
+from timesformer_cli.child import die_with, take_pipes
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.ready import ready
@@ -15,8 +13,7 @@ from timesformer_cli.wire import receive, send
 
 def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:
     """Talk in messages: a greeting out, then frames in and scores out."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not reach the parent
+    requests, replies = take_pipes()
     die_with(parent)
     try:
         form, notes = ready(name, device, dtype, compile=bool(compile))
@@ -25,7 +22,7 @@ def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:
         send(replies, greeting)
         while True:
             try:
-                header, payload = receive(sys.stdin.buffer)
+                header, payload = receive(requests)
             except EOFError:
                 return
             frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])

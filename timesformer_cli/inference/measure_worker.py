@@ -1,19 +1,19 @@
 """The measuring process: says what it runs on, takes one job, answers, ends."""
 
-import json
 import os
-import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from timesformer_cli.child import die_with
+from timesformer_cli.child import die_with, take_pipes
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference import machine
 from timesformer_cli.inference.measure import Job, measure
 from timesformer_cli.inference.predictor import find_device, find_dtype
+from timesformer_cli.wire import receive, send
 
 SLACK = 512 << 20  # bytes of address space for threads and libraries beside what is allowed
 MEMORY_WORDS = (
@@ -26,19 +26,19 @@ MEMORY_WORDS = (
 
 
 def main(parent: int, device: str, dtype: str) -> None:
-    """Talk in lines of JSON: a greeting out, a job in, an answer out."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not reach the parent
+    """Talk in messages: a greeting out, a job in, an answer out."""
+    requests, replies = take_pipes()
     die_with(parent)
     try:
         place = find_device(device)
         kind = find_dtype(dtype, place)
     except TsfError as error:
-        _say(replies, {"error": type(error).__name__, "message": str(error)})
+        send(replies, {"error": type(error).__name__, "message": str(error)})
         return
-    _say(replies, _greeting(place, kind))
-    if line := sys.stdin.readline():
-        _say(replies, _answer(json.loads(line), place, kind))
+    send(replies, _greeting(place, kind))
+    with suppress(EOFError):  # the parent is content with the greeting
+        job, _ = receive(requests)
+        send(replies, _answer(job, place, kind))
 
 
 def _greeting(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
@@ -92,8 +92,3 @@ def _confine(limit: int | None, device: torch.device) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     except (ImportError, AttributeError, ValueError, OSError):
         pass
-
-
-def _say(replies: Any, message: dict[str, Any]) -> None:
-    replies.write(json.dumps(message) + "\n")
-    replies.flush()

@@ -1,14 +1,14 @@
 """The parent's handle on one measuring process: a fresh one a row, killed with the command."""
 
-import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from timesformer_cli import child
 from timesformer_cli.errors import TsfError, from_name
+from timesformer_cli.wire import receive, send
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,8 @@ class Measurer:
     def measure(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer: `status` ok, oom or failed, with numbers or a `reason`."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:  # it has ended, and its exit status says how
-            pass
+        with suppress(BrokenPipeError):  # it has ended, and its exit status says how
+            send(self.process.stdin, job)
         answer = _heard(self.process)
         if answer is not None:
             return answer
@@ -51,7 +48,9 @@ def measurer(device: str, dtype: str, debug: bool) -> Iterator[Measurer]:
 
 
 def _heard(process: "subprocess.Popen[bytes]") -> dict[str, Any] | None:
-    """The next line the process says; None where it has ended."""
+    """The next thing the process says; None where it has ended."""
     assert process.stdout is not None
-    line = process.stdout.readline()
-    return dict(json.loads(line)) if line.endswith(b"\n") else None
+    try:
+        return receive(process.stdout)[0]
+    except EOFError:
+        return None

@@ -42,16 +42,26 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
 
 
-def refuse(options: Options, *, dry_run: bool = False) -> None:
-    """Raise UsageError for what is wrong already without a model and without a look at a clip."""
-    if not dry_run:
-        _refuse_taken(Path(options.out))
-    _listed(options)
+def read(options: Options, *, dry_run: bool = False) -> list[Item]:
+    """The clips as listed, each in its split; no model and no clip is looked at.
+
+    Raises UsageError for what is wrong already; a `dry_run` takes no folder.
+    """
+    from timesformer_cli.training import checkpoint
+
+    folder = Path(options.out)
+    if not dry_run and (folder / checkpoint.NAME).exists():
+        raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
+    check_options(options)
+    items = read_items(Path(options.data), group_by=options.group_by)
+    items = split(items, options.val_fraction, options.seed)
+    labels_of(items)
+    return items
 
 
-def check(options: Options, watch: Watch) -> Findings:
+def check(items: list[Item], options: Options, watch: Watch) -> Findings:
     """All that comes before the first step, and a picture of the first batch; nothing is trained."""
-    with _prepared(options, watch) as (parts, findings):
+    with _prepared(items, options, watch) as (parts, findings):
         from timesformer_cli.tasks.train_picture import draw_batch
 
         folder = Path(options.out)
@@ -60,7 +70,7 @@ def check(options: Options, watch: Watch) -> Findings:
         return replace(findings, picture=str(folder / PICTURE))
 
 
-def run(options: Options, watch: Watch) -> Report | None:
+def run(items: list[Item], options: Options, watch: Watch) -> Report | None:
     """Train from the start; raises TsfError, and Stopped when `watch.stopping` says so.
 
     Of several processes the first has the report.
@@ -68,8 +78,7 @@ def run(options: Options, watch: Watch) -> Report | None:
     from timesformer_cli.training import checkpoint
 
     folder = Path(options.out)
-    _refuse_taken(folder)
-    with _prepared(options, watch) as (parts, findings):
+    with _prepared(items, options, watch) as (parts, findings):
         if parts.processes.first:
             from timesformer_cli.tasks.train_picture import draw_batch
 
@@ -116,25 +125,12 @@ def _together(options: Options) -> "Iterator[tuple[DecodePool, Processes]]":
                 ) from error
 
 
-def _refuse_taken(folder: Path) -> None:
-    from timesformer_cli.training import checkpoint
-
-    if (folder / checkpoint.NAME).exists():
-        raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
-
-
-def _listed(options: Options) -> tuple[list[Item], tuple[str, ...]]:
-    """The clips as listed, each in its split, and their classes."""
-    check_options(options)
-    items = read_items(Path(options.data), group_by=options.group_by)
-    items = split(items, options.val_fraction, options.seed)
-    return items, labels_of(items)
-
-
 @contextmanager
-def _prepared(options: Options, watch: Watch) -> "Iterator[tuple[Parts, Findings]]":
-    """Clips read, checked and split, and the model that they will train."""
-    items, labels = _listed(options)
+def _prepared(
+    items: list[Item], options: Options, watch: Watch
+) -> "Iterator[tuple[Parts, Findings]]":
+    """Clips looked at, and the model that they will train."""
+    labels = labels_of(items)
     with _together(options) as (pool, processes):
         from timesformer_cli.tasks.train_parts import Parts, enlarged
         from timesformer_cli.training.clips import draws_held

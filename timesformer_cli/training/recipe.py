@@ -1,7 +1,7 @@
 """How a model is trained: every rate in one row a recipe."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 REFERENCE = 8  # clips in a step, which learning rates are given for
@@ -56,6 +56,30 @@ class Recipe:
         return peak * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))) / 2
 
 
+# What fine-tuning of video transformers has come to since (BEiT, VideoMAE), milder in mixing.
+_MODERN = Recipe(
+    optimizer="adamw",
+    learning_rate=3e-4,
+    schedule="cosine",
+    epochs=30,
+    weight_decay=0.05,
+    warmup=0.1,
+    layer_decay=0.75,
+    clip_gradient=1.0,
+    average=0.9998,
+    drop_path=0.1,
+    label_smoothing=0.1,
+    pace=1.25,
+    crop_area=(0.4, 1.0),
+    colour=0.3,
+    operations=1,
+    magnitude=7,
+    erasing=0.1,
+    mixup=0.8,
+    cutmix=1.0,
+    mixed=0.2,
+)
+
 PRESETS = {
     # The authors' configuration for Kinetics (arXiv 2102.05095, section 4, and their YAML).
     "paper": Recipe(
@@ -67,42 +91,16 @@ PRESETS = {
         drop_path=0.1,
         enlarged=320 / 224,
     ),
-    # What fine-tuning of video transformers has come to since (BEiT, VideoMAE), milder in mixing.
-    "modern": Recipe(
-        optimizer="adamw",
-        learning_rate=3e-4,
-        schedule="cosine",
-        epochs=30,
-        weight_decay=0.05,
-        warmup=0.1,
-        layer_decay=0.75,
-        clip_gradient=1.0,
-        average=0.9998,
-        drop_path=0.1,
-        label_smoothing=0.1,
-        pace=1.25,
-        crop_area=(0.4, 1.0),
-        colour=0.3,
-        operations=1,
-        magnitude=7,
-        erasing=0.1,
-        mixup=0.8,
-        cutmix=1.0,
-        mixed=0.2,
-    ),
-    # For random weights and few clips: `modern` without what slows the fit.
-    "light": Recipe(
-        optimizer="adamw",
+    "modern": _MODERN,
+    # For random weights and few clips: without what slows the fit.
+    "light": replace(
+        _MODERN,
         learning_rate=5e-4,
-        schedule="cosine",
         epochs=120,
-        weight_decay=0.05,
-        warmup=0.1,
-        clip_gradient=1.0,
-        average=0.9998,
-        label_smoothing=0.1,
-        pace=1.25,
-        crop_area=(0.4, 1.0),
-        colour=0.3,
+        layer_decay=1.0,
+        drop_path=0.0,
+        operations=0,
+        erasing=0.0,
+        mixed=0.0,
     ),
 }

@@ -1,12 +1,11 @@
 """The decode worker: a process of its own, so that what hangs or crashes a decoder can be killed."""
 
 import importlib
-import os
 import signal
 import traceback
-from typing import Any, BinaryIO
+from typing import Any
 
-from timesformer_cli.child import die_with
+from timesformer_cli.child import die_with, take_pipes
 from timesformer_cli.wire import receive, send
 
 MEMORY = 6 << 30  # address space, bytes
@@ -15,7 +14,7 @@ GRACE = 5  # seconds past the time limit after which an orphan ends itself
 
 def main(parent: int) -> None:
     """Answer requests until the parent closes the pipe."""
-    requests, replies = _take_pipes()
+    requests, replies = take_pipes()
     _confine(parent)
     _warm_up()
     send(replies, {"status": "ready"})
@@ -28,17 +27,6 @@ def main(parent: int) -> None:
         header, pixels = _answer(request)
         _self_destruct(None)
         send(replies, header, pixels)
-
-
-def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the pipes for ourselves: what a native library prints must not reach the parent."""
-    requests = os.fdopen(os.dup(0), "rb")
-    replies = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nowhere, 0)
-    os.close(nowhere)
-    os.dup2(2, 1)
-    return requests, replies
 
 
 def _confine(parent: int) -> None:
