@@ -39,7 +39,7 @@ def main() -> None:
     code: object = ExitCode.SOME_FAILED
 
     def leave() -> None:
-        """The last there is to do. To take torch down as well would take a third of a second."""
+        """The last there is to do. To take torch down as well takes half a second."""
         with suppress(OSError):  # the interpreter goes on where we fail, and speaks of a full disk
             sys.stdout.flush()
             sys.stderr.flush()
