@@ -25,8 +25,8 @@ from timesformer_cli.cli.output import writing
 from timesformer_cli.config import SIZES, ModelConfig, Sampling
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference import machine
+from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.models import save
-from timesformer_cli.inference.predictor import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 
 PARTS = ("model", "cold", "folder", "help")

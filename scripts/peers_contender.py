@@ -16,12 +16,13 @@ import torch
 from peers_products import product_rates
 from torch import Tensor, nn
 
-from timesformer_cli.child import die_with
+from timesformer_cli.children import die_with
 from timesformer_cli.config import ModelConfig, Preprocessing
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference import machine
+from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.models import load
-from timesformer_cli.inference.predictor import Predictor, find_device, find_dtype, make_ready
+from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.weights.description import read_description
 
 Frames = npt.NDArray[np.uint8]
@@ -71,6 +72,7 @@ def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -
 def products(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
     """No model: FLOP a second of the machine's matrix products at the model's shapes."""
     config = read_description(folder).config
+    product_rates(config, dtype, device)  # what the device lacks is known before the first turn
     return lambda: torch.tensor(product_rates(config, dtype, device))
 
 

@@ -50,7 +50,7 @@ class ModelRow:
     times_default: float | None
     times_same_dtype: float | None
     useful_gflops: float
-    share_of_peak: float
+    share_of_peak: float | None
     peak_bytes: int | None
     same_top1: int | None
     logit_difference: float | None
@@ -120,8 +120,8 @@ def compare_models(
             doing = f"model, batch {batch_size}"
             done = alternate(ready, runs=runs, warmup=warmup, doing=doing)
         for dtype in dtypes:
-            rates = [rate for one in done.pop((PRODUCTS, dtype)) for rate in one["answer"]]
-            peaks[dtype] = max(peaks[dtype], *rates)
+            rates = [rate for one in done.pop((PRODUCTS, dtype), ()) for rate in one["answer"]]
+            peaks[dtype] = max([peaks[dtype], *rates])
         measured[batch_size] = done
     rows = [
         _row(name, batch_size, done, _flops(name[0], folder), peaks[name[1]])
@@ -160,7 +160,7 @@ def _row(
         times_default=times(DEFAULT),
         times_same_dtype=times(("transformers", name[1])),
         useful_gflops=flops / 1e9,
-        share_of_peak=flops * batch_size / own / peak,
+        share_of_peak=flops * batch_size / own / peak if peak else None,
         peak_bytes=last["peak_bytes"],
         same_top1=same,
         logit_difference=difference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference import machine
+from timesformer_cli.inference.device import DTYPES, multiplies_int8, pack_weight, packs_weights
 
 REPEATS = 10
 
@@ -35,8 +38,13 @@ def useful_macs(config: ModelConfig) -> int:
 def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list[float]:
     """FLOP a second of one clip's tokens through each linear map of a block: the best of several.
 
-    On the CPU both torch's own and oneDNN's with the weight packed for it beforehand.
+    On the CPU both torch's own and oneDNN's with the weight packed for it beforehand, where it
+    can; what is left out goes to stderr. Raises DeviceError where the device has no such product.
     """
+    if dtype == "int8" and not multiplies_int8(device):
+        raise DeviceError(f"{device} multiplies no int8 matrices")
+    if dtype != "int8" and device.type == "cpu" and not packs_weights(DTYPES[dtype]):
+        print(f"left out: packed {dtype} products: this processor has none", file=sys.stderr)
     rows, rates = cost.tokens(config), []
     dim, mlp_dim = config.dim, config.mlp_dim
     for before, after in ((dim, dim), (dim, 3 * dim), (dim, mlp_dim), (mlp_dim, dim)):
@@ -57,6 +65,7 @@ def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list
 def _ways(
     rows: int, before: int, after: int, dtype: str, device: torch.device
 ) -> Iterator[Callable[[], Tensor]]:
+    """Each product that this device has; what it lacks is never tried."""
     if dtype == "int8":
         left, right = (
             torch.randint(-128, 128, shape, dtype=torch.int8, device=device)
@@ -64,13 +73,13 @@ def _ways(
         )
         yield lambda: torch._int_mm(left, right.t())
         return
-    kind = getattr(torch, dtype)
+    kind = DTYPES[dtype]
     tokens, weight, bias = (
         torch.randn(shape, device=device).to(kind)
         for shape in ((rows, before), (after, before), (after,))
     )
     yield lambda: F.linear(tokens, weight, bias)
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    if device.type == "cpu" and packs_weights(kind):
+        packed = pack_weight(weight, rows)
         linear = torch.ops.mkldnn._linear_pointwise
         yield lambda: linear(tokens, packed, bias, "none", [], "")

@@ -62,7 +62,7 @@ def _model_table(rows: Iterable[ModelRow]) -> str:
                 f"{row.clips_per_second:.2f}",
                 _times(row.times_default),
                 _times(row.times_same_dtype),
-                f"{row.share_of_peak:.0%}",
+                "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
                 _megabytes(row.peak_bytes),
                 "" if row.same_top1 is None else f"{row.same_top1}/{row.batch_size}",
                 "" if row.logit_difference is None else f"{row.logit_difference:.1e}",

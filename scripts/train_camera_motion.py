@@ -23,6 +23,7 @@ from camera_motion_report import evaluate, write_card
 from camera_motion_samples import PREPROCESSING, USES, HeldOut, MadeClips
 
 from timesformer_cli.config import ModelConfig, Sampling
+from timesformer_cli.files import replace_file
 from timesformer_cli.inference.allocator import keep_freed_memory
 from timesformer_cli.inference.models import load_path, save
 from timesformer_cli.model import TimeSformer
@@ -77,7 +78,7 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
     def log(history: list[dict[str, Any]]) -> None:
         if joined.first:
             lines = [json.dumps(row) + "\n" for row in history]
-            checkpoint.replace_file(options.out / "log.jsonl", "".join(lines).encode())
+            replace_file(options.out / "log.jsonl", "".join(lines).encode())
             sys.stderr.write(lines[-1])
 
     with seeded(options.seed):
@@ -142,8 +143,8 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
         "rate": RATE,
         "batch": BATCH,
     }
-    checkpoint.replace_file(options.out / "report.json", json.dumps(report, indent=2).encode())
-    checkpoint.replace_file(options.out / "README.md", write_card(report, facts).encode())
+    replace_file(options.out / "report.json", json.dumps(report, indent=2).encode())
+    replace_file(options.out / "README.md", write_card(report, facts).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -122,7 +122,7 @@ def test_a_row_that_outgrows_its_limit_ends_in_its_own_process():
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_process_that_is_killed_is_an_oom_row():
     with measurer("cpu", "float32", False) as process:
-        os.kill(process.process.pid, signal.SIGKILL)
+        os.kill(process.child.pid, signal.SIGKILL)
         answer = process.measure(job())
     assert answer["status"] == "oom"
     assert "SIGKILL" in answer["reason"]

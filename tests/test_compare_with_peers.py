@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import compare_with_peers
 import peers_processes
+import peers_products
 from peers_contender import CONTENDERS, made_frames, relative_flops
 from peers_models import agreement, compare_models
 from peers_products import product_rates, useful_macs
@@ -23,6 +24,7 @@ from peers_turns import Spread, alternate, spread
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.form import InferenceForm
 
 CPU = torch.device("cpu")
@@ -60,6 +62,15 @@ def test_every_linear_map_of_a_block_has_a_rate(dtype):
     rates = product_rates(tiny(), dtype, CPU)
     assert len(rates) == 4
     assert all(1e7 < rate < 1e14 for rate in rates)
+
+
+def test_products_that_the_processor_lacks_are_left_out_and_said(monkeypatch, capsys):
+    monkeypatch.setattr(peers_products, "packs_weights", lambda dtype: False)
+    monkeypatch.setattr(peers_products, "multiplies_int8", lambda device: False)
+    assert len(product_rates(tiny(), "bfloat16", CPU)) == 4
+    assert "left out: packed bfloat16 products" in capsys.readouterr().err
+    with pytest.raises(DeviceError, match="cpu multiplies no int8"):
+        product_rates(tiny(), "int8", CPU)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

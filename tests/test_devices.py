@@ -1,5 +1,6 @@
 """Clips of several videos in a batch, batches on several devices: nothing changes but the time."""
 
+import os
 import signal
 import sys
 from contextlib import closing
@@ -128,7 +129,7 @@ def test_a_process_that_is_killed_is_named(model_folder):
     frames = np.zeros((1, 8, 64, 64, 3), np.uint8)
     with closing(Devices(str(model_folder), ["cpu"], "float32", **HOW)) as devices:
         devices.start(frames)()
-        devices._lanes[0].process.send_signal(signal.SIGKILL)
+        os.kill(devices._lanes[0].child.pid, signal.SIGKILL)
         with pytest.raises(DeviceError, match=r"on cpu ended \(signal 9, SIGKILL\)"):
             devices.start(frames)()
 

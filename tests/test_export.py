@@ -21,8 +21,9 @@ from timesformer_cli.cli.app import app
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import DeviceError, ExitCode, UsageError, WeightsError
 from timesformer_cli.inference import export
-from timesformer_cli.inference.artefact import normalise, open_artefact
-from timesformer_cli.inference.manifest import Manifest
+from timesformer_cli.inference.exported.manifest import Manifest
+from timesformer_cli.inference.exported.model import normalise
+from timesformer_cli.inference.exported.open import open_artefact
 from timesformer_cli.inference.models import save
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.tasks import export as task

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from timesformer_cli.cli.app import app
 from timesformer_cli.errors import ExitCode, WeightsError
-from timesformer_cli.inference import export, onnx_file, pt2_file
-from timesformer_cli.inference.artefact import open_artefact
-from timesformer_cli.inference.manifest import Manifest
+from timesformer_cli.inference import export
+from timesformer_cli.inference.exported import onnx_file, pt2_file
+from timesformer_cli.inference.exported.manifest import Manifest
+from timesformer_cli.inference.exported.open import open_artefact
 from timesformer_cli.weights.description import Description
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "static.mp4"

@@ -7,9 +7,10 @@ from conftest import randomised, tiny
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference import kernels, linear
+from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.form import InferenceForm, Make
 from timesformer_cli.inference.linear import find_linear
-from timesformer_cli.inference.predictor import DTYPES, make_ready
+from timesformer_cli.inference.predictor import make_ready
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
 CPU = torch.device("cpu")
@@ -127,9 +128,5 @@ def test_int8_is_refused_where_it_cannot_run():
 
 
 def test_what_cannot_be_packed_is_multiplied_as_torch_does(monkeypatch):
-    monkeypatch.setattr(linear, "ROWS", "no number of rows")
-    linear._packs.cache_clear()
-    try:
-        assert find_linear(CPU, torch.float32) is linear.PlainLinear
-    finally:
-        linear._packs.cache_clear()
+    monkeypatch.setattr(linear, "packs_weights", lambda dtype: False)
+    assert find_linear(CPU, torch.float32) is linear.PlainLinear

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError, VideoError
-from timesformer_cli.video.probe import Orientation
+from timesformer_cli.video.facts import Orientation
 from timesformer_cli.video.transform import prepare, resized_size
 
 

@@ -30,8 +30,8 @@ def load_model(
     `(b t h w c)`. An exported file is only ever the latter. It carries `.config`, `.labels`,
     `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
     """
+    from timesformer_cli.inference.device import find_device
     from timesformer_cli.inference.models import load
-    from timesformer_cli.inference.predictor import find_device
     from timesformer_cli.inference.ready import ready
 
     name = os.fspath(name_or_path)

@@ -1,6 +1,5 @@
 """Where an answer goes: stdout, or a file that appears whole or not at all."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import TextIO
 
 from timesformer_cli.cli.report import terminated_in_order
 from timesformer_cli.errors import UsageError
+from timesformer_cli.files import replacing
 
 
 @contextmanager
@@ -18,12 +18,12 @@ def writing(output: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with terminated_in_order(), part.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            terminated_in_order(),
+            replacing(output) as part,
+            part.open("w", encoding="utf-8", newline="") as stream,
+        ):
             yield stream
-        part.replace(output)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import UsageError
+from timesformer_cli.files import replacing
 from timesformer_cli.schemes import RELATIVES
 from timesformer_cli.tasks.benchmark import Report
 from timesformer_cli.tasks.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart by the colour-blind too; markers do so without colour.
@@ -77,10 +79,7 @@ def draw(report: Report, path: Path) -> None:
             for axes, panel in zip(axes_of_line, panels, strict=True):
                 _panel(axes, here, panel, by_size, ", ".join(where))
         figure.suptitle(_title(report), x=0.01, ha="left", fontsize=10, color=GREY)
-        try:
-            figure.savefig(path, dpi=160, metadata=no_date(path))
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+        save(figure, path, dpi=160)
 
 
 def _panels(rows: Sequence[Row]) -> list[Panel]:
@@ -229,6 +228,15 @@ def _title(report: Report) -> str:
     return ", ".join(map(str, parts))
 
 
-def no_date(path: Path) -> dict[str, None]:
-    """The same numbers give the same file."""
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})
+def save(figure: "Figure", path: Path, **how: Any) -> None:
+    """Write a figure whole or not at all; the same numbers give the same file.
+
+    Raises UsageError where it cannot be written.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, format=kind, metadata=metadata, **how)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from timesformer_cli.cli.plot import GREY, STYLE, no_date
+from timesformer_cli.cli.plot import GREY, STYLE, save
 from timesformer_cli.cli.render import shortened
-from timesformer_cli.errors import UsageError
 from timesformer_cli.tasks.evaluate import Evaluation, Report
 
 if TYPE_CHECKING:
@@ -35,15 +34,7 @@ def draw(report: Report, path: Path) -> None:
         grid = figure.subplots(1, len(evaluations), squeeze=False)
         for axes, evaluation in zip(grid[0], evaluations, strict=True):
             _matrix(axes, evaluation, classes <= COUNTED)
-        try:
-            figure.savefig(
-                path,
-                dpi=160 if classes <= COUNTED else 110,
-                bbox_inches="tight",
-                metadata=no_date(path),
-            )
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+        save(figure, path, dpi=160 if classes <= COUNTED else 110, bbox_inches="tight")
 
 
 def _matrix(axes: "Axes", evaluation: Evaluation, counted: bool) -> None:

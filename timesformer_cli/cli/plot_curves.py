@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from timesformer_cli.cli.plot import COLOURS, FAINT, GREY, STYLE
+from timesformer_cli.cli.plot import COLOURS, FAINT, GREY, STYLE, save
 from timesformer_cli.cli.report import note
 
 NAME = "curves.png"
@@ -42,4 +42,4 @@ def draw(history: Sequence[dict[str, Any]], folder: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylim(bottom=0)
             axes.legend(frameon=False)
-        figure.savefig(folder / NAME, dpi=160)
+        save(figure, folder / NAME, dpi=160)

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from timesformer_cli.child import die_with, take_pipes
+from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.ready import ready
-from timesformer_cli.wire import receive, send
 
 
 def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:

@@ -2,21 +2,18 @@
 
 import os
 import queue
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from timesformer_cli import child
+from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import DeviceError, from_name
 from timesformer_cli.inference.predictor import Pending, Scores
 from timesformer_cli.inference.ready import describe
-from timesformer_cli.wire import receive, send
 
 
 class Devices:
@@ -36,7 +33,7 @@ class Devices:
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(len(devices), "tsf-device")
         try:
-            greetings = [lane.hear()[0] for lane in self._lanes]
+            greetings = [lane.greeting() for lane in self._lanes]
         except BaseException:
             self.close()
             raise
@@ -53,10 +50,10 @@ class Devices:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         for lane in self._lanes:
-            lane.process.kill()
+            lane.child.kill()
         self._pool.shutdown(cancel_futures=True)
         for lane in self._lanes:
-            child.end(lane.process)
+            lane.child.end()
 
     def _score(self, frames: npt.NDArray[np.uint8]) -> Scores:
         lane = self._free.get()
@@ -74,27 +71,25 @@ class _Lane:
     ) -> None:
         module = "timesformer_cli.inference.device_worker"
         self.device = device
-        self.process: subprocess.Popen[bytes] = child.start(
-            module, *arguments, environment=environment, debug=debug
-        )
+        self.child = ChildProcess(module, *arguments, environment=environment, debug=debug)
 
     def score(self, frames: npt.NDArray[np.uint8]) -> Scores:
-        assert self.process.stdin is not None
-        with suppress(OSError):  # it has ended, and its exit status says how
-            send(self.process.stdin, {"shape": frames.shape}, frames.tobytes())
-        header, payload = self.hear()
+        request = {"shape": frames.shape}
+        header, payload = self._checked(lambda: self.child.ask(request, frames.tobytes()))
         scores = torch.frombuffer(payload, dtype=torch.float32).view(len(frames), -1)
         return scores, header["seconds"]
 
-    def hear(self) -> tuple[dict[str, Any], bytearray]:
-        """What it answers; raises the error that it names."""
-        assert self.process.stdout is not None
+    def greeting(self) -> dict[str, Any]:
+        """What it says of itself once it has loaded the model."""
+        return self._checked(self.child.hear)[0]
+
+    def _checked(self, answer: Callable[[], Message]) -> Message:
+        """Its answer; raises the error that it names instead, or DeviceError where it ended."""
         try:
-            header, payload = receive(self.process.stdout)
-        except (EOFError, OSError):
-            how = child.ending(self.process.wait())
+            header, payload = answer()
+        except ChildEnded as ended:
             raise DeviceError(
-                f"the process on {self.device} ended ({how}); --debug shows why"
+                f"the process on {self.device} ended ({ended}); --debug shows why"
             ) from None
         if "error" in header:
             raise from_name(header["error"], header["message"])

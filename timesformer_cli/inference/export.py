@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference.artefact import Artefact
+from timesformer_cli.inference.device import DTYPES
+from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
+from timesformer_cli.inference.exported.model import Artefact
+from timesformer_cli.inference.exported.pt2_file import MANIFEST
 from timesformer_cli.inference.form import InferenceForm, Make
-from timesformer_cli.inference.manifest import INPUT, OUTPUT, Manifest
-from timesformer_cli.inference.predictor import DTYPES
-from timesformer_cli.inference.pt2_file import MANIFEST
 from timesformer_cli.model import TimeSformer
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Linear maps over the last axis, their weights kept as the processor multiplies fastest."""
 
 import warnings
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -9,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.errors import DeviceError
-
-ROWS = 1024  # tokens that oneDNN chooses the layout for; it serves any other number as well
+from timesformer_cli.inference.device import has_int8_maps, pack_weight, packs_weights
 
 
 class MakeLinear(Protocol):
@@ -49,7 +47,7 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.out_features = len(weight)
         self.activation = ("gelu", "none") if gelu else ("none", "")
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
+        self.weight = pack_weight(weight)
         self.register_buffer("bias", bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -95,17 +93,7 @@ class Int8Linear(nn.Module):
 def find_linear(device: torch.device, dtype: torch.dtype) -> MakeLinear:
     """The fastest of them there. Raises DeviceError where int8 cannot be had."""
     if dtype == torch.int8:
-        if device.type != "cpu" or "onednn" not in torch.backends.quantized.supported_engines:
+        if not has_int8_maps(device):
             raise DeviceError("int8 runs on the CPU with oneDNN only; give --dtype bfloat16")
         return Int8Linear
-    return PackedLinear if device.type == "cpu" and _packs(dtype) else PlainLinear
-
-
-@cache
-def _packs(dtype: torch.dtype) -> bool:
-    """Whether this build and processor have the packed product: it is tried once, on a small map."""
-    try:
-        PackedLinear(torch.zeros(16, 16, dtype=dtype), None)(torch.zeros(1, 16, dtype=dtype))
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return False
-    return True
+    return PackedLinear if device.type == "cpu" and packs_weights(dtype) else PlainLinear

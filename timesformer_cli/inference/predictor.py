@@ -13,6 +13,7 @@ from torch import Tensor
 
 from timesformer_cli.errors import DeviceError, UsageError
 from timesformer_cli.inference.allocator import keep_freed_memory
+from timesformer_cli.inference.device import find_dtype, memory_explained
 from timesformer_cli.inference.form import InferenceForm, Make
 from timesformer_cli.inference.kernels import find_mix, in_dtype
 from timesformer_cli.inference.linear import PlainLinear, find_linear
@@ -20,51 +21,11 @@ from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.description import Description
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.artefact import Artefact
+    from timesformer_cli.inference.exported.model import Artefact
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-}
 
 Scores = tuple[Tensor, float]  # of a batch, and the seconds that the model took
 Pending = Callable[[], Scores]
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA, then MPS, then the CPU. Raises DeviceError."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(
-            f"no device '{name}'; give auto, cpu, cuda, cuda:<number> or mps"
-        ) from error
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise DeviceError(f"no device '{name}': this machine has {count} CUDA devices; try cpu")
-    elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("no device 'mps' on this machine; try cpu")
-    elif device.type not in ("cpu", "mps"):
-        raise UsageError(f"'{name}' is not supported; give auto, cpu, cuda, cuda:<number> or mps")
-    return device
-
-
-def find_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of that name; `auto` is bfloat16 where the hardware multiplies in it."""
-    if name != "auto":
-        return DTYPES[name]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and _cpu_has_bfloat16()
-    return torch.bfloat16 if native else torch.float32
 
 
 def make_ready(
@@ -83,7 +44,7 @@ def make_ready(
     """
     if compile and dtype == torch.int8:
         raise UsageError("--compile and --dtype int8 exclude each other")
-    with _memory_explained(device):
+    with memory_explained(device):
         if dtype != torch.int8:
             linear = PlainLinear if compile else find_linear(device, dtype)
             make = Make(dtype, linear, find_mix(device, dtype))
@@ -129,7 +90,7 @@ class Predictor:
 
         Raises DeviceError when the device runs out of memory, or torch.compile fails on it.
         """
-        with _memory_explained(self.form.device), _compiler_explained():
+        with memory_explained(self.form.device), _compiler_explained():
             if self._copies is not None:
                 return self._start_on(self._copies, frames)
             began = time.perf_counter()
@@ -161,16 +122,6 @@ class Predictor:
 
 
 @contextmanager
-def _memory_explained(device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"{device} has no memory left; try a smaller --batch-size, --dtype bfloat16, or cpu"
-        ) from error
-
-
-@contextmanager
 def _compiler_explained() -> Iterator[None]:
     try:
         yield
@@ -179,9 +130,3 @@ def _compiler_explained() -> Iterator[None]:
             raise
         first = str(error).partition("\n")[0]
         raise DeviceError(f"torch.compile fails here; leave out --compile ({first})") from error
-
-
-def _cpu_has_bfloat16() -> bool:
-    # torch offers no public question for this; absent in some version, it only costs speed.
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

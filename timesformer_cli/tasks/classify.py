@@ -176,7 +176,8 @@ def _scorer(options: Options, note: Callable[[str], None], stack: ExitStack) -> 
 
 def _clips(model: "Description", options: Options) -> tuple[Sampling, Preprocessing]:
     """How clips are taken; raises UsageError where the model cannot take them."""
-    from timesformer_cli.inference.artefact import Artefact, is_artefact
+    from timesformer_cli.inference.exported.model import Artefact
+    from timesformer_cli.inference.exported.open import is_artefact
 
     sampling, preprocessing = model.sampling, model.preprocessing
     assert sampling is not None and preprocessing is not None

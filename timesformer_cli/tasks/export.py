@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.errors import TsfError, UsageError
+from timesformer_cli.files import hidden_folder, put_in_place
 from timesformer_cli.tasks.proof import Kind, Proof, prove
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.inference.exported.manifest import Manifest
     from timesformer_cli.model import TimeSformer
 
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "pt2": ".pt2", "aoti": ".aoti.pt2"}
@@ -105,7 +104,7 @@ def check(options: Options) -> None:
             f"--opset {options.opset}: torch exports {OLDEST} to {NEWEST}; {OPSET} is the default"
         )
     if kind == "onnx":
-        from timesformer_cli.inference.onnx_file import need
+        from timesformer_cli.inference.exported.onnx_file import need
 
         need("onnx", "onnxscript", "onnxruntime")
 
@@ -144,7 +143,7 @@ def run(
             )
         files = sorted(folder.iterdir(), reverse=True)  # what the first needs comes before it
         sizes = [file.stat().st_size for file in files]
-        targets = [file.replace(options.target.with_name(file.name)) for file in files]
+        targets = [put_in_place(file, options.target.with_name(file.name)) for file in files]
     return Exported(
         files=tuple(str(target) for target in targets),
         kind=options.kind,
@@ -177,7 +176,7 @@ def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
 
 
 def _manifest(model: "TimeSformer", options: Options) -> "Manifest":
-    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.inference.exported.manifest import Manifest
     from timesformer_cli.inference.models import revision
     from timesformer_cli.weights.description import Description
 
@@ -208,14 +207,9 @@ def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: Opti
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A folder on the target's disk that is gone, with what is in it, when the block ends."""
+    """A hidden folder beside the target; the disk's errors are the user's."""
     try:
-        folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        yield folder
+        with hidden_folder(target) as folder:
+            yield folder
     except OSError as error:
         raise UsageError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        rmtree(folder, ignore_errors=True)

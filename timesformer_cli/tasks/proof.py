@@ -13,8 +13,8 @@ from timesformer_cli.video import DecodePool
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timesformer_cli.inference.artefact import Artefact
-    from timesformer_cli.inference.manifest import Manifest
+    from timesformer_cli.inference.exported.manifest import Manifest
+    from timesformer_cli.inference.exported.model import Artefact
     from timesformer_cli.model import TimeSformer
 
 Kind = Literal["onnx", "pt2", "aoti"]
@@ -52,8 +52,9 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
     """
     import torch
 
-    from timesformer_cli.inference.artefact import normalise, open_artefact
     from timesformer_cli.inference.export import open_aoti
+    from timesformer_cli.inference.exported.model import normalise
+    from timesformer_cli.inference.exported.open import open_artefact
     from timesformer_cli.inference.predictor import make_ready
 
     artefact = open_aoti(path, manifest) if kind == "aoti" else open_artefact(path)

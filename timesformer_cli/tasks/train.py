@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import DeviceError, UsageError, VideoError
+from timesformer_cli.files import replace_file
 from timesformer_cli.tasks.train_check import Findings, find, look, readable
 from timesformer_cli.tasks.train_report import Report, to_dict
 from timesformer_cli.tasks.train_setup import Options, Setup, labels_of
@@ -75,7 +76,6 @@ def run(items: list[Item], options: Options, watch: Watch) -> Report | None:
 
     Of several processes the first has the report.
     """
-    from timesformer_cli.training import checkpoint
 
     folder = Path(options.out)
     with _prepared(items, options, watch) as (parts, findings):
@@ -86,7 +86,7 @@ def run(items: list[Item], options: Options, watch: Watch) -> Report | None:
             folder.mkdir(parents=True, exist_ok=True)
             draw_batch(parts, folder / PICTURE)
             recipe = {"options": asdict(options), "recipe": asdict(options.recipe)}
-            checkpoint.replace_file(folder / RECIPE, _encoded(json.dumps(recipe, indent=2)))
+            replace_file(folder / RECIPE, _encoded(json.dumps(recipe, indent=2)))
         return _train(parts, None, watch)
 
 
@@ -112,7 +112,7 @@ def _together(options: Options) -> "Iterator[tuple[DecodePool, Processes]]":
     with DecodePool(workers, options.timeout, options.decoder, debug=options.debug) as pool:
         import torch
 
-        from timesformer_cli.inference.predictor import find_device
+        from timesformer_cli.inference.device import find_device
         from timesformer_cli.training.processes import processes
 
         with processes(find_device(options.device).type) as joined:
@@ -179,7 +179,7 @@ def _train(parts: "Parts", state: dict[str, Any] | None, watch: Watch) -> Report
     def epoch(history: list[dict[str, Any]]) -> None:
         if first:
             lines = "".join(json.dumps(row) + "\n" for row in history)
-            checkpoint.replace_file(folder / METRICS, lines.encode())
+            replace_file(folder / METRICS, lines.encode())
             watch.epoch(history[-1])
 
     def save(content: dict[str, Any]) -> None:
@@ -219,8 +219,8 @@ def _train(parts: "Parts", state: dict[str, Any] | None, watch: Watch) -> Report
         seconds=position.seconds,
         lost=tuple(lost),
     )
-    checkpoint.replace_file(folder / CARD, _encoded(card(parts.setup, report)))
-    checkpoint.replace_file(folder / RESULTS, _encoded(json.dumps(to_dict(report), indent=2)))
+    replace_file(folder / CARD, _encoded(card(parts.setup, report)))
+    replace_file(folder / RESULTS, _encoded(json.dumps(to_dict(report), indent=2)))
     return report
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.models import load_path
-from timesformer_cli.inference.predictor import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.tasks.train_setup import Setup

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from timesformer_cli.files import replace_file
 from timesformer_cli.tasks.train_parts import Parts
 from timesformer_cli.training.augment import Targets
-from timesformer_cli.training.checkpoint import replace_file
 from timesformer_cli.training.randomness import STEP, seeded
 
 if TYPE_CHECKING:

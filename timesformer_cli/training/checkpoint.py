@@ -1,13 +1,13 @@
 """Checkpoints: written whole or not at all, read without running what is in them."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from timesformer_cli.errors import TsfError, WeightsError
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import replace_file
 
 NAME = "last.pt"
 
@@ -31,20 +31,3 @@ def read(folder: Path) -> dict[str, Any]:
     except Exception as error:  # whatever the bytes are
         raise WeightsError(f"{path}: not a checkpoint of a training ({error})") from error
     return state
-
-
-def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Put the content where the file is, in one step that survives a power cut."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise TsfError(
-            f"{path}: cannot be written ({error.strerror}); what was there before is whole"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.training.randomness import ORDER, TIME, generator
 from timesformer_cli.video import DecodePool
-from timesformer_cli.video.probe import Pixels
+from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import Jitter
 
 HELD_BYTES = 2 << 30  # of decoded frames

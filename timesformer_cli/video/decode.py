@@ -10,8 +10,9 @@ import numpy as np
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded, View
+from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.files import VideoFile
-from timesformer_cli.video.probe import Pixels, Probe, probe
+from timesformer_cli.video.probe import probe
 from timesformer_cli.video.reading import Declined, Missing, NoFrames, Reader, Reading
 from timesformer_cli.video.sample import Jitter, Plan, plan
 from timesformer_cli.video.transform import prepare

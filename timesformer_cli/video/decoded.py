@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from timesformer_cli.video.probe import Pixels, Probe
+from timesformer_cli.video.facts import Pixels, Probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,19 @@
 
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.container import best_stream, decode_frames, open_container
+from timesformer_cli.video.facts import (
+    UNTIMED,
+    UPRIGHT,
+    Orientation,
+    Probe,
+    require_pixels_within_limit,
+)
 from timesformer_cli.video.files import VideoFile
 
 if TYPE_CHECKING:
@@ -18,48 +22,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-Pixels = npt.NDArray[np.uint8]
-MAX_PIXELS = 7680 * 4320  # 8K UHD, 33 million
+
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273 table 3
-UNTIMED = 25.0  # frames a second of a file that has no times at all, as FFmpeg assumes
-
-
-class Orientation(NamedTuple):
-    """How a stored picture becomes the shown one: mirrored left to right, then turned."""
-
-    turns: int = 0  # quarter turns counter-clockwise
-    mirrored: bool = False
-
-
-UPRIGHT = Orientation()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
-    """One video stream as its container describes it; lengths in seconds.
-
-    `width` and `height` are those shown, after rotation and pixel shape. The stored picture is
-    mirrored (where `mirrored`), then turned `rotation` degrees counter-clockwise to be shown.
-    """
-
-    width: int
-    height: int
-    fps: float
-    duration: float
-    frames: int | None
-    codec: str
-    container: str
-    rotation: int = 0
-    mirrored: bool = False
-    pixel_aspect: float = 1.0
-    hdr: str | None = None
-    interlaced: bool = False
-    video_streams: int = 1
-
-    @property
-    def orientation(self) -> Orientation:
-        """How a stored picture becomes the shown one."""
-        return Orientation(self.rotation // 90, self.mirrored)
 
 
 def probe(file: VideoFile) -> Probe:
@@ -88,7 +52,7 @@ def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
     context: Any = stream.codec_context
     if context is None:
         raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
-    check_pixels(context.width, context.height)
+    require_pixels_within_limit(context.width, context.height)
     untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
     rates = (stream.average_rate, stream.guessed_rate)
     fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
@@ -117,13 +81,6 @@ def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
         interlaced=frame.interlaced_frame if frame is not None else False,
         video_streams=len(container.streams.video),
     )
-
-
-def check_pixels(width: int, height: int) -> None:
-    """Refuse a picture that would take more memory than a decode worker is given."""
-    if width * height > MAX_PIXELS:
-        message = f"has frames of {width}x{height}; the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
-        raise VideoError("too_large", message)
 
 
 def _orientation(frame: "VideoFrame | None") -> Orientation:

@@ -1,6 +1,5 @@
 """The parent's handle on one decode worker: start it, ask it, kill it when it is late."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -9,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from timesformer_cli import child
+from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoded import Decoded
-from timesformer_cli.wire import receive, send
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
 LIFETIME = 500  # files: decord loses up to 0.3 MB of memory with each
@@ -36,7 +34,7 @@ class Worker:
 
     def __init__(self, debug: bool = False) -> None:
         self._debug = debug
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
         self._ready = self._closed = False
         self._answered = 0
         self._lock = threading.Lock()
@@ -44,11 +42,11 @@ class Worker:
     def start(self) -> None:
         """See to it that a process is there, without waiting until it is ready."""
         with self._lock:
-            if self._closed or (self._process is not None and self._process.poll() is None):
+            if self._closed or (self._child is not None and self._child.is_running):
                 return
             self._bury()
             self._ready, self._answered = False, 0
-            self._process = child.start(
+            self._child = ChildProcess(
                 "timesformer_cli.video.worker", environment=ENVIRONMENT, debug=self._debug
             )
 
@@ -70,8 +68,8 @@ class Worker:
         """Kill the process; no other will be started."""
         with self._lock:
             self._closed = True
-            if self._process is not None:
-                self._process.kill()
+            if self._child is not None:
+                self._child.kill()
 
     def bury(self) -> None:
         """Kill the process and release what is left of it."""
@@ -79,33 +77,27 @@ class Worker:
             self._bury()
 
     def _bury(self) -> None:
-        if self._process is not None:
-            child.end(self._process)
-            self._process = None
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
-    def _exchange(
-        self, request: dict[str, Any] | None, limit: float
-    ) -> tuple[dict[str, Any], bytearray]:
-        process = self._process
-        if process is None:
+    def _exchange(self, request: dict[str, Any] | None, limit: float) -> Message:
+        child = self._child
+        if child is None:
             raise Died("closed", overdue=False, spent=0.0)
-        assert process.stdin is not None and process.stdout is not None
         began = time.monotonic()
-        with self._killed_after(limit, process) as overdue:
+        with self._killed_after(limit, child) as overdue:
             try:
-                if request is not None:
-                    send(process.stdin, request)
-                return receive(process.stdout)
-            except (EOFError, OSError, ValueError):
-                process.kill()  # whatever state it is in, it can no longer be talked to
-                ending = _ending(process.wait(), started=self._ready)
+                return child.hear() if request is None else child.ask(request)
+            except ChildEnded as ended:
+                how = str(ended)
+                if not self._ready:
+                    how = f"the decode worker did not start: {how}; --debug shows why"
                 spent = time.monotonic() - began
-                raise Died(ending, overdue=overdue.is_set(), spent=spent) from None
+                raise Died(how, overdue=overdue.is_set(), spent=spent) from None
 
     @contextmanager
-    def _killed_after(
-        self, limit: float, process: subprocess.Popen[bytes]
-    ) -> Iterator[threading.Event]:
+    def _killed_after(self, limit: float, child: ChildProcess) -> Iterator[threading.Event]:
         """Kill the process when the block takes longer: a thread, as pipes have no time limits."""
         overdue, lock, done = threading.Event(), threading.Lock(), False
 
@@ -113,7 +105,7 @@ class Worker:
             with lock:
                 if not done:
                     overdue.set()
-                    process.kill()
+                    child.kill()
 
         timer = threading.Timer(limit, strike)
         timer.daemon = True
@@ -124,8 +116,3 @@ class Worker:
             with lock:
                 done = True
             timer.cancel()
-
-
-def _ending(code: int, *, started: bool) -> str:
-    how = child.ending(code)
-    return how if started else f"the decode worker did not start: {how}; --debug shows why"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.files import VideoFile
-from timesformer_cli.video.probe import Pixels, Probe
 
 EPSILON = 1e-3  # containers round times to a millisecond: a frame that much late is on screen
 MISSING = {

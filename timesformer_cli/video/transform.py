@@ -5,7 +5,7 @@ from PIL import Image
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError, VideoError
-from timesformer_cli.video.probe import MAX_PIXELS, UPRIGHT, Orientation, Pixels
+from timesformer_cli.video.facts import MAX_PIXELS, UPRIGHT, Orientation, Pixels
 
 
 def upright(frame: Pixels, orientation: Orientation) -> Pixels:

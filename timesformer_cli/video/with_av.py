@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from timesformer_cli.video.container import best_stream, decode_frames, open_container
+from timesformer_cli.video.facts import Probe, require_pixels_within_limit
 from timesformer_cli.video.files import VideoFile
-from timesformer_cli.video.probe import Probe, check_pixels
 from timesformer_cli.video.reading import Declined, Picker, Prepare, Reading, Unordered, load
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _read_av(
     picker = Picker(wanted, 1 / probe.fps)
 
     def picture(frame: "VideoFrame") -> Any:
-        check_pixels(frame.width, frame.height)
+        require_pixels_within_limit(frame.width, frame.height)
         return prepare(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
 
     with open_container(file) as container:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from timesformer_cli.video.facts import Probe
 from timesformer_cli.video.files import VideoFile
-from timesformer_cli.video.probe import Probe
 from timesformer_cli.video.reading import EPSILON, Declined, Prepare, Reading, first_line, load
 
 

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.video.facts import UNTIMED, Probe, require_pixels_within_limit
 from timesformer_cli.video.files import VideoFile
-from timesformer_cli.video.probe import UNTIMED, Probe, check_pixels
 from timesformer_cli.video.reading import (
     MISSING,
     Declined,
@@ -52,7 +52,7 @@ def _read_opencv(
             if not whole:
                 picker.reading.damaged.append("no picture")
                 continue
-            check_pixels(bgr.shape[1], bgr.shape[0])
+            require_pixels_within_limit(bgr.shape[1], bgr.shape[0])
             time = None if counted else seconds - start
             if time is not None and picker.last is not None and time <= picker.last[0]:
                 raise Unordered  # OpenCV says 0 where it does not know
@@ -85,7 +85,7 @@ def probe_opencv(file: VideoFile) -> Probe:
     try:
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        check_pixels(width, height)
+        require_pixels_within_limit(width, height)
         fps = capture.get(cv2.CAP_PROP_FPS) or UNTIMED
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         aspect = capture.get(cv2.CAP_PROP_SAR_NUM) / (capture.get(cv2.CAP_PROP_SAR_DEN) or 1) or 1.0

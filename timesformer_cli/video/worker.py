@@ -5,8 +5,7 @@ import signal
 import traceback
 from typing import Any
 
-from timesformer_cli.child import die_with, take_pipes
-from timesformer_cli.wire import receive, send
+from timesformer_cli.children import die_with, receive, send, take_pipes
 
 MEMORY = 6 << 30  # address space, bytes
 GRACE = 5  # seconds past the time limit after which an orphan ends itself

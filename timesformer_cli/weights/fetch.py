@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import put_in_place
 from timesformer_cli.weights.connect import open_url
 from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
 from timesformer_cli.weights.watch import Watch
@@ -68,7 +69,7 @@ def download(
             if record:
                 beside = target.with_name(f"{target.name}.sha256")
                 beside.write_text(f"{found}  {target.name}\n", encoding="utf-8")
-            part.replace(target)
+            put_in_place(part, target)
 
 
 def size_of(part: Path) -> int:

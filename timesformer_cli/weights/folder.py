@@ -1,10 +1,8 @@
 """A folder or checkpoint file taken apart into what a model needs, and written, strict both ways."""
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 from timesformer_cli.catalogue import Weights
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.files import replacing
 from timesformer_cli.weights.checkpoint import PICKLES, SUFFIXES, is_finite, read_tensors
 from timesformer_cli.weights.description import (
     WEIGHT_FILES,
@@ -152,22 +151,12 @@ def write_folder(
             tensor = tensor.view(config.dim, config.channels, config.patch, config.patch)
         tensors[str(theirs)] = tensor.contiguous()
     metadata = {"format": "pt", CONFIG_KEY: json.dumps(config.to_dict())}
-    _write(folder / WEIGHT_FILES[0], lambda part: save_file(tensors, part, metadata))
+    with replacing(folder / WEIGHT_FILES[0]) as part:
+        save_file(tensors, part, metadata)
     for name, values in reversed(describe(description).items()):
-        text = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
-        _write(folder / name, partial(Path.write_bytes, data=text))
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.touch()
-        mode = part.stat().st_mode  # what the user's umask gives; safetensors would give 0600
-        write(part)
-        part.chmod(mode)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        with replacing(folder / name) as part:
+            text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+            part.write_text(text, encoding="utf-8", newline="")
 
 
 def _describe_file(

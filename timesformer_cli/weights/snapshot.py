@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import put_in_place, replacing
 from timesformer_cli.weights import fetch
 from timesformer_cli.weights.asking import CONFIG, ETAG, OPTIONAL, HubFile, list_files
 from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
@@ -123,14 +124,13 @@ def _point(pointer: Path, blob: Path) -> None:
             link.hardlink_to(blob)
         except OSError:
             link = blob
-    link.replace(pointer)
+    put_in_place(link, pointer)
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _forget_stale(blobs: Path, age: float) -> None:

@@ -1,18 +1,14 @@
 """Exported files that run in a model's place."""
 
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from timesformer_cli.errors import DeviceError, UsageError, WeightsError
-from timesformer_cli.inference.manifest import Manifest
-from timesformer_cli.inference.predictor import DTYPES
-
-SUFFIXES = (".onnx", ".pt2")
+from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.device import DTYPES
+from timesformer_cli.inference.exported.manifest import Manifest
 
 
 class Artefact:
@@ -61,39 +57,3 @@ def normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     """Pixels, uint8 RGB `(b t h w c)`, as a normalised clip, float32 `(b t c h w)`."""
     scaled = (frames / 255 - torch.tensor(mean)) / torch.tensor(std)
     return rearrange(scaled, "b t h w c -> b t c h w").contiguous()
-
-
-def read_manifest(path: Path) -> Manifest:
-    """What the exported model in that file says of itself; raises WeightsError, UsageError."""
-    manifest: Manifest = _reader(path).check(path)
-    return manifest
-
-
-def is_artefact(name: str) -> bool:
-    """Whether what `--model` was given is meant as an exported file."""
-    return Path(name).suffix in SUFFIXES
-
-
-def open_artefact(path: Path, device: str = "auto", dtype: str = "auto") -> Artefact:
-    """The exported model in that file, checked before any runtime sees it.
-
-    Raises WeightsError for what `tsf export` did not write, UsageError where its runtime is not
-    installed or it is of another dtype, DeviceError for another device than the CPU.
-    """
-    if device not in ("auto", "cpu"):
-        raise DeviceError(f"{path}: exported models run on the CPU only; leave out --device")
-    artefact: Artefact = _reader(path).read(path)
-    if dtype not in ("auto", artefact.manifest.dtype):
-        raise UsageError(
-            f"{path}: exported in {artefact.manifest.dtype}; leave out --dtype {dtype}, or export "
-            f"another"
-        )
-    return artefact
-
-
-def _reader(path: Path) -> ModuleType:
-    from timesformer_cli.inference import onnx_file, pt2_file
-
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    return onnx_file if path.suffix == ".onnx" else pt2_file

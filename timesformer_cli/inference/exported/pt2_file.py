@@ -15,8 +15,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.artefact import Artefact
-from timesformer_cli.inference.manifest import Manifest
+from timesformer_cli.inference.exported.manifest import Manifest
+from timesformer_cli.inference.exported.model import Artefact
 
 MANIFEST = "tsf.json"
 GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"

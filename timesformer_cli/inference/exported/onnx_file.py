@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.inference.artefact import Artefact
-from timesformer_cli.inference.manifest import INPUT, OUTPUT, Manifest
+from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
+from timesformer_cli.inference.exported.model import Artefact
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto

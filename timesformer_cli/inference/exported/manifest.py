@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.predictor import DTYPES
+from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.weights.description import Description, describe, parse_description
 
 INPUT, OUTPUT = "clip", "logits"

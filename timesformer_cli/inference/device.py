@@ -1,0 +1,113 @@
+"""Devices and dtypes by name, what this processor can, and memory that runs out, explained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from timesformer_cli.errors import DeviceError, UsageError
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+PACKED_ROWS = 1024  # tokens that oneDNN chooses a layout for; it serves any other number as well
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is CUDA, then MPS, then the CPU. Raises DeviceError."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"no device '{name}'; give auto, cpu, cuda, cuda:<number> or mps"
+        ) from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise DeviceError(f"no device '{name}': this machine has {count} CUDA devices; try cpu")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no device 'mps' on this machine; try cpu")
+    elif device.type not in ("cpu", "mps"):
+        raise UsageError(f"'{name}' is not supported; give auto, cpu, cuda, cuda:<number> or mps")
+    return device
+
+
+def find_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of that name; `auto` is bfloat16 where the hardware multiplies in it."""
+    if name != "auto":
+        return DTYPES[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and cpu_has_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+@contextmanager
+def memory_explained(device: torch.device) -> Iterator[None]:
+    """Inside, memory that runs out on the device is a DeviceError that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{device} has no memory left; try a smaller --batch-size, --dtype bfloat16, or cpu"
+        ) from error
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16: elsewhere it is 8 to 11 times slower there.
+
+    The processor must have the instructions, and oneDNN must use them: ONEDNN_MAX_CPU_ISA may
+    forbid it to.
+    """
+    # torch offers no public question for this; absent in some version, it only costs speed.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    has_instructions = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return has_instructions and packs_weights(torch.bfloat16)
+
+
+@cache
+def packs_weights(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies here by a weight that was laid out for it beforehand.
+
+    It is tried once on a small product: builds without oneDNN lack the operator, and processors
+    without AVX512 refuse bfloat16 with a RuntimeError.
+    """
+    try:
+        packed, tokens = (
+            pack_weight(torch.zeros(16, 16, dtype=dtype)),
+            torch.zeros(1, 16, dtype=dtype),
+        )
+        torch.ops.mkldnn._linear_pointwise(tokens, packed, None, "none", [], "")
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True
+
+
+def pack_weight(weight: torch.Tensor, rows: int = PACKED_ROWS) -> torch.Tensor:
+    """A weight `(out in)` as oneDNN multiplies by it fastest; where `packs_weights` says it can."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+    return packed
+
+
+def has_int8_maps(device: torch.device) -> bool:
+    """Whether linear maps of 8-bit weights run there: on the CPU, by oneDNN."""
+    return device.type == "cpu" and "onednn" in torch.backends.quantized.supported_engines
+
+
+@cache
+def multiplies_int8(device: torch.device) -> bool:
+    """Whether two int8 matrices are multiplied there, which is tried once on small ones."""
+    try:
+        torch._int_mm(*torch.zeros(2, 32, 32, dtype=torch.int8, device=device))
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True
