@@ -10,13 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.cost import published
+from timesformer_cli.cost.crossovers import costs_by_frames, crossovers
 from timesformer_cli.inference.kernels import attention_kernel
 from timesformer_cli.inference.memory import LiveBytes
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.schemes import PAPER, SCHEMES
-from timesformer_cli.tasks import paper
-from timesformer_cli.tasks.crossovers import costs_by_frames, crossovers
 from timesformer_cli.tasks.rows import AUTO_KERNEL
 
 LOGITS = 1e-5
@@ -205,10 +205,10 @@ def test_multiply_adds_grow_with_the_clip_as_computed_elsewhere(attention, gmacs
 
 
 def test_every_published_number_comes_out_to_its_last_digit():
-    rows = list(paper.compared())
+    rows = list(published.compared())
     assert [row.name for row in rows[:5]] == list(PAPER)
     for row in rows:
-        if row.paper == paper.TIMESFORMER:
+        if row.paper == published.TIMESFORMER:
             digits = 1 if row.quantity == "M parameters" else 2
             assert round(row.ours, digits) == row.published, row.name
         else:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.dataset.labelled import Item, class_names, read_items
+from timesformer_cli.dataset.splits import split
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.clips import Clips, Example, draws_held
-from timesformer_cli.training.data import Item, class_names, read_items
-from timesformer_cli.training.split import split
 from timesformer_cli.video.sample import Jitter, plan, span
 
 

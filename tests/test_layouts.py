@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference import models
-from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.inference.models import load
 from timesformer_cli.model.attention import GroupedAttention
+from timesformer_cli.model.inflate import inflate
 from timesformer_cli.schemes import JOINT, SCHEMES
 from timesformer_cli.weights.labels import read_labels
 

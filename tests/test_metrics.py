@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timesformer_cli.training import metrics
+from timesformer_cli.dataset import metrics
 
 # Three classes, six videos: class 0 right twice of three, class 1 never of two, class 2 always.
 CONFUSION = Counter({(0, 0): 2, (0, 1): 1, (1, 0): 1, (1, 2): 1, (2, 2): 1})

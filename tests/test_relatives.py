@@ -19,8 +19,8 @@ from transformers import (
 
 from timesformer_cli.catalogue import WEIGHTS, find
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.inference.models import load, load_path
+from timesformer_cli.model.inflate import inflate
 from timesformer_cli.schemes import RELATIVES
 from timesformer_cli.video.transform import prepare
 

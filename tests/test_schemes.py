@@ -15,7 +15,7 @@ from timesformer_cli import schemes
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 from timesformer_cli.model.attention import GroupedAttention
-from timesformer_cli.model.groups import group, ungroup, visible
+from timesformer_cli.model.regroup import group, ungroup, visible
 from timesformer_cli.schemes import SCHEMES
 
 SMALL_WINDOW = replace(schemes.WINDOW, factors=(("t", 2), ("h", 3), ("w", 2)))

@@ -7,6 +7,8 @@ from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
 Positions = Literal["separate", "table", "sinusoidal", "rotary"]
 Activation = Literal["gelu", "gelu-tanh", "geglu"]
+# Channels of the MLP's first map that become one behind the activation: gates are half of them.
+ACTIVATION_INPUTS: dict[Activation, int] = {"gelu": 1, "gelu-tanh": 1, "geglu": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Scheme:
     def has_cls(self) -> bool:
         """Whether there is a class token to read out; else it is the mean of the patches."""
         return any(grouping.cls != "absent" for grouping in self.passes)
+
+    @property
+    def activation_inputs(self) -> int:
+        """Channels of the MLP's first map that become one behind the activation."""
+        return ACTIVATION_INPUTS[self.activation]
 
     def check(self, grid: Grid) -> None:
         """Raise UsageError where the grid (frames, rows, columns of patches) does not divide."""

@@ -228,7 +228,7 @@ def _instead(explain: str | None, written: str, output: Path | None) -> None:
             draw.show(explain, stream)
         else:
             from timesformer_cli.cli import render_paper
-            from timesformer_cli.tasks.paper import compared
+            from timesformer_cli.cost.published import compared
 
             render_paper.RENDER[written](list(compared()), stream)
 

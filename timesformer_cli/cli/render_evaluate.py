@@ -11,8 +11,8 @@ from rich.text import Text
 
 from timesformer_cli.cli.render import bar, dumps, shortened
 from timesformer_cli.cli.report import printable
+from timesformer_cli.dataset.label_matching import folded
 from timesformer_cli.tasks.evaluate import Evaluation, Report
-from timesformer_cli.tasks.matching import folded
 from timesformer_cli.tasks.verdicts import Cell, Difference, OfClass, Scores, Verdict, to_dict
 
 LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from timesformer_cli.cli.render_benchmark import markdown_table
-from timesformer_cli.tasks.paper import Compared
+from timesformer_cli.cost.published import Compared
 
 
 def as_table(rows: Sequence[Compared], stream: TextIO) -> None:

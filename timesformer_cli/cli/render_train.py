@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.report import note, printable, stderr
-from timesformer_cli.training.data import SPLITS
+from timesformer_cli.dataset.labelled import SPLITS
 
 if TYPE_CHECKING:
     from timesformer_cli.tasks.train_check import Findings

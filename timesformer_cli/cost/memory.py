@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.cost.work import GATED, encoders, mapped, parameters, scores, tokens
+from timesformer_cli.cost.work import encoders, mapped, parameters, scores, tokens
 
 # Whether attention stores its scores ("math": product, softmax, product) or never ("fused").
 Kernel = Literal["math", "fused"]
@@ -105,7 +105,7 @@ def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> in
 
 def _hidden(config: ModelConfig) -> int:
     """Elements of the MLP between its maps; a gated one has the values, and the gates twice."""
-    return tokens(config) * config.mlp_dim * GATED.get(config.scheme.activation, 1)
+    return tokens(config) * config.mlp_dim * config.scheme.activation_inputs
 
 
 def _held(config: ModelConfig, batch_size: int, item_bytes: int, kernel: Kernel) -> int:

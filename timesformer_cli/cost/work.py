@@ -6,8 +6,6 @@ from math import prod
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
 
-GATED = {"geglu": 2}  # channels of the MLP's first map that make one behind the activation
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Macs:
@@ -34,7 +32,7 @@ def macs(config: ModelConfig) -> Macs:
     """Multiply-adds of one view at the configuration's native clip shape."""
     projections = attention = mlp = 0
     for encoder in encoders(config):
-        hidden = GATED.get(encoder.scheme.activation, 1) * encoder.mlp_dim
+        hidden = encoder.scheme.activation_inputs * encoder.mlp_dim
         mlp += encoder.depth * tokens(encoder) * encoder.dim * (hidden + encoder.mlp_dim)
         for number in range(encoder.depth):
             passes = encoder.scheme.passes_of(number)
@@ -137,7 +135,7 @@ def _encoder_parameters(config: ModelConfig) -> int:
     qkv = 3 * dim**2 + (3 * dim if config.qkv_bias else 0)
     passes = len(scheme.passes)
     bridges = passes - 1 if scheme.bridged else 0
-    hidden = GATED.get(scheme.activation, 1) * config.mlp_dim
+    hidden = scheme.activation_inputs * config.mlp_dim
     mlp = dim * (hidden + config.mlp_dim) + hidden + dim
     block = passes * (norm + qkv + linear) + bridges * linear + norm + mlp
     classes = int(scheme.has_cls)

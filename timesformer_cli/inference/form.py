@@ -7,7 +7,7 @@ from timesformer_cli.inference.form_parts import FormEncoder, Make
 from timesformer_cli.inference.form_pathways import FormFastPath
 from timesformer_cli.inference.pixels import FROM_PIXELS
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.model.frames import FrameEncoder
+from timesformer_cli.model.encoders import FrameEncoder
 
 __all__ = ["InferenceForm", "Make"]
 

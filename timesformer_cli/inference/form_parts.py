@@ -14,10 +14,9 @@ from timesformer_cli.grouping import Grid
 from timesformer_cli.inference.linear import MakeLinear, PlainLinear
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
-from timesformer_cli.model.frames import FrameEncoder
-from timesformer_cli.model.pathways import FastPath
+from timesformer_cli.model.encoders import FastPath, FrameEncoder
 from timesformer_cli.model.positions import Sinusoids
-from timesformer_cli.model.routes import GlobalClass, Groups, Mix
+from timesformer_cli.model.routing import ClassRoute, Mix
 
 # Letters are those of model/. Tokens are `(b n d)`: the class tokens, then the patches in order.
 
@@ -124,7 +123,7 @@ class ClassPass(nn.Module):
         self.q = make.map(qkv.weight[:dim], q_bias)
         self.kv = make.map(qkv.weight[dim:], kv_bias)
         self.proj = make.map(proj.weight, proj.bias)
-        self.route, self.mix = cast(Groups | GlobalClass, source.attention.route), make.mix
+        self.route, self.mix = cast(ClassRoute, source.attention.route), make.mix
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         normed = self.norm(tokens, grid)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.inference.form_parts import FormEncoder, Make, join, split
 from timesformer_cli.inference.pixels import FROM_PIXELS
-from timesformer_cli.model.pathways import FastPath
+from timesformer_cli.model.encoders import FastPath
 
 
 class FormFastPath(nn.Module):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from timesformer_cli.model.routes import Mix
+from timesformer_cli.model.routing import Mix
 
 FUSED = [
     SDPBackend.FLASH_ATTENTION,

@@ -8,8 +8,8 @@ import torch
 from timesformer_cli.catalogue import Weights
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.exported.open import is_artefact
-from timesformer_cli.inference.inflate import inflate
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.model.inflate import inflate
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
 from timesformer_cli.weights.digest import SHA256
 from timesformer_cli.weights.folder import Checkpoint, read_checkpoint, write_folder

@@ -7,8 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grouping
-from timesformer_cli.model.linear import TokenLinear
-from timesformer_cli.model.routes import route_of
+from timesformer_cli.model.routing import route_of
+
+
+class TokenLinear(nn.Linear):
+    """`nn.Linear` over the last axis as one matrix product with its bias.
+
+    Beyond three axes, or where they are strided, torch's own adds the bias in a pass of its own
+    or multiplies group by group, which takes several times as long in bfloat16.
+    """
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mapped: Tensor = super().forward(tokens.flatten(0, -2))
+        return mapped.view(*tokens.shape[:-1], self.out_features)
 
 
 class GroupedAttention(nn.Module):

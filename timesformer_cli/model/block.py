@@ -11,8 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
-from timesformer_cli.model.attention import GroupedAttention
-from timesformer_cli.model.linear import TokenLinear
+from timesformer_cli.model.attention import GroupedAttention, TokenLinear
 
 
 class DropPath(nn.Module):
@@ -75,11 +74,10 @@ class Geglu(nn.Module):
         return values * F.gelu(gates)
 
 
-# By name, and how many channels make one.
-ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "gelu": (nn.GELU, 1),
-    "gelu-tanh": (partial(nn.GELU, approximate="tanh"), 1),
-    "geglu": (Geglu, 2),
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu-tanh": partial(nn.GELU, approximate="tanh"),
+    "geglu": Geglu,
 }
 
 
@@ -88,9 +86,9 @@ class Mlp(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        activation, channels = ACTIVATIONS[config.scheme.activation]
-        self.fc1 = TokenLinear(config.dim, channels * config.mlp_dim)
-        self.activation = activation()
+        scheme = config.scheme
+        self.fc1 = TokenLinear(config.dim, scheme.activation_inputs * config.mlp_dim)
+        self.activation = ACTIVATIONS[scheme.activation]()
         self.fc2 = TokenLinear(config.mlp_dim, config.dim)
         self.dropout = nn.Dropout(config.dropout)
 

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model.block import Block, make_blocks
-from timesformer_cli.model.frames import FrameEncoder
+from timesformer_cli.model.encoders import FastPath, FrameEncoder, Fusion
 from timesformer_cli.model.patches import EMBEDDINGS
-from timesformer_cli.model.pathways import FastPath, Fusion
 from timesformer_cli.model.positions import POSITIONS, Positions, PositionTable
 
 

@@ -4,7 +4,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.model.linear import TokenLinear
+from timesformer_cli.model.attention import TokenLinear
 
 
 class LinearPatches(nn.Module):

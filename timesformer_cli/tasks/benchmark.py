@@ -7,9 +7,9 @@ from typing import Any
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.cost.crossovers import Crossover, crossovers
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER
-from timesformer_cli.tasks.crossovers import Crossover, crossovers
 from timesformer_cli.tasks.measuring import measurer
 from timesformer_cli.tasks.plan import GROUPS, Misfit, plan
 from timesformer_cli.tasks.rows import KERNELS, Details, Row, measured, on_paper

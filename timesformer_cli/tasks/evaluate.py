@@ -6,10 +6,11 @@ from pathlib import Path
 
 from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.dataset.label_matching import folded, match
+from timesformer_cli.dataset.labelled import Item, read_items
 from timesformer_cli.errors import UsageError
 from timesformer_cli.tasks import classify
 from timesformer_cli.tasks.classify import Classified, Result
-from timesformer_cli.tasks.matching import folded, match
 from timesformer_cli.tasks.verdicts import (
     TOP,
     Comparison,
@@ -20,7 +21,6 @@ from timesformer_cli.tasks.verdicts import (
     judge,
     scores,
 )
-from timesformer_cli.training.data import Item, read_items
 from timesformer_cli.video import Found
 
 

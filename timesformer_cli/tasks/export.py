@@ -162,7 +162,7 @@ def run(
 
 def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
     """The model for the clips asked for, its position tables resized where they are others."""
-    from timesformer_cli.inference.inflate import inflate
+    from timesformer_cli.model.inflate import inflate
 
     config, (height, width) = model.config, model.preprocessing.crop
     side = options.image_size

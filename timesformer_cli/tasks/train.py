@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.dataset.labelled import Item, read_items
+from timesformer_cli.dataset.splits import split
 from timesformer_cli.errors import DeviceError, UsageError, VideoError
 from timesformer_cli.files import replace_file
 from timesformer_cli.tasks.train_check import Findings, find, look, readable
 from timesformer_cli.tasks.train_report import Report, to_dict
 from timesformer_cli.tasks.train_setup import Options, Setup, labels_of
 from timesformer_cli.tasks.train_start import check_options, start
-from timesformer_cli.training.data import Item, read_items
-from timesformer_cli.training.split import split
 from timesformer_cli.video import DecodePool, let_threads_sleep
 
 if TYPE_CHECKING:

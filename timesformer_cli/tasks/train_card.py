@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli import cost
+from timesformer_cli.dataset.labelled import SPLITS
+from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
 from timesformer_cli.tasks.train_setup import SCRATCH, Setup
-from timesformer_cli.training.data import SPLITS
-from timesformer_cli.training.metrics import interval, mean_class_accuracy
 
 if TYPE_CHECKING:
     from timesformer_cli.tasks.train_report import Report

@@ -6,8 +6,8 @@ from typing import Any
 
 from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
+from timesformer_cli.dataset.labelled import GROUP, Item, class_names
 from timesformer_cli.errors import UsageError
-from timesformer_cli.training.data import GROUP, Item, class_names
 from timesformer_cli.training.recipe import PRESETS, Recipe
 
 SCRATCH = "scratch"

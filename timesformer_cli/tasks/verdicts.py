@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from timesformer_cli.dataset import metrics
 from timesformer_cli.tasks.classify import Classified, Fault, Prediction, Result
-from timesformer_cli.training import metrics
 
 TOP = 5
 

@@ -1,6 +1,10 @@
-"""The ways of tokens into groups, what they make of each other there, and back."""
+"""How tokens get into their groups, attend there and get back: one class per layout of tokens.
+
+A `Grouping` says which patches see one another; a route lays tokens out for it. `route_of` chooses.
+"""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -8,29 +12,56 @@ from einops import rearrange
 from torch import Tensor
 
 from timesformer_cli.grouping import Grid, Grouping
-from timesformer_cli.model.groups import group, ungroup, visible
-from timesformer_cli.model.rotary import turned
+from timesformer_cli.model.positions import rotate_by_place
+from timesformer_cli.model.regroup import group, ungroup, visible
 
 # Softmax attention of queries, keys and values `(n heads m k)`; which keys `(n 1 m m)` or
 # `(n 1 1 m)` a query sees, where not all.
 Mix = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
-class Groups:
+class Route(Protocol):
+    """How the tokens of one grouping are laid out: for the linear maps first, then for attention."""
+
+    grouping: Grouping
+    heads: int
+
+    def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """Class tokens `(b c d)` and patches `(b t h w d)`, laid out for the linear maps."""
+        ...
+
+    def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor]:
+        """The inverse of `gather`; class tokens are None where they take no part."""
+        ...
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
+    ) -> Tensor:
+        """What each token makes of those it sees; of `frames` `(b t)` only the true ones."""
+        ...
+
+
+class ClassRoute(Route, Protocol):
+    """A route of class tokens too."""
+
+    def attend_class(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix) -> Tensor:
+        """`attend` for queries of class tokens alone, `(b c d)`; the answer has their shape."""
+        ...
+
+
+class GroupRoute:
     """Tokens as `(b g m d)`, the class token first in every group that has one."""
 
     def __init__(self, grouping: Grouping, heads: int) -> None:
         self.grouping, self.heads = grouping, heads
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
-        """Class tokens `(b c d)` and patches `(b t h w d)`, laid out for the linear maps."""
         grouped = group(patches, self.grouping)
         if self.grouping.cls == "absent":
             return grouped
         return torch.cat([self._copies(cls, grouped.shape[1]), grouped], dim=2)
 
     def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor]:
-        """The inverse; the class tokens are None where they take no part."""
         if self.grouping.cls == "absent":
             return None, ungroup(tokens, self.grouping, grid)
         return self._averaged(tokens[:, :, 0]), ungroup(tokens[:, :, 1:], self.grouping, grid)
@@ -38,15 +69,13 @@ class Groups:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
-        """What each token makes of those it sees; of `frames` `(b t)` only the true ones."""
-        assert frames is None
+        assert frames is None  # the network takes marked frames with a global class token only
         seen = None
         if self.grouping.is_masked(grid):
             seen = visible(self.grouping, grid, q.device).repeat(q.shape[0], 1, 1)[:, None]
         return by_head(q, self._keys(k, grid), self._keys(v, grid), self.heads, mix, seen)
 
     def attend_class(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix) -> Tensor:
-        """The same for queries of the class tokens alone, `(b c d)`, as is the answer."""
         k, v = self._keys(k, grid), self._keys(v, grid)
         mixed = by_head(self._copies(q, k.shape[1]), k, v, self.heads, mix)
         return self._averaged(mixed[:, :, 0])
@@ -73,7 +102,7 @@ class Groups:
         return torch.cat([tokens[:, :, :classes], patches[every].flatten(2, -2)], dim=2)
 
 
-class GlobalClass:
+class GlobalClassRoute:
     """Tokens as `(b n d)`; the class token is a key in every group, and itself sees every token.
 
     As in lucidrains' TimeSformer. `rotary` positions turn the patches, not the class token.
@@ -83,26 +112,26 @@ class GlobalClass:
         self.grouping, self.heads, self.rotary = grouping, heads, rotary
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
-        """As in `Groups`."""
         return torch.cat([cls, patches.flatten(1, 3)], dim=1)
 
     def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """As in `Groups`."""
         return tokens[:, :1], tokens[:, 1:].unflatten(1, grid)  # type: ignore[no-untyped-call]
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
-        """As in `Groups`; a pass within frames leaves each its keys, or some would have none."""
         cls = self.attend_class(q[:, :1], k, v, grid, mix, frames)
         q, own_k, own_v = (group(self.scatter(part, grid)[1], self.grouping) for part in (q, k, v))
         if self.rotary:
-            q, own_k = (turned(part, self.grouping, grid, self.heads) for part in (q, own_k))
+            q, own_k = (
+                rotate_by_place(part, self.grouping, grid, self.heads) for part in (q, own_k)
+            )
         keys, values = (
             torch.cat([every[:, None, :1].expand(-1, q.shape[1], -1, -1), own], dim=2)
             for every, own in ((k, own_k), (v, own_v))
         )
         seen = None
+        # A pass within frames leaves each frame its own keys, or some would have none.
         if frames is not None and self.grouping.mixes_time:
             members = group(_of_patches(frames, grid), self.grouping).flatten(0, 1)
             seen = _and_class(members.squeeze(-1))
@@ -112,30 +141,26 @@ class GlobalClass:
     def attend_class(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
-        """As in `Groups`."""
         seen = None if frames is None else _and_class(_of_patches(frames, grid).flatten(1))
         return by_head(q[:, None], k[:, None], v[:, None], self.heads, mix, seen)[:, 0]
 
 
-class Halves:
+class SharedHeadsRoute:
     """Tokens as `(b n d)`, without a class token; half of the heads attend in another grouping."""
 
     def __init__(self, grouping: Grouping, heads: int) -> None:
         self.grouping, self.heads = grouping, heads
-        self.routes = [Groups(part, share) for part, share in grouping.shares(heads)]
+        self.routes = [GroupRoute(part, share) for part, share in grouping.shares(heads)]
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
-        """As in `Groups`."""
         return patches.flatten(1, 3)
 
     def scatter(self, tokens: Tensor, grid: Grid) -> tuple[None, Tensor]:
-        """As in `Groups`."""
         return None, tokens.unflatten(1, grid)  # type: ignore[no-untyped-call]
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
-        """As in `Groups`."""
         mixed = []
         widths = [route.heads * q.shape[-1] // self.heads for route in self.routes]
         shares = zip(*(torch.split(part, widths, dim=-1) for part in (q, k, v)), strict=True)
@@ -146,16 +171,13 @@ class Halves:
         return torch.cat(mixed, dim=-1)
 
 
-Route = Groups | GlobalClass | Halves
-
-
 def route_of(grouping: Grouping, heads: int, *, rotary: bool = False) -> Route:
-    """The way of a grouping's tokens."""
+    """Choose the routing class for a grouping."""
     if grouping.beside is not None:
-        return Halves(grouping, heads)
+        return SharedHeadsRoute(grouping, heads)
     if grouping.cls == "global":
-        return GlobalClass(grouping, heads, rotary=rotary)
-    return Groups(grouping, heads)
+        return GlobalClassRoute(grouping, heads, rotary=rotary)
+    return GroupRoute(grouping, heads)
 
 
 def by_head(

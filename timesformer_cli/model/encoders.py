@@ -9,12 +9,33 @@ from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
+from timesformer_cli.model.attention import TokenLinear
 from timesformer_cli.model.block import make_blocks
-from timesformer_cli.model.groups import group
-from timesformer_cli.model.linear import TokenLinear
 from timesformer_cli.model.patches import EMBEDDINGS
 from timesformer_cli.model.positions import POSITIONS
-from timesformer_cli.model.routes import Mix, by_head
+from timesformer_cli.model.regroup import group
+from timesformer_cli.model.routing import Mix, by_head
+
+
+class FrameEncoder(nn.Module):
+    """Maps a token a frame, `(b t d)`, to one a clip, `(b 1 d)` (arXiv 2103.15691, section 3.3)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.cls = nn.Parameter(torch.empty(1, 1, config.dim))
+        self.positions = POSITIONS[config.positions](config)
+        self.blocks = make_blocks(config)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        cls, patches = self.positions(
+            self.cls.expand(len(frames), -1, -1), rearrange(frames, "b t d -> b t 1 1 d")
+        )
+        for block in self.blocks:
+            cls, patches = block(cls, patches)
+        clip: Tensor = cls
+        return clip
+
 
 State = tuple[Tensor, Tensor]  # class tokens (b c d) and patches (b t h w d) of the fast path
 

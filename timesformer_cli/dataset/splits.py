@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from timesformer_cli.training.data import Item
+from timesformer_cli.dataset.labelled import Item
 
 
 def split(items: Sequence[Item], fraction: float, seed: int) -> list[Item]:
