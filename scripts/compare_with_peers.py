@@ -26,8 +26,8 @@ from timesformer_cli.config import SIZES, ModelConfig, Sampling
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.inference.models import save
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.weights.load import save
 
 PARTS = ("model", "cold", "folder", "help")
 PACKAGES = ("torch", "transformers", "torchcodec", "timesformer-pytorch")

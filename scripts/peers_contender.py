@@ -21,9 +21,9 @@ from timesformer_cli.config import ModelConfig, Preprocessing
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.inference.models import load
 from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.weights.description import read_description
+from timesformer_cli.weights.load import load
 
 Frames = npt.NDArray[np.uint8]
 Run = Callable[[], Tensor]

@@ -25,7 +25,6 @@ from camera_motion_samples import PREPROCESSING, USES, HeldOut, MadeClips
 from timesformer_cli.config import ModelConfig, Sampling
 from timesformer_cli.files import replace_file
 from timesformer_cli.inference.allocator import keep_freed_memory
-from timesformer_cli.inference.models import load_path, save
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training import checkpoint
 from timesformer_cli.training.loop import Training
@@ -33,6 +32,7 @@ from timesformer_cli.training.processes import Processes, processes
 from timesformer_cli.training.randomness import seeded
 from timesformer_cli.training.recipe import REFERENCE, Recipe
 from timesformer_cli.training.state import Hooks, Settings
+from timesformer_cli.weights.load import load_path, save
 
 CONFIG = ModelConfig(
     attention="divided",

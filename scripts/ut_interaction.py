@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from timesformer_cli.inference.models import load, save
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
+from timesformer_cli.weights.load import load, save
 
 INIT = "camera-motion"
 STARTS = ("random", INIT)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from timesformer_cli.config import ModelConfig, Sampling
-from timesformer_cli.inference.models import save
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.weights.load import save
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 

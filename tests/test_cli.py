@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from timesformer_cli import __version__
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
-from timesformer_cli.inference.models import save
+from timesformer_cli.weights.load import save
 
 HEAVY = ("torch", "cv2", "decord", "av", "timm", "transformers", "huggingface_hub", "numpy")
 LABELS = ("walk", "run", "=jump", "sit\x1b[31m", "stand")

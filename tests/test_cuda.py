@@ -8,9 +8,9 @@ import torch
 from conftest import randomised, tiny
 
 from timesformer_cli.inference.devices import Devices
-from timesformer_cli.inference.models import save
 from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.weights.load import save
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CUDA = torch.device("cuda", 0)

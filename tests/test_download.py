@@ -9,9 +9,9 @@ from conftest import randomised
 from test_layouts import mmaction2_names
 from typer.testing import CliRunner
 
-from timesformer_cli.catalogue import WEIGHTS
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.weights.catalogue import WEIGHTS
 
 KEYS = (
     "name attention frames stride image_size data classes top1 top5 reported parameters gmacs "
@@ -96,7 +96,7 @@ def test_a_name_for_a_file_of_another_shape_is_refused(cache, official):
 def test_a_converted_file_serves_under_its_name(cache, official, monkeypatch):
     """As for the published file, but small: the row says that it is of this shape."""
     config = ModelConfig(dim=64, depth=1, heads=1, mlp_dim=64, classes=1059)
-    monkeypatch.setattr("timesformer_cli.catalogue.Weights.config", config)
+    monkeypatch.setattr("timesformer_cli.weights.catalogue.Weights.config", config)
     ran = tsf(FILE_ONLY, "--from-file", str(official))
     assert ran.exit_code == 0, ran.stderr
     assert "not for commercial use" in ran.stderr

@@ -17,9 +17,9 @@ from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
 from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import UsageError
-from timesformer_cli.inference.models import load, save
 from timesformer_cli.tasks.classify import Fault, Prediction
 from timesformer_cli.tasks.verdicts import Judged, Unread, scores
+from timesformer_cli.weights.load import load, save
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.mp4"))

@@ -24,10 +24,10 @@ from timesformer_cli.inference import export
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import normalise
 from timesformer_cli.inference.exported.open import open_artefact
-from timesformer_cli.inference.models import save
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.tasks import export as task
 from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.load import save
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "zoom_in.mp4"

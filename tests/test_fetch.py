@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from hub import python, serving, until
 
-from timesformer_cli.catalogue import WEIGHTS, Weights
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights import fetch as fetching
-from timesformer_cli.weights import hub as names
+from timesformer_cli.weights.catalogue import WEIGHTS, Weights
 from timesformer_cli.weights.digest import SHA256, Digest
-from timesformer_cli.weights.fetch import Source, download
-from timesformer_cli.weights.watch import Stopped, Watch, watched
+from timesformer_cli.weights.hub import download as fetching
+from timesformer_cli.weights.hub import locate as names
+from timesformer_cli.weights.hub.download import Source, download
+from timesformer_cli.weights.hub.stall import Stopped, Watch, watched
 
 FILE, SIZE = "model.pth", 400_000
 CONTENT = random.Random(0).randbytes(SIZE)
@@ -28,15 +28,15 @@ WHOLE = Digest(PROOF)
 FETCH = """
 import sys
 from pathlib import Path
-from timesformer_cli.weights import hub
-from timesformer_cli.catalogue import WEIGHTS, Weights
+from timesformer_cli.weights.hub import locate
+from timesformer_cli.weights.catalogue import WEIGHTS, Weights
 from timesformer_cli.errors import WeightsError
 url, digits, cache = sys.argv[1:]
 WEIGHTS["plain"] = Weights(
     about="", frames=8, stride=8, size=64, classes=2, licence="", url=url, sha256=digits
 )
 try:
-    print(hub.fetch("plain", cache_dir=Path(cache)))
+    print(locate.fetch("plain", cache_dir=Path(cache)))
 except WeightsError as error:
     sys.exit(str(error))
 """
@@ -361,5 +361,5 @@ def test_an_interrupt_ends_it_at_once(server, folder):
 
 
 def test_finding_weights_needs_neither_torch_nor_the_hubs_client():
-    code = "import sys, timesformer_cli.weights.hub\nprint({'torch', 'huggingface_hub'} & {*sys.modules})"
+    code = "import sys, timesformer_cli.weights.hub.locate\nprint({'torch', 'huggingface_hub'} & {*sys.modules})"
     assert python(code).communicate(timeout=60) == ("set()\n", "")

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from test_weights import in_layout
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.models import load, save
-from timesformer_cli.weights.names import OFFICIAL
+from timesformer_cli.weights.layout_tables import OFFICIAL
+from timesformer_cli.weights.load import load, save
 
 
 class Calls:
@@ -171,7 +171,7 @@ def test_a_configuration_larger_than_its_weights_costs_no_memory(whole):
     code = f"""
 import resource, torch
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.models import load
+from timesformer_cli.weights.load import load
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, resource.RLIM_INFINITY))
 try:

@@ -16,10 +16,10 @@ import pytest
 from filelock import FileLock
 from hub import COMMIT, python, serving, tree, until
 
-from timesformer_cli.catalogue import WEIGHTS
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights import fetch as fetching
-from timesformer_cli.weights import hub as names
+from timesformer_cli.weights.catalogue import WEIGHTS
+from timesformer_cli.weights.hub import download as fetching
+from timesformer_cli.weights.hub import locate as names
 
 REPO = "org/model"
 WEIGHTS_FILE, SIZE = "model.safetensors", 300_000
@@ -31,9 +31,9 @@ FILES = {
 FETCH = """
 import sys
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights import hub
+from timesformer_cli.weights.hub import locate
 try:
-    print(hub.resolve(sys.argv[1])[0])
+    print(locate.resolve(sys.argv[1])[0])
 except WeightsError as error:
     sys.exit(f"WeightsError: {error}")
 """
@@ -464,7 +464,7 @@ def test_a_catalogue_name_loads_as_a_model_with_the_catalogues_sampling(hub, cac
     from conftest import randomised, tiny
     from huggingface_hub import constants
 
-    from timesformer_cli.inference.models import load, save
+    from timesformer_cli.weights.load import load, save
 
     row = WEIGHTS["base-k400"]
     assert row.repo and row.revision
@@ -483,7 +483,7 @@ def test_a_catalogue_name_loads_as_a_model_with_the_catalogues_sampling(hub, cac
 @pytest.mark.network
 @pytest.mark.parametrize("name", [name for name, row in WEIGHTS.items() if row.repo or row.url])
 def test_every_published_model_of_the_catalogue_loads(name):
-    from timesformer_cli.inference.models import load
+    from timesformer_cli.weights.load import load
 
     model, _ = load(name)
     row = WEIGHTS[name]

@@ -1,5 +1,7 @@
 """Dialects built from their documented names, and image models inflated to video models."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -9,12 +11,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference import models
-from timesformer_cli.inference.models import load
 from timesformer_cli.model.attention import GroupedAttention
 from timesformer_cli.model.inflate import inflate
 from timesformer_cli.schemes import JOINT, SCHEMES
-from timesformer_cli.weights.labels import read_labels
+from timesformer_cli.weights import load as loading
+from timesformer_cli.weights.catalogue import read_labels
+from timesformer_cli.weights.load import load, save
 
 LAYER = "backbone.transformer_layers.layers"
 CLIP = torch.randn(2, 8, 3, 64, 64, generator=torch.Generator().manual_seed(3))
@@ -154,7 +156,7 @@ def test_divided_attention_inflated_from_an_image_model_starts_as_it(tmp_path, v
     """On a clip of one picture repeated, all frames' class tokens agree, so the logits do too."""
     save_file(vit.state_dict(), tmp_path / "vit.safetensors")
     image_model, _ = load(str(tmp_path / "vit.safetensors"))
-    target = models.replace(image_model.config, attention="divided", tubelet=tubelet)
+    target = replace(image_model.config, attention="divided", tubelet=tubelet)
     video_model = inflate(image_model, target)
     block = video_model.blocks[0]
     assert torch.equal(block.passes[0].attention.qkv.weight, block.passes[1].attention.qkv.weight)
@@ -173,7 +175,7 @@ def test_a_video_model_keeps_its_answers_when_inflated_to_itself(attention):
 
 def test_inflating_resizes_positions_and_keeps_the_picture_settings():
     model = randomised(tiny())
-    larger = inflate(model, models.replace(model.config, height=128, width=96, frames=4))
+    larger = inflate(model, replace(model.config, height=128, width=96, frames=4))
     assert larger.positions.space.shape == (1, 1 + 8 * 6, 64)
     assert larger.preprocessing.crop == (128, 96)
     assert larger.sampling.frames == 4
@@ -183,12 +185,12 @@ def test_inflating_resizes_positions_and_keeps_the_picture_settings():
 def test_what_cannot_be_inflated_is_refused():
     model = randomised(tiny())
     with pytest.raises(WeightsError, match="depth"):
-        inflate(model, models.replace(model.config, depth=3))
+        inflate(model, replace(model.config, depth=3))
 
 
 def test_another_class_count_is_an_error_unless_asked_for(tmp_path):
     model = randomised(tiny())
-    models.save(model, tmp_path)
+    save(model, tmp_path)
     loaded, notes = load(str(tmp_path), classes=9)
     assert loaded.head.out_features == 9
     assert any("new head for 9 classes" in note for note in notes)
@@ -213,7 +215,7 @@ def timm_folder(tmp_path, monkeypatch):
         asked.append(name)
         return tmp_path, None
 
-    monkeypatch.setattr(models, "resolve", resolve)
+    monkeypatch.setattr(loading, "resolve", resolve)
     return tmp_path, asked
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from einops import rearrange
 
-from timesformer_cli.inference.models import load
 from timesformer_cli.video.transform import prepare
+from timesformer_cli.weights.load import load
 
 # The five best classes that fcakyon's conversion of the weights gave for `archery.mp4`.
 GOLDEN = {

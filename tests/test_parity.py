@@ -10,7 +10,7 @@ from transformers import (
     TimesformerForVideoClassification,
 )
 
-from timesformer_cli.inference.models import load, save
+from timesformer_cli.weights.load import load, save
 
 TYPES = {
     "divided": "divided_space_time",

@@ -17,12 +17,12 @@ from transformers import (
     VivitImageProcessor,
 )
 
-from timesformer_cli.catalogue import WEIGHTS, find
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.inference.models import load, load_path
 from timesformer_cli.model.inflate import inflate
 from timesformer_cli.schemes import RELATIVES
 from timesformer_cli.video.transform import prepare
+from timesformer_cli.weights.catalogue import WEIGHTS, find
+from timesformer_cli.weights.load import load, load_path
 
 EXACT = {"rtol": 0, "atol": 1e-5}
 SIZES = {

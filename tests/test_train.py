@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
-from timesformer_cli.inference.models import load_path, save
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training.checkpoint import NAME
 from timesformer_cli.training.randomness import seeded
+from timesformer_cli.weights.load import load_path, save
 
 COLOURS = {"red, bright": (200, 40, 40), "grün": (40, 160, 60)}
 FAST = ("--epochs", "2", "--batch-size", "4", "--workers", "1", "--device", "cpu")
@@ -205,7 +205,7 @@ def test_a_head_of_the_same_labels_is_kept(data, init, trained, tmp_path):
 def test_it_uploads_what_a_model_is(trained, data, monkeypatch):
     import huggingface_hub
 
-    from timesformer_cli.weights import upload
+    from timesformer_cli.weights.hub import upload
 
     sent: dict[str, object] = {}
 

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.models import load, save
 from timesformer_cli.schemes import SCHEMES
-from timesformer_cli.weights.hub import resolve
-from timesformer_cli.weights.layouts import translate
-from timesformer_cli.weights.names import ATTENTION_TYPES, OFFICIAL, TRANSFORMERS
+from timesformer_cli.weights.hub.locate import resolve
+from timesformer_cli.weights.layout import ATTENTION_TYPES, translate
+from timesformer_cli.weights.layout_tables import OFFICIAL, TRANSFORMERS
+from timesformer_cli.weights.load import load, save
 
 CLIP = torch.randn(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 

@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, overload
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.inference.ready import Form
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.tasks.classify import Options, Result, run
+from timesformer_cli.weights.catalogue import DEFAULT
 
 Path = str | os.PathLike[str]
 
@@ -31,8 +31,8 @@ def load_model(
     `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
     """
     from timesformer_cli.inference.device import find_device
-    from timesformer_cli.inference.models import load
     from timesformer_cli.inference.ready import ready
+    from timesformer_cli.weights.load import load
 
     name = os.fspath(name_or_path)
     model: TimeSformer | Form

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 Format = Annotated[
     Literal["table", "json", "jsonl", "csv"] | None,

@@ -45,7 +45,7 @@ def download_weights(
     Example: tsf download-weights base-k400
     """
     from timesformer_cli.cli import render_weights, report
-    from timesformer_cli.tasks import download as task
+    from timesformer_cli.weights import published as task
 
     names = names or []
     with report.errors_explained(debug):

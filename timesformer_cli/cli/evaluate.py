@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.cli import options
 from timesformer_cli.cli.classify import parse_views
 from timesformer_cli.errors import ExitCode, UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 PROTOCOL, OUTPUT = "How it is measured", "Output"
 

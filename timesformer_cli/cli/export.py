@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli import __version__
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 KIND, GRAPH, OUTPUT = "What is written (--onnx where nothing is said)", "Graph", "Output"
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from timesformer_cli.cli.report import printable, stderr
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.tasks.download import Listed, Ready
-from timesformer_cli.weights.hub import Checked
+from timesformer_cli.weights.hub.locate import Checked
+from timesformer_cli.weights.published import Listed, Ready
 
 WIDE = 130
 NON_COMMERCIAL = "-NC-"

@@ -15,7 +15,7 @@ from rich.markup import escape
 from timesformer_cli.errors import ExitCode, TsfError
 
 if TYPE_CHECKING:
-    from timesformer_cli.weights.watch import Progress
+    from timesformer_cli.weights.hub.stall import Progress
 
 T = TypeVar("T")
 

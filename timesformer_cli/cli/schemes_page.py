@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator
 
 from timesformer_cli import cost
-from timesformer_cli.catalogue import WEIGHTS
 from timesformer_cli.cli.draw import explanation
 from timesformer_cli.cli.render_benchmark import markdown_table
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.crossovers import MOST, costs_by_frames, crossovers
 from timesformer_cli.cost.published import reported_accuracy
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
+from timesformer_cli.weights.catalogue import WEIGHTS
 
 SHAPES = ((8, 224), (16, 448), (96, 224))
 PICTURES = (224, 448)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from timesformer_cli.tasks.train_setup import Options
@@ -157,7 +157,7 @@ def train(
     """
     from timesformer_cli.cli import plot_curves, render_train, report
     from timesformer_cli.cli.live import watching
-    from timesformer_cli.weights import upload
+    from timesformer_cli.weights.hub import upload
 
     with report.errors_explained(debug), report.interrupted_at_once():
         from timesformer_cli.tasks import train as task

@@ -88,7 +88,7 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> tup
 
 
 def _place(name: str, options: Options) -> tuple[str, str]:
-    from timesformer_cli.inference.exported.open import is_artefact
+    from timesformer_cli.weights.hub.locate import is_artefact
 
     return ("auto", "auto") if is_artefact(name) else (options.device, options.dtype)
 
@@ -111,8 +111,8 @@ def _enough(times: list[list[float]], runs: int | None) -> bool:
 
 
 def _row(name: str, form: "Form", options: Options, times: list[float], slowest: float) -> Row:
-    from timesformer_cli.inference.exported.open import is_artefact
     from timesformer_cli.inference.measure import percentiles
+    from timesformer_cli.weights.hub.locate import is_artefact
 
     p10, median, p90 = percentiles(times)
     path = Path(name).expanduser()

@@ -6,17 +6,17 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool, Found, View, let_threads_sleep
+from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.ready import Form
     from timesformer_cli.inference.stream import Scored, Scorer
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.description import Description
-    from timesformer_cli.weights.watch import Progress
+    from timesformer_cli.weights.hub.stall import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ def to_dict(result: Result) -> dict[str, Any]:
 
 def fetch(model: str, progress: "Progress | None" = None) -> None:
     """Download the model where the cache lacks it; `run` would too, but silently."""
-    from timesformer_cli.weights.hub import resolve
+    from timesformer_cli.weights.hub.locate import resolve
 
     resolve(model, progress=progress)
 
@@ -177,7 +177,7 @@ def _scorer(options: Options, note: Callable[[str], None], stack: ExitStack) -> 
 def _clips(model: "Description", options: Options) -> tuple[Sampling, Preprocessing]:
     """How clips are taken; raises UsageError where the model cannot take them."""
     from timesformer_cli.inference.exported.model import Artefact
-    from timesformer_cli.inference.exported.open import is_artefact
+    from timesformer_cli.weights.hub.locate import is_artefact
 
     sampling, preprocessing = model.sampling, model.preprocessing
     assert sampling is not None and preprocessing is not None

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
 from timesformer_cli.dataset.labelled import Item, read_items
@@ -22,6 +21,7 @@ from timesformer_cli.tasks.verdicts import (
     scores,
 )
 from timesformer_cli.video import Found
+from timesformer_cli.weights.catalogue import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

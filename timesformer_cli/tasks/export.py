@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.errors import TsfError, UsageError
 from timesformer_cli.files import hidden_folder, put_in_place
 from timesformer_cli.tasks.proof import Kind, Proof, prove
+from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.exported.manifest import Manifest
@@ -121,7 +121,7 @@ def run(
     """
     check(options)
     watch(0, len(STEPS), STEPS[0])
-    from timesformer_cli.inference.models import load
+    from timesformer_cli.weights.load import load
 
     model, notes = load(options.model)
     for text in notes:
@@ -177,8 +177,8 @@ def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
 
 def _manifest(model: "TimeSformer", options: Options) -> "Manifest":
     from timesformer_cli.inference.exported.manifest import Manifest
-    from timesformer_cli.inference.models import revision
     from timesformer_cli.weights.description import Description
+    from timesformer_cli.weights.load import revision
 
     path = Path(options.model)
     return Manifest(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.video import DecodePool
+from timesformer_cli.weights.catalogue import ASSETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer
 
 Kind = Literal["onnx", "pt2", "aoti"]
-VIDEO = Path(__file__).parent.parent / "assets" / "proof.mp4"
+VIDEO = ASSETS / "proof.mp4"
 REAL, NOISE = 3, 2  # clips of the video, and of colours at random
 BATCHES = (1, 2, 5)
 RUNS = 7

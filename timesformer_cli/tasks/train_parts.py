@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.inference.models import load_path
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.tasks.train_setup import Setup
@@ -21,7 +20,8 @@ from timesformer_cli.training.samples import Features, Samples, SeenClips
 from timesformer_cli.training.state import Settings
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.description import Description
-from timesformer_cli.weights.folder import write_folder
+from timesformer_cli.weights.load import load_path
+from timesformer_cli.weights.model_folder import write_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

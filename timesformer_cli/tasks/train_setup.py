@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from timesformer_cli.catalogue import DEFAULT
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.dataset.labelled import GROUP, Item, class_names
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.recipe import PRESETS, Recipe
+from timesformer_cli.weights.catalogue import DEFAULT
 
 SCRATCH = "scratch"
 HEAD_RATE = 10  # a linear map alone bears a higher learning rate than a network

@@ -50,8 +50,8 @@ def _new(options: Options, labels: tuple[str, ...]) -> "TimeSformer":
 def _from_weights(
     options: Options, labels: tuple[str, ...], note: Callable[[str], None]
 ) -> "TimeSformer":
-    from timesformer_cli.inference.models import load
     from timesformer_cli.model.inflate import inflate
+    from timesformer_cli.weights.load import load
 
     source, notes = load(options.init)
     for text in notes:

@@ -8,7 +8,8 @@ from typing import Any
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.names import ATTENTION_TYPES, TRANSFORMERS
+from timesformer_cli.weights.layout import ATTENTION_TYPES
+from timesformer_cli.weights.layout_tables import TRANSFORMERS
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"

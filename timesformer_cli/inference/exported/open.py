@@ -7,18 +7,11 @@ from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import Artefact
 
-SUFFIXES = (".onnx", ".pt2")
-
 
 def read_manifest(path: Path) -> Manifest:
     """What the exported model in that file says of itself; raises WeightsError, UsageError."""
     manifest: Manifest = _reader(path).check(path)
     return manifest
-
-
-def is_artefact(name: str) -> bool:
-    """Whether what `--model` was given is meant as an exported file."""
-    return Path(name).suffix in SUFFIXES
 
 
 def open_artefact(path: Path, device: str = "auto", dtype: str = "auto") -> Artefact:

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import torch
 
-from timesformer_cli.catalogue import Weights
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.exported.open import is_artefact
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
+from timesformer_cli.weights.catalogue import Weights
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
 from timesformer_cli.weights.digest import SHA256
-from timesformer_cli.weights.folder import Checkpoint, read_checkpoint, write_folder
-from timesformer_cli.weights.hub import TIMM, resolve
-from timesformer_cli.weights.vit import read_vit
+from timesformer_cli.weights.hub.locate import TIMM, is_artefact, resolve
+from timesformer_cli.weights.image_models import read_vit
+from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
 
 SNAPSHOTS = "snapshots"  # of a repository, one a commit, in the hub's cache
 

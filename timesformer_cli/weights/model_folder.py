@@ -9,21 +9,20 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from timesformer_cli.catalogue import Weights
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import replacing
-from timesformer_cli.weights.checkpoint import PICKLES, SUFFIXES, is_finite, read_tensors
+from timesformer_cli.weights.catalogue import Weights, read_labels
 from timesformer_cli.weights.description import (
     WEIGHT_FILES,
     Description,
     describe,
     read_description,
 )
-from timesformer_cli.weights.inferring import infer_config
-from timesformer_cli.weights.labels import read_labels
-from timesformer_cli.weights.layouts import detect, translate
-from timesformer_cli.weights.names import TRANSFORMERS, Layout, Theirs, as_parts
+from timesformer_cli.weights.infer_config import infer_config
+from timesformer_cli.weights.layout import Layout, Theirs, as_parts, translate
+from timesformer_cli.weights.layout_tables import TRANSFORMERS, detect
+from timesformer_cli.weights.tensors import PICKLES, SUFFIXES, is_finite, read_tensors
 
 PATCH_WEIGHT = "patches.proj.weight"
 # Seconds the published Kinetics models look at, as 30-fps frames: what an unknown model is given.

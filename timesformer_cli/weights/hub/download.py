@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place
-from timesformer_cli.weights.connect import open_url
 from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
-from timesformer_cli.weights.watch import Watch
+from timesformer_cli.weights.hub.https import open_url
+from timesformer_cli.weights.hub.stall import Watch
 
 LARGEST = 8 * 2**30
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries, five at most

@@ -6,12 +6,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from timesformer_cli.catalogue import BUNDLED
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights import fetch
-from timesformer_cli.weights.connect import require_secure
+from timesformer_cli.weights.catalogue import BUNDLED
 from timesformer_cli.weights.description import WEIGHT_FILES
-from timesformer_cli.weights.watch import Watch
+from timesformer_cli.weights.hub import download
+from timesformer_cli.weights.hub.https import require_secure
+from timesformer_cli.weights.hub.stall import Watch
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
@@ -64,7 +64,7 @@ def _ask(repo: str, name: str, revision: str, watch: Watch) -> HubFile:
 
     url = hf_hub_url(repo, name, revision=revision)
     found: HfFileMetadata | None = None
-    for pause in (*fetch.PAUSES, None):
+    for pause in (*download.PAUSES, None):
         try:
             found = get_hf_file_metadata(url)
             break
@@ -91,7 +91,7 @@ def _passing(error: Exception) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in fetch.BUSY
+        return error.response.status_code in download.BUSY
     kind = type(error)
     return kind.__module__.startswith("httpx") and kind.__name__ not in UNREACHABLE
 
@@ -126,7 +126,7 @@ def _explained(repo: str, revision: str) -> Iterator[None]:
                 "token that has expired (HF_TOKEN)"
             ) from error
         reason = f"the hub answered {status}" if status else "the hub cannot be reached"
-        reason += "; try again later" if status in fetch.BUSY else ""
+        reason += "; try again later" if status in download.BUSY else ""
         raise WeightsError(
             f"'{repo}' is not in the cache and {reason}; on a machine with network run "
             f"`{hf_download(repo, revision)}` and copy its cache folder (HF_HOME) here, "

@@ -7,8 +7,8 @@ from math import isqrt
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.schemes import SCHEMES
-from timesformer_cli.weights.names import Layout
-from timesformer_cli.weights.names_of_relatives import LUCIDRAINS, LUCIDRAINS_SHIFT, VIDEOMAE, VIVIT
+from timesformer_cli.weights.layout import Layout
+from timesformer_cli.weights.layout_tables import LUCIDRAINS, LUCIDRAINS_SHIFT, VIDEOMAE, VIVIT
 
 Shape = tuple[int, ...]
 HEAD_WIDTH = 64

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place, replacing
-from timesformer_cli.weights import fetch
-from timesformer_cli.weights.asking import CONFIG, ETAG, OPTIONAL, HubFile, list_files
 from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
 from timesformer_cli.weights.digest import Digest
-from timesformer_cli.weights.watch import Watch
+from timesformer_cli.weights.hub import download
+from timesformer_cli.weights.hub.remote_files import CONFIG, ETAG, OPTIONAL, HubFile, list_files
+from timesformer_cli.weights.hub.stall import Watch
 
 
 def cached_snapshot(
@@ -64,18 +64,18 @@ def fetch_snapshot(
     blobs, folder = storage / "blobs", storage / "snapshots" / files[0].commit
     missing = [file for file in files if not (folder / file.name).exists()]
     wanted = sum(
-        max(0, (file.size or 0) - fetch.size_of(_part(blobs / file.etag)))
+        max(0, (file.size or 0) - download.size_of(_part(blobs / file.etag)))
         for file in missing
         if not (blobs / file.etag).exists()
     )
-    fetch.require_room(storage, wanted, repo)
+    download.require_room(storage, wanted, repo)
     for file in missing:
         blob, locks = blobs / file.etag, cache / ".locks" / storage.name
         lock = locks / f"{file.etag}.lock"  # the client's own
-        fetch.download(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
-        with fetch.on_disk(folder):
+        download.download(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
+        with download.on_disk(folder):
             _point(folder / file.name, blob)
-    with fetch.on_disk(storage):
+    with download.on_disk(storage):
         _forget_stale(blobs, watch.stall)
         if OPTIONAL not in (file.name for file in files):  # as the client remembers it
             _write(storage / ".no_exist" / folder.name / OPTIONAL, "")
@@ -84,16 +84,16 @@ def fetch_snapshot(
     return folder
 
 
-def _source(repo: str, file: HubFile) -> fetch.Source:
+def _source(repo: str, file: HubFile) -> download.Source:
     from huggingface_hub import constants, get_token, hf_hub_url
 
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    return fetch.Source(
+    return download.Source(
         name=file.name,
         url=hf_hub_url(repo, file.name, revision=file.commit),
         digest=Digest.of_etag(file.etag),
         size=file.size,
-        largest=LARGEST_JSON if file.name.endswith(".json") else fetch.LARGEST,
+        largest=LARGEST_JSON if file.name.endswith(".json") else download.LARGEST,
         headers={"Authorization": f"Bearer {token}"} if token else {},
     )
 

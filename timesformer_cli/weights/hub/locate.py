@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from timesformer_cli.catalogue import BUNDLED, WEIGHTS, Weights, find
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.asking import CONFIG, hf_download
+from timesformer_cli.weights.catalogue import ASSETS, BUNDLED, WEIGHTS, Weights, find
 from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.digest import SHA256, Digest
-from timesformer_cli.weights.fetch import Source, download, on_disk
-from timesformer_cli.weights.snapshot import blob_of, cached_snapshot, fetch_snapshot
-from timesformer_cli.weights.watch import STALL_SECONDS, Progress, watched
+from timesformer_cli.weights.hub.download import Source, download, on_disk
+from timesformer_cli.weights.hub.remote_files import CONFIG, hf_download
+from timesformer_cli.weights.hub.snapshot import blob_of, cached_snapshot, fetch_snapshot
+from timesformer_cli.weights.hub.stall import STALL_SECONDS, Progress, watched
 
 TIMM = "timm:"
-ASSETS = Path(__file__).parent.parent / "assets"
+
+
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 # What ends like this was meant as a file; a repository's name may end in a `.5`.
 FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
@@ -256,3 +257,11 @@ def _only_a_file(place: _Place) -> WeightsError:
         f"'{place.name}': its authors publish only a file, on no server that tsf can ask; "
         f"download it by hand, then `tsf download-weights {place.name} --from-file PATH`"
     )
+
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+def is_artefact(name: str) -> bool:
+    """Whether what `--model` was given is meant as an exported file."""
+    return Path(name).suffix in SUFFIXES

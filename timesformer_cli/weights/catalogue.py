@@ -1,8 +1,12 @@
 """The published weights `tsf` knows by name; one row each, no network needed to read them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from timesformer_cli.config import ModelConfig
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
 
 DEFAULT = "base-k400"
 BUNDLED = "camera-motion"
@@ -228,3 +232,8 @@ def find(name: str) -> Weights | None:
         if name in (key, row.repo) or name in row.aliases:
             return row
     return None
+
+
+def read_labels(name: str) -> tuple[str, ...]:
+    """The class names of a data set the package has: kinetics400, kinetics600, ..."""
+    return tuple((ASSETS / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines())

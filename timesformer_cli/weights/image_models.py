@@ -7,11 +7,11 @@ from typing import Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.checkpoint import read_tensors
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
-from timesformer_cli.weights.folder import PUBLISHED_SPAN, Checkpoint
-from timesformer_cli.weights.inferring import infer_config
-from timesformer_cli.weights.names import OFFICIAL
+from timesformer_cli.weights.infer_config import infer_config
+from timesformer_cli.weights.layout_tables import OFFICIAL
+from timesformer_cli.weights.model_folder import PUBLISHED_SPAN, Checkpoint
+from timesformer_cli.weights.tensors import read_tensors
 
 FRAMES = 8
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from timesformer_cli import cost
-from timesformer_cli.catalogue import WEIGHTS, Weights, find
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights import hub
+from timesformer_cli.weights.catalogue import ASSETS, WEIGHTS, Weights, find
 from timesformer_cli.weights.description import read_description
-from timesformer_cli.weights.hub import Checked
-from timesformer_cli.weights.watch import Progress
+from timesformer_cli.weights.hub import locate
+from timesformer_cli.weights.hub.locate import Checked
+from timesformer_cli.weights.hub.stall import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ def download(
     """Fetch weights by name, in order; one that cannot be had does not stop the others."""
     for name in names:
         try:
-            path, row = hub.resolve(
+            path, row = locate.resolve(
                 name, revision=revision, cache_dir=cache_dir, offline=offline, progress=progress
             )
         except WeightsError as error:
@@ -72,7 +72,7 @@ def download(
 def verify(names: list[str], cache_dir: Path | None = None) -> Iterator[tuple[str, Checked]]:
     """Hash what the cache holds of these weights again; a file that is not as published goes."""
     for name in names:
-        for checked in hub.verify(name, cache_dir=cache_dir):
+        for checked in locate.verify(name, cache_dir=cache_dir):
             yield name, checked
 
 
@@ -83,7 +83,7 @@ def downloadable() -> list[str]:
 
 def cached_names(cache_dir: Path | None = None) -> list[str]:
     """The names whose weights were downloaded."""
-    return [name for name in downloadable() if hub.cached(name, cache_dir=cache_dir) is not None]
+    return [name for name in downloadable() if locate.cached(name, cache_dir=cache_dir) is not None]
 
 
 def convert(
@@ -95,7 +95,7 @@ def convert(
     are that row's and the folder is where the name will be looked for; else it lies beside the
     file. Raises WeightsError.
     """
-    from timesformer_cli.inference.models import load_path, save
+    from timesformer_cli.weights.load import load_path, save
 
     row = find(name or path.stem)
     if name is not None and row is None:
@@ -106,13 +106,13 @@ def convert(
     for text in notes:
         note(text)
     key = next((key for key, value in WEIGHTS.items() if value is row), None)
-    folder = hub.own_folder(key, cache_dir) if key else path.with_suffix("")
+    folder = locate.own_folder(key, cache_dir) if key else path.with_suffix("")
     save(model, folder)
     return Ready(key or str(folder), str(folder), row.licence if row else "as its authors say")
 
 
 def _listed(name: str, row: Weights, cache_dir: Path | None) -> Listed:
-    config = read_description(hub.ASSETS / name).config if row.bundled else row.config
+    config = read_description(ASSETS / name).config if row.bundled else row.config
     parameters = cost.parameters(config)
     return Listed(
         name=name,
@@ -130,7 +130,7 @@ def _listed(name: str, row: Weights, cache_dir: Path | None) -> Listed:
         bytes=4 * parameters,
         licence=row.licence,
         source=_source(row),
-        cached=row.bundled or hub.cached(name, cache_dir=cache_dir) is not None,
+        cached=row.bundled or locate.cached(name, cache_dir=cache_dir) is not None,
     )
 
 
