@@ -21,10 +21,10 @@ from peers_models import DTYPES, ModelRow, compare_models
 from peers_processes import compare_processes
 from peers_table import Report, markdown
 
+from timesformer_cli.benchmark import machine
 from timesformer_cli.cli.output import writing
 from timesformer_cli.config import SIZES, ModelConfig, Sampling
 from timesformer_cli.errors import TsfError
-from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.load import save

@@ -16,10 +16,10 @@ import torch
 from peers_products import product_rates
 from torch import Tensor, nn
 
+from timesformer_cli.benchmark import machine
 from timesformer_cli.children import die_with
 from timesformer_cli.config import ModelConfig, Preprocessing
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.weights.description import read_description

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from timesformer_cli import cost
+from timesformer_cli.benchmark import machine
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import DTYPES, multiplies_int8, pack_weight, packs_weights
 
 REPEATS = 10

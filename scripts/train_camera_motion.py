@@ -24,7 +24,7 @@ from camera_motion_samples import PREPROCESSING, USES, HeldOut, MadeClips
 
 from timesformer_cli.config import ModelConfig, Sampling
 from timesformer_cli.files import replace_file
-from timesformer_cli.inference.allocator import keep_freed_memory
+from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training import checkpoint
 from timesformer_cli.training.loop import Training

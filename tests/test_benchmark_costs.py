@@ -9,15 +9,15 @@ from conftest import randomised, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from timesformer_cli import cost
+from timesformer_cli.benchmark.live_bytes import LiveBytes
+from timesformer_cli.benchmark.rows import AUTO_KERNEL
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost import published
 from timesformer_cli.cost.crossovers import costs_by_frames, crossovers
-from timesformer_cli.inference.kernels import attention_kernel
-from timesformer_cli.inference.memory import LiveBytes
+from timesformer_cli.inference.fast.kernels import attention_kernel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.schemes import PAPER, SCHEMES
-from timesformer_cli.tasks.rows import AUTO_KERNEL
 
 LOGITS = 1e-5
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from timesformer_cli.benchmark import machine, measure, measure_worker
+from timesformer_cli.benchmark.measurer import measurer
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference import machine, measure, measure_worker
-from timesformer_cli.tasks.measuring import measurer
 
 SMALL = ["--size", "tiny", "--image-size", "32", "--frames", "2", "--device", "cpu"]
 

@@ -25,7 +25,7 @@ from peers_turns import Spread, alternate, spread
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference.form import InferenceForm
+from timesformer_cli.inference.fast.model import InferenceForm
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import randomised, tiny
 
-from timesformer_cli.inference.devices import Devices
+from timesformer_cli.inference.device_pool import Devices
 from timesformer_cli.inference.predictor import Predictor, make_ready
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.load import save

@@ -13,9 +13,9 @@ from conftest import randomised, tiny
 
 import timesformer_cli
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
-from timesformer_cli.inference.devices import Devices
+from timesformer_cli.inference.batching import score_videos
+from timesformer_cli.inference.device_pool import Devices
 from timesformer_cli.inference.predictor import Predictor, make_ready
-from timesformer_cli.inference.stream import score_videos
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.video import Decoded, Probe
 

@@ -17,8 +17,8 @@ from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
 from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import UsageError
-from timesformer_cli.tasks.classify import Fault, Prediction
-from timesformer_cli.tasks.verdicts import Judged, Unread, scores
+from timesformer_cli.evaluation.verdicts import Judged, Unread, scores
+from timesformer_cli.inference.classify import Fault, Prediction
 from timesformer_cli.weights.load import load, save
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -235,7 +235,7 @@ def test_where_nothing_can_be_read_there_are_no_scores(model, tmp_path):
 def test_what_cannot_be_is_said_before_a_video_is_decoded(
     model, tmp_path, monkeypatch, rows, more, said
 ):
-    monkeypatch.setattr("timesformer_cli.tasks.classify.DecodePool", None)
+    monkeypatch.setattr("timesformer_cli.inference.classify.DecodePool", None)
     ran = tsf(table(tmp_path / "data.csv", rows), "-m", model, *more)
     assert ran.exit_code == 2
     assert said in ran.stderr and len(ran.stderr.strip().splitlines()) == 1

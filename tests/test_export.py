@@ -20,20 +20,20 @@ import timesformer_cli
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import DeviceError, ExitCode, UsageError, WeightsError
-from timesformer_cli.inference import export
+from timesformer_cli.export import run as task
+from timesformer_cli.export import write
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import normalise
 from timesformer_cli.inference.exported.open import open_artefact
 from timesformer_cli.schemes import SCHEMES
-from timesformer_cli.tasks import export as task
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.load import save
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "zoom_in.mp4"
 WRITE = {
-    "onnx": lambda *given: export.write_onnx(*given, opset=task.OPSET),
-    "pt2": export.write_pt2,
+    "onnx": lambda *given: write.write_onnx(*given, opset=task.OPSET),
+    "pt2": write.write_pt2,
 }
 
 
@@ -210,7 +210,7 @@ def test_classify_runs_it_as_it_runs_the_model(artefact, folder):
 
 @pytest.mark.slow
 def test_above_two_gigabytes_the_tensors_lie_beside_the_file(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(export, "LARGEST_INSIDE", 1000)
+    monkeypatch.setattr(write, "LARGEST_INSIDE", 1000)
     path = exported(tmp_path, model, "onnx")
     assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
     assert_same(open_artefact(path), model, 2)

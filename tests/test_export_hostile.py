@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from timesformer_cli.cli.app import app
 from timesformer_cli.errors import ExitCode, WeightsError
-from timesformer_cli.inference import export
+from timesformer_cli.export import write
 from timesformer_cli.inference.exported import onnx_file, pt2_file
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.open import open_artefact
@@ -43,8 +43,8 @@ def folder(tmp_path_factory):
         revision="abc",
         version="0",
     )
-    export.write_onnx(model, manifest, path / "model.onnx", opset=20)
-    export.write_pt2(model, manifest, path / "model.pt2")
+    write.write_onnx(model, manifest, path / "model.onnx", opset=20)
+    write.write_pt2(model, manifest, path / "model.pt2")
     return path
 
 

@@ -6,10 +6,10 @@ from conftest import randomised, tiny
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference import kernels, linear
 from timesformer_cli.inference.device import DTYPES
-from timesformer_cli.inference.form import InferenceForm, Make
-from timesformer_cli.inference.linear import find_linear
+from timesformer_cli.inference.fast import kernels, linear
+from timesformer_cli.inference.fast.linear import find_linear
+from timesformer_cli.inference.fast.model import InferenceForm, Make
 from timesformer_cli.inference.predictor import make_ready
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 

@@ -17,7 +17,6 @@ LEVELS = [
     "dataset",
     "inference",
     "training evaluation benchmark export",
-    "tasks",
     "api",
     "cli",
     "__init__ __main__",

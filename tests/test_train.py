@@ -106,7 +106,9 @@ def test_a_training_is_not_overwritten(trained, data, init):
 def test_what_needs_no_model_is_said_before_one_is_fetched(
     trained, data, monkeypatch, wrong, message
 ):
-    monkeypatch.setattr("timesformer_cli.tasks.classify.fetch", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(
+        "timesformer_cli.inference.classify.fetch", lambda *_: pytest.fail("fetched")
+    )
     ran = tsf(data, "-o", trained, *wrong)
     assert (ran.exit_code, message in ran.stderr) == (2, True), ran.stderr
 
@@ -186,8 +188,8 @@ def test_a_frozen_backbone_stays_and_its_head_learns(data, init, tmp_path):
 
 
 def test_a_head_of_the_same_labels_is_kept(data, init, trained, tmp_path):
-    from timesformer_cli.tasks.train_setup import Options
-    from timesformer_cli.tasks.train_start import start
+    from timesformer_cli.training.initial_model import start
+    from timesformer_cli.training.options import Options
 
     source = load_path(trained)[0]
     options = Options(data="", out="", init=str(trained), attention="joint", frames=2)

@@ -12,9 +12,9 @@ import torch
 from conftest import tiny
 from torch import nn
 
+from timesformer_cli.benchmark.live_bytes import LiveBytes
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import TsfError, VideoError
-from timesformer_cli.inference.memory import LiveBytes
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training import checkpoint

@@ -5,9 +5,9 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, overload
 
-from timesformer_cli.inference.ready import Form
+from timesformer_cli.inference.classify import Options, Result, run
+from timesformer_cli.inference.open import Form
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.tasks.classify import Options, Result, run
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Path = str | os.PathLike[str]
@@ -31,7 +31,7 @@ def load_model(
     `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
     """
     from timesformer_cli.inference.device import find_device
-    from timesformer_cli.inference.ready import ready
+    from timesformer_cli.inference.open import ready
     from timesformer_cli.weights.load import load
 
     name = os.fspath(name_or_path)
@@ -54,7 +54,7 @@ def classify(
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
 
-    `options` are the fields of `timesformer_cli.tasks.classify.Options`. A video that cannot be
+    `options` are the fields of `timesformer_cli.inference.classify.Options`. A video that cannot be
     read becomes a result with `status` "error"; nothing is raised for it.
     """
     from timesformer_cli.video import find_videos

@@ -147,7 +147,7 @@ def benchmark(
                 raise UsageError(f"--model times what is there; leave out --{name}")
             _models(_words("--model", model), batch_size, device, dtype, runs, written, output)
             return
-        from timesformer_cli.tasks import benchmark as task
+        from timesformer_cli.benchmark import run_schemes as task
 
         chosen = task.Options(
             attention=tuple(_words("--attention", attention.lower())),
@@ -200,10 +200,10 @@ def _models(
     output: Path | None,
 ) -> None:
     """Models by name in place of schemes."""
+    from timesformer_cli.benchmark import run_models as task
     from timesformer_cli.cli import render_models, report
     from timesformer_cli.cli.output import writing
-    from timesformer_cli.tasks import benchmark_models as task
-    from timesformer_cli.tasks.classify import fetch
+    from timesformer_cli.inference.classify import fetch
 
     for name in names:
         with report.transfer() as progress:

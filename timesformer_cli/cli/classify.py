@@ -52,7 +52,7 @@ def classify(
     Example: tsf classify clip.mp4 --model camera-motion
     """
     from timesformer_cli.cli import render, report
-    from timesformer_cli.tasks import classify as task
+    from timesformer_cli.inference import classify as task
     from timesformer_cli.video import find_videos
 
     with report.errors_explained(debug):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from timesformer_cli.tasks.benchmark import Report
-from timesformer_cli.tasks.rows import Details, Row
+from timesformer_cli.benchmark.rows import Details, Row
+from timesformer_cli.benchmark.run_schemes import Report
 
 GAP = 2
 ESSENTIAL = 3  # the last rank that is worth more than a bar

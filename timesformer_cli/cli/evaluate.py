@@ -96,8 +96,8 @@ def evaluate(
     from timesformer_cli.cli import render_evaluate, report
     from timesformer_cli.cli.output import writing
     from timesformer_cli.cli.render import check_output
-    from timesformer_cli.tasks import classify
-    from timesformer_cli.tasks import evaluate as task
+    from timesformer_cli.evaluation import run as task
+    from timesformer_cli.inference import classify
 
     with report.errors_explained(debug):
         if protocol and views:

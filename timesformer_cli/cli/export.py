@@ -90,9 +90,9 @@ def export(
     Example: tsf export --model camera-motion --onnx
     """
     from timesformer_cli.cli import render_export, report
-    from timesformer_cli.tasks import export as task
-    from timesformer_cli.tasks.classify import fetch
-    from timesformer_cli.tasks.proof import Kind
+    from timesformer_cli.export import run as task
+    from timesformer_cli.export.proof import Kind
+    from timesformer_cli.inference.classify import fetch
 
     with report.errors_explained(debug):
         asked: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}

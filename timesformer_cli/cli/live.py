@@ -11,7 +11,7 @@ from timesformer_cli.cli.report import note, stderr
 from timesformer_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from timesformer_cli.tasks.train import Watch
+    from timesformer_cli.training.run import Watch
     from timesformer_cli.training.state import Tick
 
 
@@ -44,7 +44,7 @@ def watching() -> "Iterator[Watch]":
     from rich import progress as bars
 
     from timesformer_cli.cli.render_train import epoch_line, show_check
-    from timesformer_cli.tasks.train import Watch
+    from timesformer_cli.training.run import Watch
     from timesformer_cli.training.state import Stopped
 
     stop = _Stop()

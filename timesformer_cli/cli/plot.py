@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.benchmark.rows import Row
+from timesformer_cli.benchmark.run_schemes import Report
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import replacing
 from timesformer_cli.schemes import RELATIVES
-from timesformer_cli.tasks.benchmark import Report
-from timesformer_cli.tasks.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 
 from timesformer_cli.cli.plot import GREY, STYLE, save
 from timesformer_cli.cli.render import shortened
-from timesformer_cli.tasks.evaluate import Evaluation, Report
+from timesformer_cli.evaluation.run import Evaluation, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from rich.text import Text
 from timesformer_cli.cli.output import writing
 from timesformer_cli.cli.report import note, printable, stderr
 from timesformer_cli.errors import ExitCode, UsageError
-from timesformer_cli.tasks.classify import Failed, Result, to_dict
+from timesformer_cli.inference.classify import Failed, Result, to_dict
 
 if TYPE_CHECKING:
     from timesformer_cli.video import Found

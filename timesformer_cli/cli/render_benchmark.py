@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.benchmark.rows import Row, to_dict
+from timesformer_cli.benchmark.run_schemes import Report
 from timesformer_cli.cli.columns import GAP, columns, cost_of, fitting
 from timesformer_cli.schemes import PAPER
-from timesformer_cli.tasks.benchmark import Report
-from timesformer_cli.tasks.rows import Row, to_dict
 
 SUFFIXES = {"json": "json", "csv": "csv", "md": "markdown"}
 NARROWEST, WIDEST = 8, 24  # of a bar

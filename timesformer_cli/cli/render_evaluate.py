@@ -12,8 +12,8 @@ from rich.text import Text
 from timesformer_cli.cli.render import bar, dumps, shortened
 from timesformer_cli.cli.report import printable
 from timesformer_cli.dataset.label_matching import folded
-from timesformer_cli.tasks.evaluate import Evaluation, Report
-from timesformer_cli.tasks.verdicts import Cell, Difference, OfClass, Scores, Verdict, to_dict
+from timesformer_cli.evaluation.run import Evaluation, Report
+from timesformer_cli.evaluation.verdicts import Cell, Difference, OfClass, Scores, Verdict, to_dict
 
 LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least
 MOST_CLASSES, FEW_CLASSES = 40, 20  # a row each; of more, the worst

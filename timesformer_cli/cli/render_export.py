@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from timesformer_cli.cli.report import printable
-from timesformer_cli.tasks.export import Exported
+from timesformer_cli.export.run import Exported
 
 NAME = len("latency  ")
 NEXT = {

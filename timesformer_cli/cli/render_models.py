@@ -10,10 +10,10 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.benchmark.run_models import Row
 from timesformer_cli.cli.render import bar, shortened
 from timesformer_cli.cli.render_benchmark import markdown_table
 from timesformer_cli.cli.report import printable
-from timesformer_cli.tasks.benchmark_models import Row
 
 HEADINGS = ("model", "runtime", "dtype", "MB", "ms", "p10 - p90", "share")
 NAME = 24  # characters of a model's name

@@ -11,8 +11,8 @@ from timesformer_cli.cli.report import note, printable, stderr
 from timesformer_cli.dataset.labelled import SPLITS
 
 if TYPE_CHECKING:
-    from timesformer_cli.tasks.train_check import Findings
-    from timesformer_cli.tasks.train_report import Report
+    from timesformer_cli.training.check import Findings
+    from timesformer_cli.training.report import Report
 
 MOST = 20  # files named of each kind that is wrong
 NAMES = {"train": "training", "val": "validation", "test": "test"}

@@ -11,7 +11,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
-    from timesformer_cli.tasks.train_setup import Options
+    from timesformer_cli.training.options import Options
 
 START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
 # What may be said anew of a training that goes on; all else is as it was.
@@ -160,9 +160,9 @@ def train(
     from timesformer_cli.weights.hub import upload
 
     with report.errors_explained(debug), report.interrupted_at_once():
-        from timesformer_cli.tasks import train as task
-        from timesformer_cli.tasks.classify import fetch
-        from timesformer_cli.tasks.train_setup import SCRATCH, Options
+        from timesformer_cli.inference.classify import fetch
+        from timesformer_cli.training import run as task
+        from timesformer_cli.training.options import SCRATCH, Options
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")

@@ -6,8 +6,8 @@ import numpy as np
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import TsfError
+from timesformer_cli.inference.open import ready
 from timesformer_cli.inference.predictor import Predictor
-from timesformer_cli.inference.ready import ready
 
 
 def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:

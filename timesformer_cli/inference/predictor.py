@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from timesformer_cli.errors import DeviceError, UsageError
-from timesformer_cli.inference.allocator import keep_freed_memory
 from timesformer_cli.inference.device import find_dtype, memory_explained
-from timesformer_cli.inference.form import InferenceForm, Make
-from timesformer_cli.inference.kernels import find_mix, in_dtype
-from timesformer_cli.inference.linear import PlainLinear, find_linear
+from timesformer_cli.inference.fast.kernels import find_mix, in_dtype
+from timesformer_cli.inference.fast.linear import PlainLinear, find_linear
+from timesformer_cli.inference.fast.model import InferenceForm, Make
+from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.description import Description
 

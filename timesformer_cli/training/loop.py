@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.training.augment import Targets
-from timesformer_cli.training.evaluation import Scores, score
 from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import STEP, seeded
 from timesformer_cli.training.samples import Sample, Samples
 from timesformer_cli.training.state import Hooks, Position, Settings, Stopped, Tick
+from timesformer_cli.training.validate import Scores, score
 
 SAVE_SECONDS = 60.0  # between two checkpoints within an epoch, at least
 SAVE_COST = 20  # times as long as the last one took, at least

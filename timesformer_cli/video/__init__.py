@@ -3,6 +3,6 @@
 from timesformer_cli.video.decoded import Decoded, View
 from timesformer_cli.video.facts import Probe
 from timesformer_cli.video.files import Found, find_videos
-from timesformer_cli.video.pool import DecodePool, let_threads_sleep
+from timesformer_cli.video.pool import DecodePool
 
-__all__ = ["DecodePool", "Decoded", "Found", "Probe", "View", "find_videos", "let_threads_sleep"]
+__all__ = ["DecodePool", "Decoded", "Found", "Probe", "View", "find_videos"]

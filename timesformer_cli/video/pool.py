@@ -21,15 +21,6 @@ from timesformer_cli.video.sample import Jitter
 CLOSE_LIMIT = 1.0  # seconds
 
 
-def let_threads_sleep() -> None:
-    """Leave the processors to the decoders; to be called before torch is imported.
-
-    Threads of a product that wait for one another by spinning take the decoders' time: with many
-    clips and a small model, a tenth of the whole.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 Request = dict[str, Any]
 Result = Decoded | VideoError
 

@@ -37,3 +37,17 @@ def _reader(path: Path) -> ModuleType:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     return onnx_file if path.suffix == ".onnx" else pt2_file
+
+
+TORCH = {"pt2": "torch.export", "aoti": "AOTInductor"}
+
+
+def runtime_name(kind: str) -> str:
+    """What runs a file of that kind, or a checkpoint, and its version."""
+    import torch
+
+    if kind == "onnx":
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+    return f"{TORCH.get(kind, 'torch')} {torch.__version__}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
-from timesformer_cli.tasks.train_setup import SCRATCH, Options
+from timesformer_cli.training.options import SCRATCH, Options
 
 if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer

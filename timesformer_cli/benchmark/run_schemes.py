@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from timesformer_cli import cost
+from timesformer_cli.benchmark.measurer import measurer
+from timesformer_cli.benchmark.plan import GROUPS, Misfit, plan
+from timesformer_cli.benchmark.rows import KERNELS, Details, Row, measured, on_paper
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.crossovers import Crossover, crossovers
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER
-from timesformer_cli.tasks.measuring import measurer
-from timesformer_cli.tasks.plan import GROUPS, Misfit, plan
-from timesformer_cli.tasks.rows import KERNELS, Details, Row, measured, on_paper
 
 FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no limit was given
 

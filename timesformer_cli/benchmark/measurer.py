@@ -31,7 +31,7 @@ class Measurer:
 @contextmanager
 def measurer(device: str, dtype: str, debug: bool) -> Iterator[Measurer]:
     """A measuring process, alive for the length of the block; raises what its device is not."""
-    child = ChildProcess("timesformer_cli.inference.measure_worker", device, dtype, debug=debug)
+    child = ChildProcess("timesformer_cli.benchmark.measure_worker", device, dtype, debug=debug)
     try:
         try:
             greeting, _ = child.hear()

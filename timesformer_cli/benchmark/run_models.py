@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timesformer_cli.tasks.proof import runtime
+from timesformer_cli.inference.exported.open import runtime_name
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.ready import Form
+    from timesformer_cli.inference.open import Form
 
 WARMUP, FEWEST, MOST = 2, 5, 30
 SECONDS = 5.0  # of one model's runs, where their number was not given
@@ -58,8 +58,8 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> tup
     """
     import torch
 
-    from timesformer_cli.inference.machine import settle
-    from timesformer_cli.inference.ready import ready
+    from timesformer_cli.benchmark.machine import settle
+    from timesformer_cli.inference.open import ready
 
     total = len(options.models) + 1
     forms: list[Form] = []
@@ -111,14 +111,14 @@ def _enough(times: list[list[float]], runs: int | None) -> bool:
 
 
 def _row(name: str, form: "Form", options: Options, times: list[float], slowest: float) -> Row:
-    from timesformer_cli.inference.measure import percentiles
+    from timesformer_cli.benchmark.measure import percentiles
     from timesformer_cli.weights.hub.locate import is_artefact
 
     p10, median, p90 = percentiles(times)
     path = Path(name).expanduser()
     return Row(
         model=name,
-        runtime=runtime(path.suffix[1:] if is_artefact(name) else "torch"),
+        runtime=runtime_name(path.suffix[1:] if is_artefact(name) else "torch"),
         device=str(form.device),
         dtype=str(form.dtype).removeprefix("torch."),
         bytes=path.stat().st_size if path.is_file() else None,

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.inference.form_parts import FormEncoder, Make, join, split
-from timesformer_cli.inference.pixels import FROM_PIXELS
+from timesformer_cli.inference.fast.blocks import FormEncoder, Make, join, split
+from timesformer_cli.inference.fast.patches import FROM_PIXELS
 from timesformer_cli.model.encoders import FastPath
 
 

@@ -12,8 +12,8 @@ import torch
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import DeviceError, from_name
+from timesformer_cli.inference.open import describe
 from timesformer_cli.inference.predictor import Pending, Scores
-from timesformer_cli.inference.ready import describe
 
 
 class Devices:

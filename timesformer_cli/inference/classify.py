@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, VideoError
-from timesformer_cli.video import Decoded, DecodePool, Found, View, let_threads_sleep
+from timesformer_cli.inference.process_tuning import let_threads_sleep
+from timesformer_cli.video import Decoded, DecodePool, Found, View
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.ready import Form
-    from timesformer_cli.inference.stream import Scored, Scorer
+    from timesformer_cli.inference.batching import Scored, Scorer
+    from timesformer_cli.inference.open import Form
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.description import Description
     from timesformer_cli.weights.hub.stall import Progress
@@ -135,7 +136,7 @@ def run(
         )
         scorer = _scorer(options, note, stack)
         sampling, preprocessing = _clips(scorer.description, options)
-        from timesformer_cli.inference.stream import score_videos
+        from timesformer_cli.inference.batching import score_videos
 
         decoded = pool.decode(readable, sampling, preprocessing, options.clips, options.crops)
         scored = score_videos(scorer, _with_errors(items, decoded), options.batch_size)
@@ -145,9 +146,9 @@ def run(
 
 def _scorer(options: Options, note: Callable[[str], None], stack: ExitStack) -> "Scorer":
     """The model loaded and placed; what it holds beside memory goes with the stack."""
-    from timesformer_cli.inference.devices import Devices
+    from timesformer_cli.inference.device_pool import Devices
+    from timesformer_cli.inference.open import ready
     from timesformer_cli.inference.predictor import Predictor, make_ready
-    from timesformer_cli.inference.ready import ready
     from timesformer_cli.model import TimeSformer
 
     model, devices, compiled = options.model, options.device.split(","), options.compile

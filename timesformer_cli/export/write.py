@@ -20,7 +20,7 @@ from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
 from timesformer_cli.inference.exported.model import Artefact
 from timesformer_cli.inference.exported.pt2_file import MANIFEST
-from timesformer_cli.inference.form import InferenceForm, Make
+from timesformer_cli.inference.fast.model import InferenceForm, Make
 from timesformer_cli.model import TimeSformer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     import onnx_ir
     from onnx_ir.passes import common
 
-    from timesformer_cli.inference.quantise import quantise
+    from timesformer_cli.export.quantise import quantise
 
     rounded = manifest.dtype == "int8"
     make = Make(torch.float32 if rounded else DTYPES[manifest.dtype], mix=products)

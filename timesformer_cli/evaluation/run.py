@@ -8,9 +8,7 @@ from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
 from timesformer_cli.dataset.labelled import Item, read_items
 from timesformer_cli.errors import UsageError
-from timesformer_cli.tasks import classify
-from timesformer_cli.tasks.classify import Classified, Result
-from timesformer_cli.tasks.verdicts import (
+from timesformer_cli.evaluation.verdicts import (
     TOP,
     Comparison,
     Judged,
@@ -20,6 +18,8 @@ from timesformer_cli.tasks.verdicts import (
     judge,
     scores,
 )
+from timesformer_cli.inference import classify
+from timesformer_cli.inference.classify import Classified, Result
 from timesformer_cli.video import Found
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -123,7 +123,7 @@ def prepare(items: Sequence[Item], options: Options) -> tuple[Subject, ...]:
 
     Raises UsageError, WeightsError.
     """
-    from timesformer_cli.inference.ready import describe
+    from timesformer_cli.inference.open import describe
 
     subjects = []
     for name in options.models:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from timesformer_cli.inference.form_parts import FormEncoder, Make
-from timesformer_cli.inference.form_pathways import FormFastPath
-from timesformer_cli.inference.pixels import FROM_PIXELS
+from timesformer_cli.inference.fast.blocks import FormEncoder, Make
+from timesformer_cli.inference.fast.patches import FROM_PIXELS
+from timesformer_cli.inference.fast.pathways import FormFastPath
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.encoders import FrameEncoder
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from timesformer_cli.dataset import metrics
-from timesformer_cli.tasks.classify import Classified, Fault, Prediction, Result
+from timesformer_cli.inference.classify import Classified, Fault, Prediction, Result
 
 TOP = 5
 

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from timesformer_cli.files import replace_file
-from timesformer_cli.tasks.train_parts import Parts
 from timesformer_cli.training.augment import Targets
 from timesformer_cli.training.randomness import STEP, seeded
+from timesformer_cli.training.session import Parts
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from timesformer_cli.benchmark import machine
+from timesformer_cli.benchmark.live_bytes import LiveBytes
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.inference import machine
-from timesformer_cli.inference.kernels import attention_kernel
-from timesformer_cli.inference.memory import LiveBytes
+from timesformer_cli.inference.fast.kernels import attention_kernel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from timesformer_cli import cost
 from timesformer_cli.dataset.labelled import SPLITS
 from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
-from timesformer_cli.tasks.train_setup import SCRATCH, Setup
+from timesformer_cli.training.options import SCRATCH, Setup
 
 if TYPE_CHECKING:
-    from timesformer_cli.tasks.train_report import Report
-    from timesformer_cli.training.evaluation import Scores
+    from timesformer_cli.training.report import Report
+    from timesformer_cli.training.validate import Scores
 
 FRONT = """---
 library_name: timesformer-cli

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.inference.linear import MakeLinear
+from timesformer_cli.inference.fast.linear import MakeLinear
 from timesformer_cli.model.patches import ConvStem, LinearPatches
 
 MIDDLE = 128  # a pixel less this is small, and exact in every dtype

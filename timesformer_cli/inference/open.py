@@ -6,7 +6,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.exported.model import Artefact
 from timesformer_cli.inference.exported.open import open_artefact, read_manifest
-from timesformer_cli.inference.form import InferenceForm
+from timesformer_cli.inference.fast.model import InferenceForm
 from timesformer_cli.inference.predictor import make_ready
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.hub.locate import is_artefact

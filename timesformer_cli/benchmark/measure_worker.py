@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from timesformer_cli.benchmark import machine
+from timesformer_cli.benchmark.measure import Job, measure
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import TsfError
-from timesformer_cli.inference import machine
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.inference.measure import Job, measure
 
 SLACK = 512 << 20  # bytes of address space for threads and libraries beside what is allowed
 MEMORY_WORDS = (

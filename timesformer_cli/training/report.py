@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timesformer_cli.training.evaluation import Scores
+    from timesformer_cli.training.validate import Scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

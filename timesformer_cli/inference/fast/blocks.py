@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grid
-from timesformer_cli.inference.linear import MakeLinear, PlainLinear
+from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
 from timesformer_cli.model.encoders import FastPath, FrameEncoder

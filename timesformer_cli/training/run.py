@@ -12,15 +12,16 @@ from timesformer_cli.dataset.labelled import Item, read_items
 from timesformer_cli.dataset.splits import split
 from timesformer_cli.errors import DeviceError, UsageError, VideoError
 from timesformer_cli.files import replace_file
-from timesformer_cli.tasks.train_check import Findings, find, look, readable
-from timesformer_cli.tasks.train_report import Report, to_dict
-from timesformer_cli.tasks.train_setup import Options, Setup, labels_of
-from timesformer_cli.tasks.train_start import check_options, start
-from timesformer_cli.video import DecodePool, let_threads_sleep
+from timesformer_cli.inference.process_tuning import let_threads_sleep
+from timesformer_cli.training.check import Findings, find, look, readable
+from timesformer_cli.training.initial_model import check_options, start
+from timesformer_cli.training.options import Options, Setup, labels_of
+from timesformer_cli.training.report import Report, to_dict
+from timesformer_cli.video import DecodePool
 
 if TYPE_CHECKING:
-    from timesformer_cli.tasks.train_parts import Parts
     from timesformer_cli.training.processes import Processes
+    from timesformer_cli.training.session import Parts
     from timesformer_cli.training.state import Tick
 
 METRICS, PICTURE, CARD = "metrics.jsonl", "batch.png", "README.md"
@@ -63,7 +64,7 @@ def read(options: Options, *, dry_run: bool = False) -> list[Item]:
 def check(items: list[Item], options: Options, watch: Watch) -> Findings:
     """All that comes before the first step, and a picture of the first batch; nothing is trained."""
     with _prepared(items, options, watch) as (parts, findings):
-        from timesformer_cli.tasks.train_picture import draw_batch
+        from timesformer_cli.training.batch_picture import draw_batch
 
         folder = Path(options.out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def run(items: list[Item], options: Options, watch: Watch) -> Report | None:
     folder = Path(options.out)
     with _prepared(items, options, watch) as (parts, findings):
         if parts.processes.first:
-            from timesformer_cli.tasks.train_picture import draw_batch
+            from timesformer_cli.training.batch_picture import draw_batch
 
             watch.found(findings)
             folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def resume(folder: Path, watch: Watch, **changes: Any) -> Report | None:
     setup = Setup.from_dict(stored["setup"])
     options = replace(setup.options, out=str(folder), **changes)
     with _together(options) as (pool, processes):
-        from timesformer_cli.tasks.train_parts import Parts
+        from timesformer_cli.training.session import Parts
 
         parts = Parts.of_setup(replace(setup, options=options), stored["backbone"], pool, processes)
         return _train(parts, stored["training"], _heard_by(processes, watch))
@@ -132,8 +133,8 @@ def _prepared(
     """Clips looked at, and the model that they will train."""
     labels = labels_of(items)
     with _together(options) as (pool, processes):
-        from timesformer_cli.tasks.train_parts import Parts, enlarged
         from timesformer_cli.training.clips import draws_held
+        from timesformer_cli.training.session import Parts, enlarged
 
         watch = _heard_by(processes, watch)
         model = start(options, labels, watch.note)
@@ -164,8 +165,8 @@ def _heard_by(processes: "Processes", watch: Watch) -> Watch:
 
 
 def _train(parts: "Parts", state: dict[str, Any] | None, watch: Watch) -> Report | None:
-    from timesformer_cli.tasks.train_card import card
     from timesformer_cli.training import checkpoint
+    from timesformer_cli.training.card import card
     from timesformer_cli.training.loop import Training
     from timesformer_cli.training.state import Hooks, Stopped
 

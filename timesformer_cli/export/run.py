@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import TsfError, UsageError
+from timesformer_cli.export.proof import Kind, Proof, prove
 from timesformer_cli.files import hidden_folder, put_in_place
-from timesformer_cli.tasks.proof import Kind, Proof, prove
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -198,11 +198,11 @@ def _manifest(model: "TimeSformer", options: Options) -> "Manifest":
 
 
 def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: Options) -> int:
-    from timesformer_cli.inference import export
+    from timesformer_cli.export import write
 
     if options.kind == "onnx":
-        return export.write_onnx(model, manifest, path, options.opset or OPSET)
-    return (export.write_pt2 if options.kind == "pt2" else export.write_aoti)(model, manifest, path)
+        return write.write_onnx(model, manifest, path, options.opset or OPSET)
+    return (write.write_pt2 if options.kind == "pt2" else write.write_aoti)(model, manifest, path)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from timesformer_cli.errors import TsfError, VideoError
+from timesformer_cli.inference.exported.open import runtime_name
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.catalogue import ASSETS
 
@@ -23,7 +24,6 @@ VIDEO = ASSETS / "proof.mp4"
 REAL, NOISE = 3, 2  # clips of the video, and of colours at random
 BATCHES = (1, 2, 5)
 RUNS = 7
-TORCH = {"pt2": "torch.export", "aoti": "AOTInductor"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
     """
     import torch
 
-    from timesformer_cli.inference.export import open_aoti
+    from timesformer_cli.export.write import open_aoti
     from timesformer_cli.inference.exported.model import normalise
     from timesformer_cli.inference.exported.open import open_artefact
     from timesformer_cli.inference.predictor import make_ready
@@ -71,7 +71,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
         own, others = _times(lambda: artefact(timed), lambda: eager(timed))
     same = [logits.argmax(dim=1) == expected.argmax(dim=1) for logits in found]
     return Proof(
-        runtime=runtime(kind),
+        runtime=runtime_name(kind),
         difference=max(float((logits - expected).abs().max()) for logits in found),
         agreement=float(torch.cat(same).float().mean()),
         clips=len(frames),
@@ -121,14 +121,3 @@ def _times(*calls: Callable[[], object]) -> list[float]:
             if turn:  # the first one warms up
                 own.append(1000 * (time.perf_counter() - began))
     return [statistics.median(own) for own in times]
-
-
-def runtime(kind: str) -> str:
-    """What runs a file of that kind, or a checkpoint, and its version."""
-    import torch
-
-    if kind == "onnx":
-        import onnxruntime
-
-        return f"onnxruntime {onnxruntime.__version__}"
-    return f"{TORCH.get(kind, 'torch')} {torch.__version__}"

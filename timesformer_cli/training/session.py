@@ -10,14 +10,14 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
-from timesformer_cli.tasks.train_setup import Setup
 from timesformer_cli.training.augment import augmentation, normalisation
 from timesformer_cli.training.clips import Clips, Example
-from timesformer_cli.training.evaluation import Scores, score
+from timesformer_cli.training.options import Setup
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.recipe import Recipe
 from timesformer_cli.training.samples import Features, Samples, SeenClips
 from timesformer_cli.training.state import Settings
+from timesformer_cli.training.validate import Scores, score
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.load import load_path

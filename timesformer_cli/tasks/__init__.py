@@ -1,1 +1,0 @@
-"""One verb a file: options in, result dataclasses out; nothing here prints."""
