@@ -26,7 +26,7 @@ from torch import Tensor
 
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
-from timesformer_cli.weights.load import load, save
+from timesformer_cli.weights.load import load_model, save_model
 
 INIT = "camera-motion"
 STARTS = ("random", INIT)
@@ -68,7 +68,7 @@ def starting(attention: str, seed: int | None, folder: Path) -> str:
     With a seed its weights are random.
     """
     if not (folder / "config.json").exists():
-        source = load(INIT)[0]
+        source = load_model(INIT)[0]
         config = replace(source.config.with_attention(attention), height=SIDE, width=SIDE)
         if seed is None:
             model = inflate(source, config)
@@ -78,7 +78,7 @@ def starting(attention: str, seed: int | None, folder: Path) -> str:
         model.labels = source.labels
         model.preprocessing = replace(source.preprocessing, short_side=SIDE, crop=(SIDE, SIDE))
         model.sampling = replace(source.sampling, stride=None)
-        save(model, folder)
+        save_model(model, folder)
     return str(folder)
 
 

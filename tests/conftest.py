@@ -4,12 +4,15 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-import torch
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a processor of its own; before torch is imported, here and in what it starts.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from timesformer_cli.config import ModelConfig, Sampling
-from timesformer_cli.model import TimeSformer
-from timesformer_cli.weights.load import save
+import pytest
+
+from tests.support.models import randomised, tiny
+from timesformer_cli.config import Sampling
+from timesformer_cli.weights.load import save_model
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
@@ -41,23 +44,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = randomised(tiny())
     model.labels, model.sampling = tuple("abcde"), Sampling(frames=8, stride=2)
     path = tmp_path_factory.mktemp("model")
-    save(model, path)
+    save_model(model, path)
     return path
-
-
-def tiny(**changes: object) -> ModelConfig:
-    """A configuration small enough to run in milliseconds."""
-    small = {"dim": 64, "depth": 2, "heads": 1, "mlp_dim": 96, "height": 64, "width": 64}
-    if changes.get("attention") == "vivit-4":  # it shares its heads out
-        small["heads"] = 2
-    return ModelConfig(**{**small, "classes": 5, **changes})  # type: ignore[arg-type]
-
-
-def randomised(config: ModelConfig, seed: int = 0) -> TimeSformer:
-    """A model in evaluation mode whose every parameter matters (none is zero)."""
-    model = TimeSformer(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.1, generator=generator)
-    return model.eval()

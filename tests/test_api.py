@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-import clips
 import pytest
 import torch
 
 import timesformer_cli
+from tests.support import clips
 from timesformer_cli.errors import DeviceError, WeightsError
 
 

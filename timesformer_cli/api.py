@@ -3,10 +3,10 @@
 import os
 import warnings
 from collections.abc import Iterable
-from typing import Any, overload
+from typing import overload
 
-from timesformer_cli.inference.classify import Options, Result, run
-from timesformer_cli.inference.open import Form
+from timesformer_cli.inference.classify import ClassifyOptions, Result, classify_videos
+from timesformer_cli.inference.open import RunnableModel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -18,10 +18,10 @@ def load_model(
     name_or_path: Path = ..., *, device: str = ..., dtype: None = ...
 ) -> TimeSformer: ...
 @overload
-def load_model(name_or_path: Path = ..., *, device: str = ..., dtype: str) -> Form: ...
+def load_model(name_or_path: Path = ..., *, device: str = ..., dtype: str) -> RunnableModel: ...
 def load_model(
     name_or_path: Path = DEFAULT, *, device: str = "cpu", dtype: str | None = None
-) -> TimeSformer | Form:
+) -> TimeSformer | RunnableModel:
     """A model that maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
 
     Takes what `--model` takes, and the device and dtype names of the command. Without a dtype it
@@ -31,17 +31,18 @@ def load_model(
     `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
     """
     from timesformer_cli.inference.device import find_device
-    from timesformer_cli.inference.open import ready
-    from timesformer_cli.weights.load import load
+    from timesformer_cli.inference.open import open_model
+    from timesformer_cli.weights.hub.locate import locate
+    from timesformer_cli.weights.load import load_model
 
-    name = os.fspath(name_or_path)
-    model: TimeSformer | Form
+    located = locate(os.fspath(name_or_path))
+    model: TimeSformer | RunnableModel
     if dtype is None:
         place = find_device(device)
-        model, notes = load(name)
+        model, notes = load_model(located)
         model.to(place)
     else:
-        model, notes = ready(name, device, dtype)
+        model, notes = open_model(located, device, dtype)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return model
@@ -49,19 +50,48 @@ def load_model(
 
 def classify(
     videos: Path | Iterable[Path],
-    model: Path | TimeSformer | Form = DEFAULT,
-    **options: Any,
+    model: Path | TimeSformer | RunnableModel = DEFAULT,
+    *,
+    top_k: int = 5,
+    frames: int | None = None,
+    stride: int | None = None,
+    clips: int = 1,
+    crops: int = 1,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: bool = False,
+    batch_size: int = 8,
+    workers: int | None = None,
+    timeout: float = 60.0,
+    decoder: str = "auto",
+    debug: bool = False,
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
 
-    `options` are the fields of `timesformer_cli.inference.classify.Options`. A video that cannot be
-    read becomes a result with `status` "error"; nothing is raised for it.
+    The keywords are the command's options: `top_k` labels a video; `frames` and `stride` (in
+    frames of a 30-fps video) as the model was trained where None; `clips` times `crops` (1 or 3)
+    views, whose scores are averaged; `timeout` in seconds a video. A video that cannot be read
+    becomes a result with `status` "error"; nothing is raised for it. Raises UsageError,
+    WeightsError and DeviceError.
     """
     from timesformer_cli.video import find_videos
 
     arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
-    if isinstance(model, str | os.PathLike):
-        model = os.fspath(model)
-    chosen = Options(model=model, **options)
-    items = find_videos([os.fspath(path) for path in arguments])
-    return list(run(items, chosen, lambda text: warnings.warn(text, stacklevel=4)))
+    chosen = ClassifyOptions(
+        model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+        top_k=top_k,
+        frames=frames,
+        stride=stride,
+        clips=clips,
+        crops=crops,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+        batch_size=batch_size,
+        workers=workers,
+        timeout=timeout,
+        decoder=decoder,
+        debug=debug,
+    )
+    found = find_videos([os.fspath(path) for path in arguments])
+    return list(classify_videos(found, chosen, lambda text: warnings.warn(text, stacklevel=4)))

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import Grid
-from timesformer_cli.schemes import SCHEMES, Positions, Scheme
+from timesformer_cli.schemes import SCHEMES, PositionKind, Scheme
 
 Embedding = Literal["linear", "conv-stem"]
 
@@ -49,7 +49,7 @@ class ModelConfig:
     width: int = 224
     patch: int = 16
     tubelet: int = 0
-    positions: Positions | Literal[""] = ""
+    positions: PositionKind | Literal[""] = ""
     token_shift: bool = False
     channels: int = 3
     classes: int = 400
@@ -68,7 +68,7 @@ class ModelConfig:
                 object.__setattr__(self, own, getattr(self.scheme, own))
         for what, value, there in (
             ("patch embedding", self.embedding, get_args(Embedding)),
-            ("kind of positions", self.positions, get_args(Positions)),
+            ("kind of positions", self.positions, get_args(PositionKind)),
         ):
             if value not in there:
                 raise UsageError(f"unknown {what} '{value}'; there are {', '.join(there)}")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
-Positions = Literal["separate", "table", "sinusoidal", "rotary"]
+PositionKind = Literal["separate", "table", "sinusoidal", "rotary"]
 Activation = Literal["gelu", "gelu-tanh", "geglu"]
 # Channels of the MLP's first map that become one behind the activation: gates are half of them.
 ACTIVATION_INPUTS: dict[Activation, int] = {"gelu": 1, "gelu-tanh": 1, "geglu": 2}
@@ -28,7 +28,7 @@ class Scheme:
     alternate: tuple[Grouping, ...] = ()
     bridged: bool = True
     tubelet: int = 1
-    positions: Positions = "separate"
+    positions: PositionKind = "separate"
     activation: Activation = "gelu"
     frame_blocks: int = 0
     fused: Grouping | None = None

@@ -37,7 +37,7 @@ def free_bytes(device: torch.device) -> int | None:
     return max(0, min(found)) if found else None
 
 
-class Resident:
+class ResidentGrowth:
     """What this process grows by, from the moment this is made to its worst moment since."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ def settle(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-class Others:
+class OtherWork:
     """Share of the machine's processor time that went to anyone but us since this was made."""
 
     def __init__(self) -> None:

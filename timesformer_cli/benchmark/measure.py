@@ -59,7 +59,7 @@ class Measured:
 def measure(job: Job, product_flops: float) -> Measured:
     """Memory in a first run, time in later ones, in this process."""
     _rehearse(job)
-    resident = machine.Resident()
+    resident = machine.ResidentGrowth()
     model = _model(job)
     clip = _clip(job)
     run = _runner(job, model, clip)
@@ -71,7 +71,7 @@ def measure(job: Job, product_flops: float) -> Measured:
         warmup = job.warmup if job.warmup is not None else _warmup(first)
         for _ in range(warmup):
             run()
-        others = machine.Others()
+        others = machine.OtherWork()
         times = _times(job, run)
         busy = others.share()
     low, middle, high = (1000 * value for value in percentiles(times))

@@ -13,7 +13,7 @@ GROUPS = {"paper": PAPER, "all": SCHEMES}
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class UnfitConfig:
     """A clip shape that one of a group of schemes does not take, and why."""
 
     attention: str
@@ -22,9 +22,9 @@ class Misfit:
     reason: str
 
 
-def plan(
+def plan_rows(
     attention: Sequence[str], frames: Iterable[int], image_sizes: Iterable[int], size: str
-) -> list[ModelConfig | Misfit]:
+) -> list[ModelConfig | UnfitConfig]:
     """Every row: the paper's schemes, then their relatives; each by picture size, frames, scheme.
 
     Raises UsageError for what cannot be; of a group of schemes, only for what none of them takes.
@@ -38,25 +38,25 @@ def plan(
     shapes = list(product(image_sizes, frames))
     for pixels, count in shapes:
         _check_shape(size, pixels, count)
-    rows: list[ModelConfig | Misfit] = []
+    rows: list[ModelConfig | UnfitConfig] = []
     for section, (pixels, count) in product((PAPER, RELATIVES), shapes):
         here = [_row(size, name, count, pixels) for name in names if name in section]
         for row in here:
-            if isinstance(row, Misfit) and row.attention in attention:
+            if isinstance(row, UnfitConfig) and row.attention in attention:
                 where = f"{row.attention} at {count} frames of {pixels} px"
                 near = _neighbour(size, row.attention, count, pixels)
                 raise UsageError(f"{where}: {row.reason}{near}")
-        if here and all(isinstance(row, Misfit) for row in here):
+        if here and all(isinstance(row, UnfitConfig) for row in here):
             raise UsageError(f"no scheme takes {count} frames of {pixels} px")
         rows += here
     return rows
 
 
-def _row(size: str, name: str, frames: int, pixels: int) -> ModelConfig | Misfit:
+def _row(size: str, name: str, frames: int, pixels: int) -> ModelConfig | UnfitConfig:
     try:
         return ModelConfig.of_size(size, attention=name, frames=frames, height=pixels, width=pixels)
     except UsageError as error:
-        return Misfit(name, frames, pixels, str(error))
+        return UnfitConfig(name, frames, pixels, str(error))
 
 
 def _check_shape(size: str, pixels: int, frames: int) -> None:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from timesformer_cli import cost
+from timesformer_cli.benchmark.options import SchemeBenchmarkOptions
 from timesformer_cli.config import ModelConfig
 
 # What the published form gets when nobody chooses: torch takes a fused kernel wherever one fits.
@@ -13,7 +14,7 @@ KERNELS: dict[str, cost.Kernel] = {"auto": AUTO_KERNEL, "math": "math", "fused":
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class MacsSplit:
     """Multiply-adds by where they are spent; `projections` takes in every linear map outside the
     MLPs: patches, q k v, output, the extra maps and the head.
     """
@@ -33,7 +34,7 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SchemeRow:
     """One configuration; what was not computed or not measured is None.
 
     Giga multiply-adds (and twice as many floating-point operations) are those of one view; bytes
@@ -50,7 +51,7 @@ class Row:
     parameters: int | None = None
     gmacs: float | None = None
     gflops: float | None = None
-    gmacs_split: Split | None = None
+    gmacs_split: MacsSplit | None = None
     score_elements: int | None = None
     predicted_peak_bytes: int | None = None
     measured_peak_bytes: int | None = None
@@ -74,38 +75,30 @@ class Details:
     failed: bool = False
 
 
-def on_paper(
-    size: str,
-    config: ModelConfig,
-    batch_size: int,
-    item_bytes: int,
-    kernel: str,
-    train: bool,
-    checkpoint_gradients: bool,
-) -> Row:
-    """A row with all that follows from the definition."""
+def on_paper(config: ModelConfig, options: SchemeBenchmarkOptions, item_bytes: int) -> SchemeRow:
+    """A row with all that follows from the definition; an element takes so many bytes."""
     spent = cost.macs(config)
     weights = cost.weight_bytes(config, item_bytes=item_bytes)
     activations = cost.activation_bytes(
         config,
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         item_bytes=item_bytes,
-        kernel=KERNELS[kernel],
-        train=train,
-        checkpoint_gradients=checkpoint_gradients,
+        kernel=KERNELS[options.kernel],
+        train=options.train,
+        checkpoint_gradients=options.checkpoint_gradients,
     )
-    return Row(
+    return SchemeRow(
         attention=config.attention,
         frames=config.frames,
         image_size=config.height,
-        size=size,
-        batch_size=batch_size,
+        size=options.size,
+        batch_size=options.batch_size,
         tokens=cost.tokens(config),
         comparisons_per_token=cost.comparisons_per_token(config),
         parameters=cost.parameters(config),
         gmacs=spent.total / 1e9,
         gflops=2 * spent.total / 1e9,
-        gmacs_split=Split(
+        gmacs_split=MacsSplit(
             projections=(spent.embedding + spent.projections + spent.head) / 1e9,
             attention=spent.attention / 1e9,
             mlp=spent.mlp / 1e9,
@@ -116,8 +109,8 @@ def on_paper(
 
 
 def measured(
-    row: Row, answer: dict[str, Any], train: bool, checkpoint_gradients: bool
-) -> tuple[Row, Details]:
+    row: SchemeRow, answer: dict[str, Any], options: SchemeBenchmarkOptions
+) -> tuple[SchemeRow, Details]:
     """The row with what a measuring process answered."""
     if answer["status"] != "ok":
         status = "oom" if answer["status"] == "oom" else "skipped"
@@ -125,7 +118,7 @@ def measured(
         return replace(row, status=status), Details(reason=answer["reason"], failed=failed)
     latency = Latency(*(round(answer[name], 3) for name in ("median", "p10", "p90")))
     seconds = answer["median"] / 1000
-    speed = _gflops(row, train, checkpoint_gradients) * row.batch_size / seconds
+    speed = _gflops(row, options) * row.batch_size / seconds
     product = answer["product_flops"] / 1e9
     row = replace(
         row,
@@ -145,13 +138,13 @@ def measured(
     )
 
 
-def _gflops(row: Row, train: bool, checkpoint_gradients: bool) -> float:
+def _gflops(row: SchemeRow, options: SchemeBenchmarkOptions) -> float:
     """What a view takes; beside its checkpointed gradients, all but each block's last map again."""
     assert row.gflops is not None and row.gmacs_split is not None
-    again = row.gflops - row.gmacs_split.mlp if checkpoint_gradients else 0.0
-    return TRAINING * row.gflops + again if train else row.gflops
+    again = row.gflops - row.gmacs_split.mlp if options.checkpoint_gradients else 0.0
+    return TRAINING * row.gflops + again if options.train else row.gflops
 
 
-def to_dict(row: Row) -> dict[str, Any]:
+def row_to_dict(row: SchemeRow) -> dict[str, Any]:
     """The row, field for field."""
     return asdict(row)

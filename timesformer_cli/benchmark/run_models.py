@@ -4,31 +4,22 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timesformer_cli.benchmark.options import ModelBenchmarkOptions
+from timesformer_cli.callbacks import StepCallback, ignore_step
 from timesformer_cli.inference.exported.open import runtime_name
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.open import Form
+    from timesformer_cli.inference.open import RunnableModel
+    from timesformer_cli.weights.hub.locate import Located
 
 WARMUP, FEWEST, MOST = 2, 5, 30
 SECONDS = 5.0  # of one model's runs, where their number was not given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What `tsf benchmark --model` can be told; `runs` None: about 5 s of them each."""
-
-    models: tuple[str, ...]
-    batch_size: int = 1
-    device: str = "auto"
-    dtype: str = "auto"
-    runs: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ModelRow:
     """One model: milliseconds a batch, and `share`, its median over the slowest one's.
 
     `bytes` is the size of its file, None where it is not one.
@@ -48,10 +39,9 @@ class Row:
     share: float
 
 
-Watch = Callable[[int, int, str], None]
-
-
-def run(options: Options, watch: Watch = lambda done, total, doing: None) -> tuple[Row, ...]:
+def benchmark_models(
+    options: ModelBenchmarkOptions, watch: StepCallback = ignore_step
+) -> tuple[ModelRow, ...]:
     """A row a model, in the order given; all are held in memory and take turns.
 
     Raises UsageError, WeightsError, DeviceError.
@@ -59,14 +49,17 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> tup
     import torch
 
     from timesformer_cli.benchmark.machine import settle
-    from timesformer_cli.inference.open import ready
+    from timesformer_cli.inference.open import open_model
+    from timesformer_cli.weights.hub.locate import as_located
 
     total = len(options.models) + 1
-    forms: list[Form] = []
-    for number, name in enumerate(options.models):
-        watch(number, total, f"reading {name}")
+    every = [as_located(model) for model in options.models]
+    forms: list[RunnableModel] = []
+    for number, located in enumerate(every):
+        watch(number, total, f"reading {located.name}")
         # What was exported has a device and a dtype of its own.
-        forms.append(ready(name, *_place(name, options))[0])
+        place = ("auto", "auto") if located.exported else (options.device, options.dtype)
+        forms.append(open_model(located, *place)[0])
     watch(total - 1, total, "measuring")
     calls = [_call(form, options.batch_size) for form in forms]
     times: list[list[float]] = [[] for _ in forms]
@@ -82,18 +75,12 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> tup
             turn += 1
     slowest = max(statistics.median(own) for own in times)
     return tuple(
-        _row(name, form, options, own, slowest)
-        for name, form, own in zip(options.models, forms, times, strict=True)
+        _row(located, form, options, own, slowest)
+        for located, form, own in zip(every, forms, times, strict=True)
     )
 
 
-def _place(name: str, options: Options) -> tuple[str, str]:
-    from timesformer_cli.weights.hub.locate import is_artefact
-
-    return ("auto", "auto") if is_artefact(name) else (options.device, options.dtype)
-
-
-def _call(form: "Form", batch_size: int) -> Callable[[], object]:
+def _call(form: "RunnableModel", batch_size: int) -> Callable[[], object]:
     import torch
 
     height, width = form.preprocessing.crop
@@ -110,15 +97,20 @@ def _enough(times: list[list[float]], runs: int | None) -> bool:
     return count >= MOST or (count >= FEWEST and longest >= SECONDS)
 
 
-def _row(name: str, form: "Form", options: Options, times: list[float], slowest: float) -> Row:
+def _row(
+    located: "Located",
+    form: "RunnableModel",
+    options: ModelBenchmarkOptions,
+    times: list[float],
+    slowest: float,
+) -> ModelRow:
     from timesformer_cli.benchmark.measure import percentiles
-    from timesformer_cli.weights.hub.locate import is_artefact
 
     p10, median, p90 = percentiles(times)
-    path = Path(name).expanduser()
-    return Row(
-        model=name,
-        runtime=runtime_name(path.suffix[1:] if is_artefact(name) else "torch"),
+    path = located.path
+    return ModelRow(
+        model=located.name,
+        runtime=runtime_name(path.suffix[1:] if located.exported else "torch"),
         device=str(form.device),
         dtype=str(form.dtype).removeprefix("torch."),
         bytes=path.stat().st_size if path.is_file() else None,

@@ -1,14 +1,15 @@
 """Benchmark: what the attention schemes cost, on paper and on this machine."""
 
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from timesformer_cli import cost
 from timesformer_cli.benchmark.measurer import measurer
-from timesformer_cli.benchmark.plan import GROUPS, Misfit, plan
-from timesformer_cli.benchmark.rows import KERNELS, Details, Row, measured, on_paper
+from timesformer_cli.benchmark.options import SchemeBenchmarkOptions
+from timesformer_cli.benchmark.plan import GROUPS, UnfitConfig, plan_rows
+from timesformer_cli.benchmark.rows import KERNELS, Details, SchemeRow, measured, on_paper
+from timesformer_cli.callbacks import StepCallback, ignore_step
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.crossovers import Crossover, crossovers
 from timesformer_cli.errors import UsageError
@@ -18,46 +19,20 @@ FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What `tsf benchmark` can be told; `runs` and `warmup` None: chosen by the time a run takes;
-    `memory_limit` in bytes, None: what is free. Of schemes named together, `paper` or `all`, those
-    that fit.
-    """
-
-    attention: tuple[str, ...] = ("paper",)
-    frames: tuple[int, ...] = (8,)
-    image_sizes: tuple[int, ...] = (224,)
-    size: str = "base"
-    batch_size: int = 1
-    device: str = "auto"
-    dtype: str = "auto"
-    kernel: str = "auto"
-    measure: bool = True
-    runs: int | None = None
-    warmup: int | None = None
-    memory_limit: int | None = None
-    train: bool = False
-    checkpoint_gradients: bool = False
-    compile: bool = False
-    debug: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class BenchmarkReport:
     """The rows as planned; `details` belong to them one by one. Crossovers of all the schemes are
     those of the paper's.
     """
 
     protocol: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[SchemeRow, ...]
     details: tuple[Details, ...]
     crossovers: tuple[Crossover, ...]
 
 
-Watch = Callable[[int, int, str], None]
-
-
-def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Report:
+def benchmark_schemes(
+    options: SchemeBenchmarkOptions, watch: StepCallback = ignore_step
+) -> BenchmarkReport:
     """The whole table; `watch` hears which row, of how many, is next.
 
     Raises UsageError for what cannot be, before anything is measured, and DeviceError.
@@ -66,13 +41,13 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Rep
         raise UsageError(f"unknown kernel '{options.kernel}'; there are {', '.join(KERNELS)}")
     if options.checkpoint_gradients and not options.train:
         raise UsageError("--checkpoint-gradients is of a training step; give --train as well")
-    planned_rows = plan(options.attention, options.frames, options.image_sizes, options.size)
+    planned_rows = plan_rows(options.attention, options.frames, options.image_sizes, options.size)
     greeting: dict[str, Any] = {"device": None, "device_name": None, "threads": None, "torch": None}
     greeting["dtype"] = "float32" if options.dtype == "auto" else options.dtype
-    found: list[tuple[Row, Details]] = []
+    found: list[tuple[SchemeRow, Details]] = []
     for number, planned in enumerate(planned_rows):
-        if isinstance(planned, Misfit):
-            row = Row(
+        if isinstance(planned, UnfitConfig):
+            row = SchemeRow(
                 planned.attention,
                 planned.frames,
                 planned.pixels,
@@ -88,7 +63,7 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Rep
             row, details = _predict(planned, options, greeting["dtype"], options.memory_limit)
         found.append((row, details))
     rows, every = tuple(row for row, _ in found), tuple(details for _, details in found)
-    return Report(
+    return BenchmarkReport(
         protocol=_protocol(options, greeting, every),
         rows=rows,
         details=every,
@@ -96,7 +71,9 @@ def run(options: Options, watch: Watch = lambda done, total, doing: None) -> Rep
     )
 
 
-def _measure(config: ModelConfig, options: Options) -> tuple[Row, Details, dict[str, Any]]:
+def _measure(
+    config: ModelConfig, options: SchemeBenchmarkOptions
+) -> tuple[SchemeRow, Details, dict[str, Any]]:
     """One row in a process of its own, not even asked where the prediction is over the limit."""
     with measurer(options.device, options.dtype, options.debug) as process:
         greeting = process.greeting
@@ -119,21 +96,13 @@ def _measure(config: ModelConfig, options: Options) -> tuple[Row, Details, dict[
                 "limit_bytes": limit,
             }
         )
-    return *measured(row, answer, options.train, options.checkpoint_gradients), greeting
+    return *measured(row, answer, options), greeting
 
 
 def _predict(
-    config: ModelConfig, options: Options, dtype: str, limit: int | None
-) -> tuple[Row, Details]:
-    row = on_paper(
-        options.size,
-        config,
-        options.batch_size,
-        cost.ITEM_BYTES[dtype],
-        options.kernel,
-        options.train,
-        options.checkpoint_gradients,
-    )
+    config: ModelConfig, options: SchemeBenchmarkOptions, dtype: str, limit: int | None
+) -> tuple[SchemeRow, Details]:
+    row = on_paper(config, options, cost.ITEM_BYTES[dtype])
     needed = row.predicted_peak_bytes or 0
     if limit is not None and needed > limit:
         return replace(row, status="oom"), Details(reason="predicted to need more than the limit")
@@ -145,7 +114,7 @@ def _name(config: ModelConfig, size: str) -> str:
 
 
 def _protocol(
-    options: Options, greeting: dict[str, Any], details: tuple[Details, ...]
+    options: SchemeBenchmarkOptions, greeting: dict[str, Any], details: tuple[Details, ...]
 ) -> dict[str, Any]:
     return {
         "measured": options.measure,
@@ -178,7 +147,9 @@ def _detail(details: Details) -> dict[str, Any]:
     }
 
 
-def _crossovers(options: Options, rows: tuple[Row, ...]) -> tuple[Crossover, ...]:
+def _crossovers(
+    options: SchemeBenchmarkOptions, rows: tuple[SchemeRow, ...]
+) -> tuple[Crossover, ...]:
     found: list[Crossover] = []
     given = [PAPER if name in GROUPS else (name,) for name in options.attention]
     named = {name for names in given for name in names}

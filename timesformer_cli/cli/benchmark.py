@@ -131,12 +131,14 @@ def benchmark(
 
     Example: tsf benchmark --frames 8,16
     """
-    from timesformer_cli.cli import render_benchmark as render
-    from timesformer_cli.cli import report
-    from timesformer_cli.cli.output import writing
+    from timesformer_cli.cli.draw.style import require_drawable
+    from timesformer_cli.cli.formats import choose_format, writing
+    from timesformer_cli.cli.progress import steps
+    from timesformer_cli.cli.show.benchmark import RENDERERS
+    from timesformer_cli.cli.stderr import errors_explained
 
-    with report.errors_explained(debug):
-        written = render.choose_format(format, output)
+    with errors_explained(debug):
+        written = choose_format(format, output, RENDERERS)
         if explain is not None or paper:
             _instead(explain, written, output)
             return
@@ -145,38 +147,29 @@ def benchmark(
             if beside := sorted(said.keys() - WITH_MODEL):
                 name = ("no_" * (said[beside[0]] is False) + beside[0]).replace("_", "-")
                 raise UsageError(f"--model times what is there; leave out --{name}")
-            _models(_words("--model", model), batch_size, device, dtype, runs, written, output)
+            _models(_words("--model", model), context, written, output)
             return
-        from timesformer_cli.benchmark import run_schemes as task
+        from timesformer_cli.benchmark.options import SchemeBenchmarkOptions
+        from timesformer_cli.benchmark.run_schemes import benchmark_schemes
 
-        chosen = task.Options(
+        chosen = options.fill(
+            SchemeBenchmarkOptions,
+            context,
             attention=tuple(_words("--attention", attention.lower())),
             frames=tuple(_numbers("--frames", frames)),
             image_sizes=tuple(_numbers("--image-size", image_size)),
-            size=size,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            kernel=kernel,
-            measure=measure,
-            runs=runs,
-            warmup=warmup,
             memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
-            train=train,
-            checkpoint_gradients=checkpoint_gradients,
-            compile=compile,
-            debug=debug,
         )
         if plot is not None:
-            from timesformer_cli.cli import plot as drawing
-
-            drawing.check(plot)
+            require_drawable(plot)
         with writing(output) as stream:  # before hours of work, not after
-            with report.steps() as watch:
-                results = task.run(chosen, watch)
-            render.RENDER[written](results, stream)
+            with steps() as watch:
+                results = benchmark_schemes(chosen, watch)
+            RENDERERS[written](results, stream)
         if plot is not None:
-            drawing.draw(results, plot)
+            from timesformer_cli.cli.draw.benchmark import draw_benchmark
+
+            draw_benchmark(results, plot)
         failed = [one for one in results.details if one.failed]
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)
 
@@ -190,47 +183,36 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def _models(
-    names: list[str],
-    batch_size: int,
-    device: str,
-    dtype: str,
-    runs: int | None,
-    written: str,
-    output: Path | None,
-) -> None:
+def _models(names: list[str], context: typer.Context, written: str, output: Path | None) -> None:
     """Models by name in place of schemes."""
-    from timesformer_cli.benchmark import run_models as task
-    from timesformer_cli.cli import render_models, report
-    from timesformer_cli.cli.output import writing
-    from timesformer_cli.inference.classify import fetch
+    from timesformer_cli.benchmark.options import ModelBenchmarkOptions
+    from timesformer_cli.benchmark.run_models import benchmark_models
+    from timesformer_cli.cli.formats import writing
+    from timesformer_cli.cli.progress import locate_shown, steps
+    from timesformer_cli.cli.show.benchmark_models import RENDERERS
 
-    for name in names:
-        with report.transfer() as progress:
-            fetch(name, progress)
-    chosen = task.Options(
-        models=tuple(names), batch_size=batch_size, device=device, dtype=dtype, runs=runs
-    )
+    models = tuple(locate_shown(name) for name in names)
+    chosen = options.fill(ModelBenchmarkOptions, context, models=models)
     with writing(output) as stream:
-        with report.steps() as watch:
-            rows = task.run(chosen, watch)
-        render_models.RENDER[written](rows, stream)
+        with steps() as watch:
+            rows = benchmark_models(chosen, watch)
+        RENDERERS[written](rows, stream)
 
 
 def _instead(explain: str | None, written: str, output: Path | None) -> None:
     """What needs neither a model nor a machine: pictures of schemes, or published tables."""
-    from timesformer_cli.cli.output import writing
+    from timesformer_cli.cli.formats import writing
 
     with writing(output) as stream:
         if explain is not None:
-            from timesformer_cli.cli import draw
+            from timesformer_cli.cli.draw.scheme import show_scheme
 
-            draw.show(explain, stream)
+            show_scheme(explain, stream)
         else:
-            from timesformer_cli.cli import render_paper
+            from timesformer_cli.cli.show.published import RENDERERS
             from timesformer_cli.cost.published import compared
 
-            render_paper.RENDER[written](list(compared()), stream)
+            RENDERERS[written](list(compared()), stream)
 
 
 def _words(option: str, text: str) -> list[str]:

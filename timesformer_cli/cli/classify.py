@@ -1,13 +1,13 @@
 """`tsf classify`: labels for videos."""
 
 import sys
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Annotated, Literal
 
 import typer
 
 from timesformer_cli.cli import options
-from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Format = Annotated[
@@ -21,6 +21,7 @@ Format = Annotated[
 
 
 def classify(
+    context: typer.Context,
     videos: Annotated[
         list[str],
         typer.Argument(
@@ -51,46 +52,23 @@ def classify(
 
     Example: tsf classify clip.mp4 --model camera-motion
     """
-    from timesformer_cli.cli import render, report
-    from timesformer_cli.inference import classify as task
+    from timesformer_cli.cli.formats import choose_format, require_writable
+    from timesformer_cli.cli.progress import locate_shown, with_progress
+    from timesformer_cli.cli.show.classify import RENDERERS, show_results
+    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
     from timesformer_cli.video import find_videos
 
-    with report.errors_explained(debug):
-        clips, crops = parse_views(views)
-        chosen = task.Options(
-            model=model,
-            top_k=top_k,
-            frames=frames,
-            stride=stride,
-            clips=clips,
-            crops=crops,
-            device=device,
-            dtype=dtype,
-            compile=compile,
-            batch_size=batch_size,
-            workers=workers,
-            timeout=timeout,
-            decoder=decoder,
-            debug=debug,
-        )
-        render.check_output(output)
-        items = find_videos(videos, sys.stdin)
-        if any(item.error is None for item in items):
-            with report.transfer() as progress:
-                task.fetch(model, progress)
-        results = report.with_progress(
-            task.run(items, chosen, report.note), len(items), "classifying"
-        )
-        with report.interrupted_at_once():  # torch is imported before the first result
+    with errors_explained(debug):
+        clips, crops = options.parse_views(views)
+        chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
+        require_writable(output)
+        found = find_videos(videos, sys.stdin)
+        if any(video.error is None for video in found):
+            chosen = replace(chosen, model=locate_shown(model))
+        results = with_progress(classify_videos(found, chosen, note), len(found), "classifying")
+        with interrupted_at_once():  # torch is imported before the first result
             first = list(islice(results, 1))
-        form = render.choose_format(format, output)
-        failed = render.show(chain(first, results), form, output, items)
+        written = choose_format(format, output, RENDERERS)
+        failed = show_results(chain(first, results), written, output, found)
     raise typer.Exit(failed)
-
-
-def parse_views(text: str) -> tuple[int, int]:
-    """`4x3` as clips and crops; raises UsageError."""
-    clips, _, crops = text.partition("x")
-    if not (clips.isdecimal() and crops in ("1", "3") and 1 <= int(clips) <= 1000):
-        raise UsageError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 1x3; got '{text}'")
-    return int(clips), int(crops)

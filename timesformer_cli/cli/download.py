@@ -44,33 +44,34 @@ def download_weights(
 
     Example: tsf download-weights base-k400
     """
-    from timesformer_cli.cli import render_weights, report
-    from timesformer_cli.weights import published as task
+    from timesformer_cli.cli.progress import transfer
+    from timesformer_cli.cli.show import weights as show
+    from timesformer_cli.cli.stderr import errors_explained, note
+    from timesformer_cli.weights import published
 
     names = names or []
-    with report.errors_explained(debug):
+    with errors_explained(debug):
         if list_ or not (names or all_ or verify or from_file):
-            render_weights.show_list(task.list_weights(cache_dir), format)
+            show.show_list(published.list_weights(cache_dir), format)
             raise typer.Exit
         if from_file is not None:
             if len(names) > 1 or all_ or verify:
                 raise UsageError("--from-file takes one file and at most one NAME")
             name = names[0] if names else None
-            ready = task.convert(from_file, name, cache_dir, report.note)
-            render_weights.show_ready(ready)
+            show.show_ready(published.convert_checkpoint(from_file, name, cache_dir, note))
             raise typer.Exit
-        chosen = list(dict.fromkeys(names + (task.downloadable() if all_ else [])))
+        chosen = list(dict.fromkeys(names + (published.downloadable() if all_ else [])))
         if verify:
-            chosen = chosen or task.cached_names(cache_dir)
-            failed = render_weights.show_checked(task.verify(chosen, cache_dir))
+            chosen = chosen or published.cached_names(cache_dir)
+            failed = show.show_checked(published.verify_weights(chosen, cache_dir))
         else:
-            with report.transfer() as progress:
-                fetched = task.download(
+            with transfer() as progress:
+                fetched = published.download_weights(
                     chosen,
                     revision=revision,
                     cache_dir=cache_dir,
                     offline=offline,
                     progress=progress,
                 )
-                failed = render_weights.show_fetched(fetched)
+                failed = show.show_fetched(fetched)
     raise typer.Exit(ExitCode.WEIGHTS if failed else ExitCode.OK)

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
-from timesformer_cli.cli.classify import parse_views
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -14,6 +13,7 @@ PROTOCOL, OUTPUT = "How it is measured", "Output"
 
 
 def evaluate(
+    context: typer.Context,
     data: Annotated[
         Path,
         typer.Argument(
@@ -93,54 +93,42 @@ def evaluate(
 
     Example: tsf evaluate clips.csv --model camera-motion
     """
-    from timesformer_cli.cli import render_evaluate, report
-    from timesformer_cli.cli.output import writing
-    from timesformer_cli.cli.render import check_output
-    from timesformer_cli.evaluation import run as task
-    from timesformer_cli.inference import classify
+    from timesformer_cli.cli.draw.style import require_drawable
+    from timesformer_cli.cli.formats import choose_format, require_writable, writing
+    from timesformer_cli.cli.progress import locate_shown, with_progress
+    from timesformer_cli.cli.show.evaluate import RENDERERS, write_predictions
+    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.evaluation.run import (
+        EvaluateOptions,
+        evaluate_models,
+        prepare_subjects,
+        read_evaluation_clips,
+    )
+    from timesformer_cli.inference.classify import ClassifyOptions
 
-    with report.errors_explained(debug):
+    with errors_explained(debug):
         if protocol and views:
             raise UsageError(f"--protocol {protocol} says which views; leave --views out")
-        clips, crops = parse_views(views or "1x1")
-        chosen = task.Options(
-            data=data,
-            split=split,
-            model=model,
-            compare=compare,
-            protocol=protocol,
-            how=classify.Options(
-                clips=clips,
-                crops=crops,
-                device=device,
-                dtype=dtype,
-                compile=compile,
-                batch_size=batch_size,
-                workers=workers,
-                timeout=timeout,
-                decoder=decoder,
-                debug=debug,
-            ),
-        )
-        check_output(output)
-        check_output(predictions)
+        clips, crops = options.parse_views(views or "1x1")
+        how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
+        chosen = options.fill(EvaluateOptions, context, how=how)
+        require_writable(output)
+        require_writable(predictions)
         if confusion is not None:
-            from timesformer_cli.cli import plot, plot_confusion
-
-            plot.check(confusion, "--confusion")
-        items = task.read(data, split)
-        with report.transfer() as progress:
-            for name in chosen.models:
-                classify.fetch(name, progress)
-        with report.interrupted_at_once():  # torch is imported here
-            subjects = task.prepare(items, chosen)
-        results, verdicts = task.run(items, subjects, chosen, report.note, report.with_progress)
+            require_drawable(confusion, "--confusion")
+        items = read_evaluation_clips(data, split)
+        models = {name: locate_shown(name) for name in chosen.models}
+        with interrupted_at_once():  # torch is imported here
+            subjects = prepare_subjects(items, chosen, models)
+        results, verdicts = evaluate_models(items, subjects, chosen, note, with_progress)
         if predictions is not None:
             with writing(predictions) as stream:
-                render_evaluate.predictions(verdicts, stream)
+                write_predictions(verdicts, stream)
         if confusion is not None:
-            plot_confusion.draw(results, confusion)
+            from timesformer_cli.cli.draw.confusion import draw_confusion
+
+            draw_confusion(results, confusion)
         with writing(output) as stream:
-            render_evaluate.RENDER[render_evaluate.choose_format(format, output)](results, stream)
+            RENDERERS[choose_format(format, output, RENDERERS)](results, stream)
         failed = any(one.scores.unreadable for one in results.evaluations)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

@@ -14,6 +14,7 @@ KIND, GRAPH, OUTPUT = "What is written (--onnx where nothing is said)", "Graph",
 
 
 def export(
+    context: typer.Context,
     model: options.Model = DEFAULT,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="For onnxruntime.", rich_help_panel=KIND)
@@ -89,40 +90,44 @@ def export(
 
     Example: tsf export --model camera-motion --onnx
     """
-    from timesformer_cli.cli import render_export, report
-    from timesformer_cli.export import run as task
+    from timesformer_cli.cli.progress import locate_shown, steps
+    from timesformer_cli.cli.show.export import RENDERERS
+    from timesformer_cli.cli.stderr import (
+        errors_explained,
+        interrupted_at_once,
+        note,
+        terminated_in_order,
+    )
     from timesformer_cli.export.proof import Kind
-    from timesformer_cli.inference.classify import fetch
+    from timesformer_cli.export.run import (
+        STEPS,
+        ExportOptions,
+        export_model,
+        validate_export_options,
+    )
 
-    with report.errors_explained(debug):
+    with errors_explained(debug):
         asked: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
         kinds = [kind for kind, wanted in asked.items() if wanted]
         if len(kinds) > 1:
             raise UsageError("give one of --onnx, --pt2 and --aoti")
-        chosen = task.Options(
-            model=model,
+        chosen = options.fill(
+            ExportOptions,
+            context,
             kind=kinds[0] if kinds else "onnx",
-            output=output,
             batch=parse_batch(batch),
-            frames=frames,
-            image_size=image_size,
-            opset=opset,
-            dtype=dtype,
             pixels=with_preprocessing,
-            tolerance=tolerance,
-            overwrite=overwrite,
             version=__version__,
         )
-        task.check(chosen)
-        with report.transfer() as progress:
-            fetch(model, progress)
-        with report.steps() as watch:
-            watch(0, len(task.STEPS), "starting")
-            with report.interrupted_at_once():
+        validate_export_options(chosen)
+        located = locate_shown(model)
+        with steps() as watch:
+            watch(0, len(STEPS), "starting")
+            with interrupted_at_once():
                 import torch  # noqa: F401
-            with report.terminated_in_order():
-                exported = task.run(chosen, report.note, watch)
-        render_export.RENDER[format](exported)
+            with terminated_in_order():
+                exported = export_model(chosen, located, note, watch)
+        RENDERERS[format](exported)
 
 
 def parse_batch(text: str) -> int | None:

@@ -1,10 +1,14 @@
 """Option types that several commands share, written once."""
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from timesformer_cli.errors import UsageError
+
+T = TypeVar("T")
 Model = Annotated[
     str,
     typer.Option(
@@ -104,6 +108,24 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),
 ]
+
+
+def fill(kind: type[T], context: typer.Context, /, **own: Any) -> T:
+    """The options object of a command: each parameter that has a field's name, and `own` values.
+
+    In the same way for every command, so that an option is written once, where it is declared.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in context.params.items() if name in names}
+    return kind(**given | own)
+
+
+def parse_views(text: str) -> tuple[int, int]:
+    """`4x3` as clips and crops; raises UsageError."""
+    clips, _, crops = text.partition("x")
+    if not (clips.isdecimal() and crops in ("1", "3") and 1 <= int(clips) <= 1000):
+        raise UsageError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 1x3; got '{text}'")
+    return int(clips), int(crops)
 
 
 def said(context: typer.Context) -> dict[str, Any]:

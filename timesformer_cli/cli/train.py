@@ -1,8 +1,7 @@
 """`tsf train`: labelled clips become a model."""
 
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,12 +9,9 @@ from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
-if TYPE_CHECKING:
-    from timesformer_cli.training.options import Options
-
 START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
 # What may be said anew of a training that goes on; all else is as it was.
-ANEW = frozenset("device workers timeout decoder debug".split())
+CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder debug".split())
 BESIDE = frozenset(("resume", "push_to_hub"))
 
 
@@ -155,56 +151,55 @@ def train(
 
     Example: tsf train clips/ --init camera-motion
     """
-    from timesformer_cli.cli import plot_curves, render_train, report
-    from timesformer_cli.cli.live import watching
+    from timesformer_cli.cli.draw.curves import draw_curves
+    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.show.train import show_findings, show_report
+    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.cli.train_progress import showing_training
     from timesformer_cli.weights.hub import upload
 
-    with report.errors_explained(debug), report.interrupted_at_once():
-        from timesformer_cli.inference.classify import fetch
-        from timesformer_cli.training import run as task
-        from timesformer_cli.training.options import SCRATCH, Options
+    with errors_explained(debug), interrupted_at_once():
+        from timesformer_cli.training.options import SCRATCH, TrainOptions
+        from timesformer_cli.training.run import (
+            check_training,
+            read_training_clips,
+            resume_training,
+            train_model,
+        )
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
+        located = None
         if resume is None:
-            chosen = _chosen(context, Options)
-            items = task.read(chosen, dry_run=dry_run)
+            where = str(out or Path("runs") / Path(str(data)).absolute().stem)
+            chosen = options.fill(TrainOptions, context, data=str(data), out=where)
+            items = read_training_clips(chosen, dry_run=dry_run)
         else:
-            changes = _anew(context)
+            changes = _changes(context)
         if push_to_hub is not None:
-            upload.check(push_to_hub)
+            upload.require_upload_rights(push_to_hub)
         if resume is None and init != SCRATCH:
-            with report.transfer() as progress:
-                fetch(init, progress)
-        with watching() as watch:
+            located = locate_shown(init)
+        with showing_training() as callbacks:
             if resume is not None:
-                done = task.resume(resume, watch, **changes)
+                done = resume_training(resume, callbacks, **changes)
             elif dry_run:
-                render_train.show_findings(task.check(items, chosen, watch))
+                show_findings(check_training(items, chosen, callbacks, located))
                 raise typer.Exit
             else:
-                done = task.run(items, chosen, watch)
+                done = train_model(items, chosen, callbacks, located)
         if done is None:  # another process of the same training says the rest
             raise typer.Exit
-        plot_curves.draw(done.history, Path(done.folder))
+        draw_curves(done.history, Path(done.folder))
         if push_to_hub is not None:
-            report.note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
-        render_train.show_report(done)
+            note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
+        show_report(done)
 
 
-def _chosen(context: typer.Context, chosen: "type[Options]") -> "Options":
-    """The options of a new training: every parameter of its name."""
-    names = {field.name for field in fields(chosen)}
-    values = {name: value for name, value in context.params.items() if name in names}
-    data = str(values["data"])
-    out = values["out"] or Path("runs") / Path(data).absolute().stem
-    return chosen(**values | {"data": data, "out": str(out)})
-
-
-def _anew(context: typer.Context) -> dict[str, Any]:
+def _changes(context: typer.Context) -> dict[str, Any]:
     """What was said anew of a training that goes on; raises UsageError for what cannot be."""
     said = options.said(context)
-    if unchanging := sorted(said.keys() - ANEW - BESIDE):
+    if unchanging := sorted(said.keys() - CHANGEABLE_ON_RESUME - BESIDE):
         name = unchanging[0].replace("_", "-")
         raise UsageError(f"--{name} cannot change under way: --resume goes on as it began")
-    return {name: said[name] for name in said.keys() & ANEW}
+    return {name: said[name] for name in said.keys() & CHANGEABLE_ON_RESUME}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.cost.work import encoders, mapped, parameters, scores, tokens
+from timesformer_cli.cost.work import encoders, mapped, parameters, scores_per_head, tokens
 
 # Whether attention stores its scores ("math": product, softmax, product) or never ("fused").
 Kernel = Literal["math", "fused"]
@@ -147,7 +147,7 @@ def _pass_bytes(
     # The math kernel scales q and k and copies both for the product, in float32.
     single = elements * SINGLE // len(grouping.parts)
     shares = grouping.shares(config.heads)
-    pairs = batch_size * max(heads * scores(config, part) for part, heads in shares)
+    pairs = batch_size * max(heads * scores_per_head(config, part) for part, heads in shares)
     raised, kept = (3 * single, pairs * item_bytes) if item_bytes < SINGLE else (0, 0)
     product = 4 * single + pairs * SINGLE
     softmax = single + 2 * pairs * SINGLE

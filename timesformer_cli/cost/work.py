@@ -39,7 +39,7 @@ def macs(config: ModelConfig) -> Macs:
             for grouping in passes:
                 projections += 4 * mapped(encoder, grouping) * encoder.dim**2
                 attention += sum(
-                    2 * scores(encoder, part) * encoder.dim // encoder.heads * heads
+                    2 * scores_per_head(encoder, part) * encoder.dim // encoder.heads * heads
                     for part, heads in grouping.shares(encoder.heads)
                 )
             if encoder.scheme.bridged:
@@ -63,7 +63,7 @@ def macs(config: ModelConfig) -> Macs:
 def score_elements(config: ModelConfig) -> int:
     """Elements of one block's largest score matrix, over all heads and groups."""
     return max(
-        heads * scores(config, part)
+        heads * scores_per_head(config, part)
         for grouping in config.scheme.passes + config.scheme.alternate
         for part, heads in grouping.shares(config.heads)
     )
@@ -103,7 +103,7 @@ def mapped(config: ModelConfig, grouping: Grouping) -> int:
     return groups * (members + (grouping.cls != "absent"))
 
 
-def scores(config: ModelConfig, grouping: Grouping) -> int:
+def scores_per_head(config: ModelConfig, grouping: Grouping) -> int:
     """Elements of a pass's score matrices, per head."""
     groups, members = grouping.sizes(config.grid)
     keys = grouping.keys(config.grid)

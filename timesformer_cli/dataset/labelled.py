@@ -15,7 +15,7 @@ GROUP, FOLDER = "group", "folder"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class LabelledClip:
     """One clip and its class; clips of one `group`, takes of one scene, belong in one split."""
 
     path: str
@@ -24,9 +24,9 @@ class Item:
     group: str | None = None
 
 
-def read_items(
+def read_labelled_clips(
     source: Path, *, labels: tuple[str, ...] | None = None, group_by: str = GROUP
-) -> list[Item]:
+) -> list[LabelledClip]:
     """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`) or of a table.
 
     A table has a header (`path,label` and perhaps `split`, `group`; commas or tabs), or is a list
@@ -45,7 +45,7 @@ def read_items(
     return [replace(item, group=_group(item.path, group_by)) for item in items]
 
 
-def class_names(items: Sequence[Item]) -> tuple[str, ...]:
+def class_names(items: Sequence[LabelledClip]) -> tuple[str, ...]:
     """The labels, sorted; by value where all are numbers."""
     names = {item.label for item in items}
     if all(name.isdecimal() for name in names):
@@ -53,7 +53,7 @@ def class_names(items: Sequence[Item]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _in_folder(source: Path) -> Iterator[Item]:
+def _in_folder(source: Path) -> Iterator[LabelledClip]:
     folders = _folders(source)
     if folders and all(folder.name in SPLITS and _folders(folder) for folder in folders):
         for part in folders:
@@ -66,12 +66,12 @@ def _in_folder(source: Path) -> Iterator[Item]:
         )
 
 
-def _in_classes(parent: Path, folders: Sequence[Path], split: str | None) -> Iterator[Item]:
+def _in_classes(parent: Path, folders: Sequence[Path], split: str | None) -> Iterator[LabelledClip]:
     for folder in folders:
         for found in find_videos([str(folder)]):
             if found.error is not None:
                 raise UsageError(f"{found.path}: {found.error}; fill it or remove it")
-            yield Item(found.path, folder.name, split)
+            yield LabelledClip(found.path, folder.name, split)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _in_table(
     source: Path, text: str, labels: tuple[str, ...] | None, group_by: str
-) -> Iterator[Item]:
+) -> Iterator[LabelledClip]:
     first = text.partition("\n")[0]
     delimiter = "\t" if "\t" in first else ","
     rows = _rows(source, text, delimiter)
@@ -110,10 +110,10 @@ def _in_table(
         if not row["path"] or not row["label"]:
             raise UsageError(f"{where}: no {'label' if row['path'] else 'path'}")
         path = str(source.parent / row["path"])
-        yield Item(path, row["label"], split, row.get(grouping) or None)
+        yield LabelledClip(path, row["label"], split, row.get(grouping) or None)
 
 
-def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterator[Item]:
+def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterator[LabelledClip]:
     """Lines of a path and a class number, with a space, comma or tab between."""
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -129,7 +129,7 @@ def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterat
             if int(label) >= len(labels):
                 raise UsageError(f"{source}:{number}: class {label} of {len(labels)} (from 0)")
             label = labels[int(label)]
-        yield Item(str(source.parent / found[1]), label)
+        yield LabelledClip(str(source.parent / found[1]), label)
 
 
 def _rows(source: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from timesformer_cli.dataset.labelled import Item
+from timesformer_cli.dataset.labelled import LabelledClip
 
 
-def split(items: Sequence[Item], fraction: float, seed: int) -> list[Item]:
+def split_clips(items: Sequence[LabelledClip], fraction: float, seed: int) -> list[LabelledClip]:
     """The items, each with its split; those that have one keep it.
 
     Where none is for validation, about `fraction` of each class is drawn for it, groups as wholes
@@ -37,5 +37,5 @@ def split(items: Sequence[Item], fraction: float, seed: int) -> list[Item]:
     return named
 
 
-def _groups_of(label: str, items: Sequence[Item], groups: dict[str, list[int]]) -> int:
+def _groups_of(label: str, items: Sequence[LabelledClip], groups: dict[str, list[int]]) -> int:
     return sum(any(items[index].label == label for index in inside) for inside in groups.values())

@@ -1,26 +1,31 @@
 """Evaluate a model on labelled videos: how often it is right, where it errs, how sure it should be."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
-from timesformer_cli.dataset.labelled import Item, read_items
+from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import (
     TOP,
     Comparison,
+    EvaluationScores,
     Judged,
-    Scores,
     Verdict,
-    compare,
+    compare_verdicts,
     judge,
-    scores,
+    score_verdicts,
 )
 from timesformer_cli.inference import classify
 from timesformer_cli.inference.classify import Classified, Result
-from timesformer_cli.video import Found
+from timesformer_cli.video import VideoPath
+
+if TYPE_CHECKING:
+    from timesformer_cli.weights.hub.locate import Located
 from timesformer_cli.weights.catalogue import DEFAULT
 
 
@@ -37,7 +42,7 @@ PROTOCOLS = {"k400": Protocol(1, 3, uniform=False), "ssv2": Protocol(1, 3, unifo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class EvaluateOptions:
     """What `tsf evaluate` can be told; `how` a model classifies, in whose place a `protocol`
     stands for clips and crops.
     """
@@ -47,7 +52,7 @@ class Options:
     model: str = DEFAULT
     compare: str | None = None
     protocol: str | None = None
-    how: classify.Options = field(default_factory=classify.Options)
+    how: classify.ClassifyOptions = field(default_factory=classify.ClassifyOptions)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -65,7 +70,7 @@ class Options:
 class Subject:
     """A model before it runs, and the number of each item's class among its `labels`."""
 
-    name: str
+    located: "Located"
     labels: tuple[str, ...]
     truths: tuple[int, ...]
     sampling: Sampling
@@ -85,11 +90,11 @@ class Evaluation:
     frames: int
     stride: int | None
     crop: tuple[int, int]
-    scores: Scores
+    scores: EvaluationScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class EvaluationReport:
     """The model, and with `comparison` a second, on the data."""
 
     data: str
@@ -99,15 +104,15 @@ class Report:
     comparison: Comparison | None
 
 
-Watch = Callable[[Iterator[Result], int, str], Iterable[Result]]
+WrapResults = Callable[[Iterator[Result], int, str], Iterable[Result]]
 
 
-def read(data: Path, split: str | None = None) -> list[Item]:
+def read_evaluation_clips(data: Path, split: str | None = None) -> list[LabelledClip]:
     """The videos of a split; of all the data where they are not split.
 
     Raises UsageError where there is no such split, or one would have to be chosen.
     """
-    items = read_items(data)
+    items = read_labelled_clips(data)
     splits = {item.split for item in items}
     there = ", ".join(sorted(name for name in splits if name))
     if split is None and len(splits) > 1:
@@ -118,22 +123,26 @@ def read(data: Path, split: str | None = None) -> list[Item]:
     return [item for item in items if split in (None, item.split)]
 
 
-def prepare(items: Sequence[Item], options: Options) -> tuple[Subject, ...]:
+def prepare_subjects(
+    items: Sequence[LabelledClip],
+    options: EvaluateOptions,
+    models: "Mapping[str, Located]",
+) -> tuple[Subject, ...]:
     """Each model looked at before any video is: does it know every label, and fit the protocol?
 
-    Raises UsageError, WeightsError.
+    `models` is what the options' names mean. Raises UsageError, WeightsError.
     """
-    from timesformer_cli.inference.open import describe
+    from timesformer_cli.inference.open import describe_model
 
     subjects = []
     for name in options.models:
-        described = describe(name)
-        assert described.sampling is not None and described.preprocessing is not None
+        located = models[name]
+        described = describe_model(located)
         _check_protocol(name, described.sampling, options.protocol)
         numbers = match([item.label for item in items], described.labels, name)
         subjects.append(
             Subject(
-                name=name,
+                located=located,
                 labels=described.labels,
                 truths=tuple(numbers[item.label] for item in items),
                 sampling=described.sampling,
@@ -150,22 +159,22 @@ def prepare(items: Sequence[Item], options: Options) -> tuple[Subject, ...]:
     return tuple(subjects)
 
 
-def run(
-    items: Sequence[Item],
+def evaluate_models(
+    items: Sequence[LabelledClip],
     subjects: Sequence[Subject],
-    options: Options,
-    note: Callable[[str], None] = lambda text: None,
-    watch: Watch = lambda results, total, doing: results,
-) -> tuple[Report, list[Verdict]]:
+    options: EvaluateOptions,
+    note: NoteCallback = ignore_note,
+    watch: WrapResults = lambda results, total, doing: results,
+) -> tuple[EvaluationReport, list[Verdict]]:
     """The report, and the first model's verdict on each item; `watch` passes results on as they come.
 
     Raises WeightsError or DeviceError before the first result.
     """
     evaluations, verdicts = [], []
-    found = [Found(item.path) for item in items]
+    found = [VideoPath(item.path) for item in items]
     for subject in subjects:
-        running = classify.run(found, _how(subject.name, options), note)
-        results = list(watch(running, len(found), f"evaluating {subject.name}"))
+        running = classify.classify_videos(found, _how(subject.located, options), note)
+        results = list(watch(running, len(found), f"evaluating {subject.located.name}"))
         judged = [
             judge(result, truth, subject.labels)
             for result, truth in zip(results, subject.truths, strict=True)
@@ -175,12 +184,12 @@ def run(
     if warned := [one for one in verdicts[0] if isinstance(one, Judged) and one.warnings]:
         first = f"{warned[0].video} {warned[0].warnings[0]}"
         note(f"{len(warned)} of {len(items)} videos with a warning (--predictions); first: {first}")
-    report = Report(
+    report = EvaluationReport(
         data=str(options.data),
         split=options.split,
         protocol=options.protocol,
         evaluations=tuple(evaluations),
-        comparison=compare(*verdicts) if len(verdicts) > 1 else None,
+        comparison=compare_verdicts(*verdicts) if len(verdicts) > 1 else None,
     )
     return report, verdicts[0]
 
@@ -195,22 +204,25 @@ def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> Non
     )
 
 
-def _how(model: str, options: Options) -> classify.Options:
+def _how(model: "Located", options: EvaluateOptions) -> classify.ClassifyOptions:
     clips, crops = options.views
     return replace(options.how, model=model, top_k=TOP, clips=clips, crops=crops)
 
 
 def _evaluation(
-    subject: Subject, options: Options, results: Sequence[Result], verdicts: Sequence[Verdict]
+    subject: Subject,
+    options: EvaluateOptions,
+    results: Sequence[Result],
+    verdicts: Sequence[Verdict],
 ) -> Evaluation:
     ran = next((result for result in results if isinstance(result, Classified)), None)
     return Evaluation(
-        model=subject.name,
+        model=subject.located.name,
         device=ran.device if ran else None,
         dtype=ran.dtype if ran else None,
         views="{}x{}".format(*options.views),
         frames=subject.sampling.frames,
         stride=subject.sampling.stride,
         crop=subject.preprocessing.crop,
-        scores=scores(verdicts, subject.truths, subject.labels),
+        scores=score_verdicts(verdicts, subject.truths, subject.labels),
     )

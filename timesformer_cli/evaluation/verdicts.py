@@ -38,7 +38,7 @@ Verdict = Judged | Unread
 
 
 @dataclass(frozen=True, slots=True)
-class OfClass:
+class ClassScores:
     """One class; no precision where it was never predicted, no recall where it has no videos."""
 
     label: str
@@ -57,7 +57,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
+class EvaluationScores:
     """Shares, from 0 to 1, of the videos that could be read; all None where none could, and `top5`
     for models of no more than five classes. `confusion` holds what occurs.
     """
@@ -70,7 +70,7 @@ class Scores:
     top5: float | None = None
     mean_class_accuracy: float | None = None
     calibration_error: float | None = None
-    classes: tuple[OfClass, ...]
+    classes: tuple[ClassScores, ...]
     confusion: tuple[Cell, ...]
     unreadable: tuple[Unread, ...]
 
@@ -114,7 +114,9 @@ def judge(result: Result, truth: int, labels: Sequence[str]) -> Verdict:
     )
 
 
-def scores(verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[str]) -> Scores:
+def score_verdicts(
+    verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[str]
+) -> EvaluationScores:
     """The scores of a model with these classes, from its verdicts and the numbers of their labels."""
     read = [
         (truth, verdict.predictions)
@@ -134,7 +136,7 @@ def scores(verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[
         if len(labels) > TOP:
             among = [truth in [one.index for one in found] for truth, found in read]
             shares["top5"] = sum(among) / len(read)
-    return Scores(
+    return EvaluationScores(
         videos=len(verdicts),
         readable=len(read),
         correct=sum(right),
@@ -148,7 +150,7 @@ def scores(verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[
     )
 
 
-def compare(first: Sequence[Verdict], second: Sequence[Verdict]) -> Comparison:
+def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Comparison:
     """Two models' verdicts on the same videos."""
     pairs = [
         (one, other)
@@ -177,7 +179,7 @@ def compare(first: Sequence[Verdict], second: Sequence[Verdict]) -> Comparison:
     )
 
 
-def to_dict(verdict: Verdict) -> dict[str, Any]:
+def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
     """The verdict, field for field; `warnings` only where there are some."""
     values = asdict(verdict)
     if not values.get("warnings", True):
@@ -185,13 +187,13 @@ def to_dict(verdict: Verdict) -> dict[str, Any]:
     return values
 
 
-def _classes(confusion: metrics.Confusion, labels: Sequence[str]) -> tuple[OfClass, ...]:
+def _classes(confusion: metrics.Confusion, labels: Sequence[str]) -> tuple[ClassScores, ...]:
     """The classes that occur, as labels or as predictions, in the model's order."""
     recall, precision = metrics.recall(confusion), metrics.precision(confusion)
     videos: Counter[int] = Counter()
     for (truth, _), count in confusion.items():
         videos[truth] += count
     return tuple(
-        OfClass(labels[one], videos[one], precision.get(one), recall.get(one))
+        ClassScores(labels[one], videos[one], precision.get(one), recall.get(one))
         for one in sorted({*recall, *precision})
     )

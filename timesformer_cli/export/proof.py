@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from timesformer_cli.inference.exported.manifest import Manifest
-    from timesformer_cli.inference.exported.model import Artefact
+    from timesformer_cli.inference.exported.model import ExportedModel
     from timesformer_cli.model import TimeSformer
 
 Kind = Literal["onnx", "pt2", "aoti"]
@@ -55,10 +55,10 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
 
     from timesformer_cli.export.write import open_aoti
     from timesformer_cli.inference.exported.model import normalise
-    from timesformer_cli.inference.exported.open import open_artefact
-    from timesformer_cli.inference.predictor import make_ready
+    from timesformer_cli.inference.exported.open import open_exported
+    from timesformer_cli.inference.fast.model import make_fast
 
-    artefact = open_aoti(path, manifest) if kind == "aoti" else open_artefact(path)
+    artefact = open_aoti(path, manifest) if kind == "aoti" else open_exported(path)
     frames = _clips(manifest)
     preprocessing = artefact.preprocessing
     clips = normalise(frames, preprocessing.mean, preprocessing.std)
@@ -67,7 +67,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
         expected = torch.cat([model(clip[None]) for clip in clips])
         found = [_run(artefact, frames if manifest.pixels else clips, size) for size in batches]
         timed = (frames if manifest.pixels else clips)[: manifest.batch or 1]
-        eager = make_ready(model, torch.device("cpu"), torch.float32)
+        eager = make_fast(model, torch.device("cpu"), torch.float32)
         own, others = _times(lambda: artefact(timed), lambda: eager(timed))
     same = [logits.argmax(dim=1) == expected.argmax(dim=1) for logits in found]
     return Proof(
@@ -83,7 +83,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
     )
 
 
-def _run(artefact: "Artefact", clips: "Tensor", size: int) -> "Tensor":
+def _run(artefact: "ExportedModel", clips: "Tensor", size: int) -> "Tensor":
     import torch
 
     return torch.cat([artefact(part) for part in torch.split(clips, size)])

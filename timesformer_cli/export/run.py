@@ -1,11 +1,12 @@
 """Export: a model as a file that runs elsewhere, proven to give the same answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timesformer_cli.callbacks import NoteCallback, StepCallback, ignore_note, ignore_step
 from timesformer_cli.errors import TsfError, UsageError
 from timesformer_cli.export.proof import Kind, Proof, prove
 from timesformer_cli.files import hidden_folder, put_in_place
@@ -14,6 +15,7 @@ from timesformer_cli.weights.catalogue import DEFAULT
 if TYPE_CHECKING:
     from timesformer_cli.inference.exported.manifest import Manifest
     from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.hub.locate import Located
 
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "pt2": ".pt2", "aoti": ".aoti.pt2"}
 OPSET, OLDEST, NEWEST = 20, 18, 23
@@ -30,7 +32,7 @@ STEPS = ("reading the model", "writing the file", "proving it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class ExportOptions:
     """What `tsf export` can be told; `frames` and `image_size` None: as the model was trained;
     `batch` None: any number of clips; `version` of tsf is written into the file.
     """
@@ -80,10 +82,7 @@ class Exported:
     proof: Proof
 
 
-Watch = Callable[[int, int, str], None]
-
-
-def check(options: Options) -> None:
+def validate_export_options(options: ExportOptions) -> None:
     """Raise UsageError, before any work is done, for what cannot be written."""
     target, kind = options.target, options.kind
     suffix = Path(options.model + SUFFIXES[kind]).suffix
@@ -104,30 +103,33 @@ def check(options: Options) -> None:
             f"--opset {options.opset}: torch exports {OLDEST} to {NEWEST}; {OPSET} is the default"
         )
     if kind == "onnx":
-        from timesformer_cli.inference.exported.onnx_file import need
+        from timesformer_cli.inference.exported.onnx_file import require_packages
 
-        need("onnx", "onnxscript", "onnxruntime")
+        require_packages("onnx", "onnxscript", "onnxruntime")
 
 
-def run(
-    options: Options,
-    note: Callable[[str], None] = lambda text: None,
-    watch: Watch = lambda done, total, doing: None,
+def export_model(
+    options: ExportOptions,
+    located: "Located | None" = None,
+    note: NoteCallback = ignore_note,
+    watch: StepCallback = ignore_step,
 ) -> Exported:
     """Write the file, run it and compare it; it appears whole and proven, or not at all.
 
-    Raises UsageError, WeightsError or DeviceError before the file is written, and TsfError where it
+    `located` is what the model's name means, where it is known already. Raises UsageError, WeightsError or DeviceError before the file is written, and TsfError where it
     gives another answer than the model.
     """
-    check(options)
+    validate_export_options(options)
     watch(0, len(STEPS), STEPS[0])
-    from timesformer_cli.weights.load import load
+    from timesformer_cli.weights.hub.locate import locate
+    from timesformer_cli.weights.load import load_model
 
-    model, notes = load(options.model)
+    located = located or locate(options.model)
+    model, notes = load_model(located)
     for text in notes:
         note(text)
     shaped = _shaped(model, options)
-    manifest = _manifest(shaped, options)
+    manifest = _manifest(shaped, located, options)
     tolerance = TOLERANCES[options.dtype] if options.tolerance is None else options.tolerance
     with _beside(options.target) as folder:
         watch(1, len(STEPS), STEPS[1])
@@ -160,7 +162,7 @@ def run(
     )
 
 
-def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
+def _shaped(model: "TimeSformer", options: ExportOptions) -> "TimeSformer":
     """The model for the clips asked for, its position tables resized where they are others."""
     from timesformer_cli.model.inflate import inflate
 
@@ -175,29 +177,24 @@ def _shaped(model: "TimeSformer", options: Options) -> "TimeSformer":
     return model if target == config else inflate(model, target)
 
 
-def _manifest(model: "TimeSformer", options: Options) -> "Manifest":
+def _manifest(model: "TimeSformer", located: "Located", options: ExportOptions) -> "Manifest":
     from timesformer_cli.inference.exported.manifest import Manifest
     from timesformer_cli.weights.description import Description
-    from timesformer_cli.weights.load import revision
+    from timesformer_cli.weights.load import revision_of
 
     path = Path(options.model)
     return Manifest(
-        description=Description(
-            config=model.config,
-            labels=model.labels,
-            sampling=model.sampling,
-            preprocessing=model.preprocessing,
-        ),
+        description=Description.of(model),
         dtype=options.dtype,
         pixels=options.pixels,
         batch=options.batch,
         source=path.name if path.exists() else options.model,
-        revision=revision(options.model),
+        revision=revision_of(located),
         version=options.version,
     )
 
 
-def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: Options) -> int:
+def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: ExportOptions) -> int:
     from timesformer_cli.export import write
 
     if options.kind == "onnx":

@@ -18,9 +18,10 @@ from torch.export import Dim, ExportedProgram
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
-from timesformer_cli.inference.exported.model import Artefact
+from timesformer_cli.inference.exported.model import ExportedModel
 from timesformer_cli.inference.exported.pt2_file import MANIFEST
-from timesformer_cli.inference.fast.model import InferenceForm, Make
+from timesformer_cli.inference.fast.blocks import LayerFactory
+from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.model import TimeSformer
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     from timesformer_cli.export.quantise import quantise
 
     rounded = manifest.dtype == "int8"
-    make = Make(torch.float32 if rounded else DTYPES[manifest.dtype], mix=products)
-    form = InferenceForm(model, make)
+    layers = LayerFactory(
+        torch.float32 if rounded else DTYPES[manifest.dtype], mix=portable_attention
+    )
+    form = FastModel(model, layers)
     program = _trace(form, manifest).run_decompositions(
         {torch.ops.aten.slice_scatter.default: _joined}
     )
@@ -69,7 +72,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
 
 def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     """One torch.export archive, without the source's paths and names."""
-    form = InferenceForm(model, Make(DTYPES[manifest.dtype]))
+    form = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
     strings = {MANIFEST: json.dumps(manifest.to_strings())}
     program = _trace(form, manifest)
     program._example_inputs = None  # they would be pickled into the file
@@ -93,7 +96,7 @@ def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
             f"--aoti compiles C++, and there is no compiler '{compiler}' on this machine; install "
             f"one (CXX names another), or export --pt2"
         )
-    form = InferenceForm(model, Make(DTYPES[manifest.dtype]))
+    form = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
     program = _trace(form, manifest)
     strings = {"aot_inductor.metadata": manifest.to_strings()}
     try:
@@ -105,19 +108,19 @@ def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     return _float32_bytes(form)
 
 
-def open_aoti(path: Path, manifest: Manifest) -> Artefact:
+def open_aoti(path: Path, manifest: Manifest) -> ExportedModel:
     """The package that `write_aoti` just wrote: it is machine code, and runs as it is."""
     from torch._inductor import aoti_load_package
 
     with _quiet():
-        return Artefact(manifest, aoti_load_package(str(path)))
+        return ExportedModel(manifest, aoti_load_package(str(path)))
 
 
-def _float32_bytes(form: InferenceForm) -> int:
+def _float32_bytes(form: FastModel) -> int:
     return sum(4 * tensor.numel() for tensor in form.state_dict().values())
 
 
-def products(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+def portable_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
     """Softmax attention `(n heads m k)` in operators that every runtime has."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if seen is not None:
@@ -139,7 +142,7 @@ def _shorten(graph: "onnx_ir.Graph") -> None:
 
 
 @torch.no_grad()
-def _trace(form: InferenceForm, manifest: Manifest) -> ExportedProgram:
+def _trace(form: FastModel, manifest: Manifest) -> ExportedProgram:
     """The form's graph at the manifest's clip shape."""
     # Two clips where any number will do: tracing takes a one for a constant.
     shape = [size or 2 for size in manifest.shape]

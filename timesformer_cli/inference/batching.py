@@ -2,46 +2,57 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.inference.predictor import Pending
+from timesformer_cli.inference.predictor import ModelOutputs, Pending
 from timesformer_cli.video import Decoded
 from timesformer_cli.weights.description import Description
 
-Scored = tuple[Decoded, Tensor, float] | VideoError
+
+class ScoredVideo(NamedTuple):
+    """A video that was read, and the model's outputs averaged over its views, `(classes)`."""
+
+    decoded: Decoded
+    outputs: ModelOutputs
+
+
+Scored = ScoredVideo | VideoError
 Group = list[Decoded | VideoError]
 
 
 class Scorer(Protocol):
-    """A model that is ready, wherever it runs: `predictor.Predictor`, `devices.Devices`."""
+    """A model that is ready, wherever it runs: `predictor.Predictor`, `device_pool.DevicePool`."""
 
     description: Description
     device: str
     dtype: str
     ahead: int  # batches that are worth starting before the scores of the first are asked for
 
-    def start(self, frames: npt.NDArray[np.uint8]) -> Pending:
-        """Scores `(b classes)` of RGB frames `(b t h w c)`, when asked."""
+    def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
+        """The outputs for RGB frames `(b t h w c)`, when asked."""
         ...
 
 
 def score_videos(
-    scorer: Scorer, decoded: Iterable[Decoded | VideoError], batch_size: int
+    scorer: Scorer,
+    decoded: Iterable[Decoded | VideoError],
+    batch_size: int,
+    *,
+    features: bool = False,
 ) -> Iterator[Scored]:
-    """Each video with its scores `(classes)`, averaged over its views, and its model seconds.
+    """Each video with its scores, and `features` where they are asked for, or its error.
 
     In input order; at most `batch_size` views and one video more are held at a time, and as much
     again for each batch ahead.
     """
     under_way: deque[tuple[Group, list[Pending]]] = deque()
     for videos in _groups(decoded, batch_size):
-        under_way.append((videos, _start(scorer, videos, batch_size)))
+        under_way.append((videos, _start(scorer, videos, batch_size, features)))
         if len(under_way) > scorer.ahead:
             yield from _finish(*under_way.popleft())
     for videos, pending in under_way:
@@ -61,22 +72,31 @@ def _groups(decoded: Iterable[Decoded | VideoError], batch_size: int) -> Iterato
     yield waiting
 
 
-def _start(scorer: Scorer, videos: Group, batch_size: int) -> list[Pending]:
+def _start(scorer: Scorer, videos: Group, batch_size: int, features: bool) -> list[Pending]:
     readable = [video.frames for video in videos if isinstance(video, Decoded)]
     if not readable:
         return []
     views = np.concatenate(readable)
-    return [scorer.start(views[i : i + batch_size]) for i in range(0, len(views), batch_size)]
+    batches = (views[i : i + batch_size] for i in range(0, len(views), batch_size))
+    return [scorer.start(batch, features=features) for batch in batches]
 
 
 def _finish(videos: Group, pending: list[Pending]) -> Iterator[Scored]:
     counts = [len(video.frames) for video in videos if isinstance(video, Decoded)]
-    if counts:
-        scores, seconds = zip(*(ask() for ask in pending), strict=True)
-        each = sum(seconds) / sum(counts)
-        per_video = iter(torch.split(torch.cat(scores), counts))
+    outputs = [ask() for ask in pending]
+    per_video = iter(_averaged(outputs, counts))
     for video in videos:
-        if isinstance(video, VideoError):
-            yield video
-        else:
-            yield video, next(per_video).mean(dim=0), each * len(video.frames)
+        yield video if isinstance(video, VideoError) else ScoredVideo(video, next(per_video))
+
+
+def _averaged(outputs: list[ModelOutputs], counts: list[int]) -> Iterator[ModelOutputs]:
+    """The outputs of batches as those of videos that have so many views each."""
+    if not counts:
+        return
+    each = sum(one.seconds for one in outputs) / sum(counts)
+    scores = torch.split(torch.cat([one.scores for one in outputs]), counts)
+    seen = [one.features for one in outputs if one.features is not None]
+    features = torch.split(torch.cat(seen), counts) if seen else [None] * len(counts)
+    for views, own, count in zip(scores, features, counts, strict=True):
+        mean = None if own is None else own.mean(dim=0)
+        yield ModelOutputs(views.mean(dim=0), each * count, mean)

@@ -1,4 +1,8 @@
-"""A model on several devices, a process each: a batch goes to whichever is free."""
+"""A model on several devices, a process each: a batch goes to whichever is free.
+
+Processes, not threads: each has an interpreter of its own, and one that runs out of memory or is
+killed is named and takes nothing with it.
+"""
 
 import os
 import queue
@@ -12,23 +16,24 @@ import torch
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import DeviceError, from_name
-from timesformer_cli.inference.open import describe
-from timesformer_cli.inference.predictor import Pending, Scores
+from timesformer_cli.inference.open import describe_model
+from timesformer_cli.inference.predictor import ModelOutputs, Pending
+from timesformer_cli.weights.hub.locate import Located
 
 
-class Devices:
-    """Scores clips as `Predictor` does, until `close` ends the processes."""
+class DevicePool:
+    """Runs a model as `Predictor` does, until `close` ends the processes."""
 
     def __init__(
-        self, name: str, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
+        self, located: Located, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
     ) -> None:
         """Raises WeightsError, DeviceError, UsageError."""
-        self.description = describe(name)
+        self.description = describe_model(located)
         self.ahead = len(devices)
         self._lanes = []
         environment = _environment(devices)
         for device in devices:
-            arguments = (name, device, dtype, "compile" if compile else "")
+            arguments = (located.to_text(), device, dtype, "compile" if compile else "")
             self._lanes.append(_Lane(device, arguments, environment, debug))
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(len(devices), "tsf-device")
@@ -43,9 +48,9 @@ class Devices:
         self.device = ",".join(greeting["device"] for greeting in greetings)
         self.dtype = ",".join(dict.fromkeys(greeting["dtype"] for greeting in greetings))
 
-    def start(self, frames: npt.NDArray[np.uint8]) -> Pending:
-        """Scores `(b classes)` of RGB frames `(b t h w c)`, when asked; asking raises DeviceError."""
-        return self._pool.submit(self._score, frames).result
+    def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
+        """The outputs for RGB frames `(b t h w c)`, when asked; asking raises DeviceError."""
+        return self._pool.submit(self._run, frames, features).result
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -55,10 +60,10 @@ class Devices:
         for lane in self._lanes:
             lane.child.end()
 
-    def _score(self, frames: npt.NDArray[np.uint8]) -> Scores:
+    def _run(self, frames: npt.NDArray[np.uint8], features: bool) -> ModelOutputs:
         lane = self._free.get()
         try:
-            return lane.score(frames)
+            return lane.run(frames, features)
         finally:
             self._free.put(lane)
 
@@ -73,11 +78,12 @@ class _Lane:
         self.device = device
         self.child = ChildProcess(module, *arguments, environment=environment, debug=debug)
 
-    def score(self, frames: npt.NDArray[np.uint8]) -> Scores:
-        request = {"shape": frames.shape}
+    def run(self, frames: npt.NDArray[np.uint8], features: bool) -> ModelOutputs:
+        request = {"shape": frames.shape, "features": features}
         header, payload = self._checked(lambda: self.child.ask(request, frames.tobytes()))
-        scores = torch.frombuffer(payload, dtype=torch.float32).view(len(frames), -1)
-        return scores, header["seconds"]
+        rows = torch.frombuffer(payload, dtype=torch.float32).view(len(frames), -1)
+        scores, seen = rows[:, : header["classes"]], rows[:, header["classes"] :]
+        return ModelOutputs(scores, header["seconds"], seen if features else None)
 
     def greeting(self) -> dict[str, Any]:
         """What it says of itself once it has loaded the model."""

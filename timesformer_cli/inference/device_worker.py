@@ -3,20 +3,23 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import TsfError
-from timesformer_cli.inference.open import ready
+from timesformer_cli.inference.open import open_model
 from timesformer_cli.inference.predictor import Predictor
+from timesformer_cli.weights.hub.locate import Located
 
 
-def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:
-    """Talk in messages: a greeting out, then frames in and scores out."""
+def main(parent: int, located: str, device: str, dtype: str, compile: str) -> None:
+    """Talk in messages: a greeting out, then frames in and the model's outputs out."""
     requests, replies = take_pipes()
     die_with(parent)
     try:
-        form, notes = ready(name, device, dtype, compile=bool(compile))
-        predictor = Predictor(form)
+        where = Located.from_text(located)
+        model, notes = open_model(where, device, dtype, compile=bool(compile))
+        predictor = Predictor(model)
         greeting = {"notes": notes, "device": predictor.device, "dtype": predictor.dtype}
         send(replies, greeting)
         while True:
@@ -25,8 +28,10 @@ def main(parent: int, name: str, device: str, dtype: str, compile: str) -> None:
             except EOFError:
                 return
             frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
-            scores, seconds = predictor.start(frames)()
-            send(replies, {"seconds": seconds}, scores.numpy().tobytes())
+            outputs = predictor.start(frames, features=header["features"])()
+            parts = [outputs.scores] + ([] if outputs.features is None else [outputs.features])
+            said = {"seconds": outputs.seconds, "classes": outputs.scores.shape[1]}
+            send(replies, said, torch.cat(parts, dim=1).numpy().tobytes())
     except TsfError as error:
         named: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
         send(replies, named)

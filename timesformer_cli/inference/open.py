@@ -1,38 +1,40 @@
-"""Whatever `--model` names, ready to run: a checkpoint or an exported file."""
-
-from pathlib import Path
+"""Whatever `--model` names, opened to run: a checkpoint made fast, or an exported file."""
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.inference.exported.model import Artefact
-from timesformer_cli.inference.exported.open import open_artefact, read_manifest
-from timesformer_cli.inference.fast.model import InferenceForm
-from timesformer_cli.inference.predictor import make_ready
+from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.inference.exported.open import open_exported, read_manifest
+from timesformer_cli.inference.fast.model import FastModel, make_fast
 from timesformer_cli.weights.description import Description
-from timesformer_cli.weights.hub.locate import is_artefact
-from timesformer_cli.weights.load import load, read
+from timesformer_cli.weights.hub.locate import Located, as_located
+from timesformer_cli.weights.load import load_model, read_located
 
-Form = InferenceForm | Artefact
+RunnableModel = FastModel | ExportedModel
 
 
-def ready(
-    name: str, device: str = "auto", dtype: str = "auto", *, compile: bool = False
-) -> tuple[Form, tuple[str, ...]]:
+def open_model(
+    model: str | Located, device: str = "auto", dtype: str = "auto", *, compile: bool = False
+) -> tuple[RunnableModel, tuple[str, ...]]:
     """The model on that device in that dtype, and notes on what had to be assumed.
 
     Raises WeightsError, DeviceError, and UsageError for an export of another dtype.
     """
-    if is_artefact(name):
+    located = as_located(model)
+    if located.exported:
         if compile:
-            raise UsageError(f"{name}: an exported model cannot be compiled; leave out --compile")
-        return open_artefact(Path(name).expanduser(), device, dtype), ()
+            raise UsageError(
+                f"{located.name}: an exported model cannot be compiled; leave out --compile"
+            )
+        return open_exported(located.path, device, dtype), ()
     place = find_device(device)
-    model, notes = load(name)
-    return make_ready(model, place, find_dtype(dtype, place), consume=True, compile=compile), notes
+    loaded, notes = load_model(located)
+    fast = make_fast(loaded, place, find_dtype(dtype, place), consume=True, compile=compile)
+    return fast, notes
 
 
-def describe(name: str) -> Description:
+def describe_model(model: str | Located) -> Description:
     """What the model says of itself, its tensors still on disk; raises WeightsError, UsageError."""
-    if is_artefact(name):
-        return read_manifest(Path(name).expanduser()).description
-    return read(name).description
+    located = as_located(model)
+    if located.exported:
+        return read_manifest(located.path).description
+    return read_located(located).description

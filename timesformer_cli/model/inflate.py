@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.model.positions import Positions, PositionTable, resize_table
+from timesformer_cli.model.positions import PositionTable, SeparateTables, resize_table
 
 SAME = (
     "embedding",
@@ -114,7 +114,7 @@ def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tupl
         cls, table = positions.table[0].tensor_split([positions.classes])
         table = resize_table(table.view(*positions.grid, -1), (t, h, w), "trilinear")
         yield "positions.table", _behind_classes(cls, table, target)
-    elif isinstance(positions, Positions):
+    elif isinstance(positions, SeparateTables):
         cls, table = positions.space[0].tensor_split([positions.classes])
         table = rearrange(table, "(h w) d -> h w d", h=positions.rows)
         table = resize_table(table, (h, w), "bicubic")

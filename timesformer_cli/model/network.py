@@ -8,7 +8,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.model.block import Block, make_blocks
 from timesformer_cli.model.encoders import FastPath, FrameEncoder, Fusion
 from timesformer_cli.model.patches import EMBEDDINGS
-from timesformer_cli.model.positions import POSITIONS, Positions, PositionTable
+from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTables
 
 
 class TimeSformer(nn.Module):
@@ -83,7 +83,7 @@ class TimeSformer(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, Positions | PositionTable):
+            elif isinstance(module, SeparateTables | PositionTable):
                 module.reset_parameters()
             if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
                 nn.init.trunc_normal_(module.cls, std=0.02)

@@ -22,7 +22,7 @@ def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
     return resized[0].movedim(0, -1).to(table.dtype)
 
 
-class Positions(nn.Module):
+class SeparateTables(nn.Module):
     """One table over rows and columns with the class token in front, one over time."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -128,7 +128,7 @@ class NoPositions(nn.Module):
 
 
 POSITIONS = {
-    "separate": Positions,
+    "separate": SeparateTables,
     "table": PositionTable,
     "sinusoidal": Sinusoids,
     "rotary": NoPositions,

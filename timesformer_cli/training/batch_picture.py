@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from timesformer_cli.files import replace_file
 from timesformer_cli.training.augment import Targets
 from timesformer_cli.training.randomness import STEP, seeded
-from timesformer_cli.training.session import Parts
+from timesformer_cli.training.session import TrainingSession
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,11 +19,11 @@ CLIPS, WIDTH, LINE = 8, 1600, 18  # rows at most; pixels across; of a line of te
 WORTH_NAMING = 0.05  # of a mixed target
 
 
-def draw_batch(parts: Parts, path: Path) -> None:
+def draw_batch(session: TrainingSession, path: Path) -> None:
     """Draw the first step's first clips, augmented and mixed, with what they are called then."""
     import torch
 
-    settings, clips = parts.settings, parts.training_clips()
+    settings, clips = session.settings, session.training_clips()
     order = clips.order(0)[: min(settings.batch_size, len(clips))]
     known = [sample for sample in clips.stream(order, 0) if isinstance(sample, tuple)]
     if not known:
@@ -33,9 +33,9 @@ def draw_batch(parts: Parts, path: Path) -> None:
             torch.stack([clip for clip, _ in known]),
             torch.tensor([number for _, number in known], device=settings.device),
         )
-    rows = [_frames(clip, parts) for clip in inputs[:CLIPS]]
+    rows = [_frames(clip, session) for clip in inputs[:CLIPS]]
     unmixed = settings.recipe.label_smoothing / settings.classes
-    names = [_name(target - unmixed, parts.setup.labels) for target in targets[:CLIPS]]
+    names = [_name(target - unmixed, session.plan.labels) for target in targets[:CLIPS]]
     high, wide = rows[0].shape[0], rows[0].shape[1]
     sheet = Image.new("RGB", (wide, (high + LINE) * len(rows)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 5)
@@ -47,9 +47,11 @@ def draw_batch(parts: Parts, path: Path) -> None:
     replace_file(path, content.getvalue())
 
 
-def _frames(clip: "Tensor", parts: Parts) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def _frames(
+    clip: "Tensor", session: TrainingSession
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     """A clip `(t c h w)` as pixels again, its frames side by side, `(h, t w, 3)`."""
-    look = parts.setup.preprocessing
+    look = session.plan.preprocessing
     pixels = clip.cpu().permute(2, 0, 3, 1).numpy() * np.array(look.std) + np.array(look.mean)
     strip = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
     strip = strip.reshape(strip.shape[0], -1, 3)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from timesformer_cli import cost
 from timesformer_cli.dataset.labelled import SPLITS
 from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
-from timesformer_cli.training.options import SCRATCH, Setup
+from timesformer_cli.training.options import SCRATCH, TrainingPlan
 
 if TYPE_CHECKING:
-    from timesformer_cli.training.report import Report
-    from timesformer_cli.training.validate import Scores
+    from timesformer_cli.training.report import TrainingReport
+    from timesformer_cli.training.validate import ValidationScores
 
 FRONT = """---
 library_name: timesformer-cli
@@ -26,24 +26,24 @@ WIDEST = 20  # classes whose confusion is shown as a matrix; of more, the pairs 
 PAIRS = 20
 
 
-def card(setup: Setup, report: "Report") -> str:
+def card(plan: TrainingPlan, report: "TrainingReport") -> str:
     """The card in Markdown."""
     name = Path(report.folder).absolute().name
     parts = [
         FRONT,
         f"# {_cell(name)}\n",
-        f"Tells {len(setup.labels)} classes of video clips apart. "
+        f"Tells {len(plan.labels)} classes of video clips apart. "
         f"`tsf classify clip.mp4 --model {report.folder}`\n",
-        *_model(setup),
-        *_data(setup),
-        *_training(setup, report),
-        *_results(setup, report),
+        *_model(plan),
+        *_data(plan),
+        *_training(plan, report),
+        *_results(plan, report),
     ]
     return "\n".join(parts)
 
 
-def _model(setup: Setup) -> Iterator[str]:
-    config, sampling = setup.config, setup.sampling
+def _model(plan: TrainingPlan) -> Iterator[str]:
+    config, sampling = plan.config, plan.sampling
     taken = (
         "over the whole video"
         if sampling.stride is None
@@ -54,22 +54,22 @@ def _model(setup: Setup) -> Iterator[str]:
         f"TimeSformer, {config.attention} attention, {cost.parameters(config) / 1e6:.1f} million "
         f"parameters: {config.depth} blocks, width {config.dim}, {config.heads} heads, patches of "
         f"{config.patch} pixels. Clips are {sampling.frames} frames, {taken}, of "
-        f"{setup.preprocessing.crop[1]}x{setup.preprocessing.crop[0]} pixels.\n"
+        f"{plan.preprocessing.crop[1]}x{plan.preprocessing.crop[0]} pixels.\n"
     )
 
 
-def _data(setup: Setup) -> Iterator[str]:
-    counts = Counter((item.label, item.split) for item in setup.items)
+def _data(plan: TrainingPlan) -> Iterator[str]:
+    counts = Counter((item.label, item.split) for item in plan.items)
     yield "## Data\n"
     yield _row(["class", "training", "validation", "test"])
     yield _row(["---", "--:", "--:", "--:"])
-    for label in setup.labels:
+    for label in plan.labels:
         yield _row([label, *(str(counts[label, split] or "") for split in SPLITS)])
     yield ""
 
 
-def _training(setup: Setup, report: "Report") -> Iterator[str]:
-    options = setup.options
+def _training(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
+    options = plan.options
     origin = "from nothing" if options.init == SCRATCH else f"from `{options.init}`"
     frozen = ", its backbone frozen" if options.freeze_backbone else ""
     yield "## Training\n"
@@ -86,7 +86,7 @@ def _training(setup: Setup, report: "Report") -> Iterator[str]:
     )
 
 
-def _results(setup: Setup, report: "Report") -> Iterator[str]:
+def _results(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
     yield "## Results\n"
     for split, scores in report.scores.items():
         clips = sum(scores.confusion.values())
@@ -96,12 +96,12 @@ def _results(setup: Setup, report: "Report") -> Iterator[str]:
             f"(95 % interval {low:.1%} to {high:.1%}), mean class accuracy "
             f"{mean_class_accuracy(scores.confusion):.1%}, loss {scores.loss:.3f}.\n"
         )
-        yield from _confusion(scores, setup.labels)
+        yield from _confusion(scores, plan.labels)
     if not report.scores:
         yield "No clips were held out, so nothing is known of how well it does.\n"
 
 
-def _confusion(scores: "Scores", labels: Sequence[str]) -> Iterator[str]:
+def _confusion(scores: "ValidationScores", labels: Sequence[str]) -> Iterator[str]:
     if len(labels) <= WIDEST:
         yield "Clips of each class (rows) that were given each answer (columns):\n"
         yield _row(["", *labels])

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import SPLITS, Item
+from timesformer_cli.dataset.labelled import SPLITS, LabelledClip
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.weights.digest import SHA256
@@ -17,10 +17,10 @@ DIRECTION = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class CheckedClip:
     """One clip as it was found: seconds, bytes of its decoded frames, hash of its file."""
 
-    item: Item
+    item: LabelledClip
     error: str | None = None
     seconds: float = 0.0
     decoded_bytes: int = 0
@@ -52,13 +52,13 @@ class Findings:
     picture: str | None = None
 
 
-def look(
-    items: Sequence[Item],
+def check_clips(
+    items: Sequence[LabelledClip],
     pool: DecodePool,
     sampling: Sampling,
     preprocessing: Preprocessing,
     watch: Callable[[int, int], None],
-) -> Iterator[Looked]:
+) -> Iterator[CheckedClip]:
     """Decode and hash every clip once; `watch` hears how many are done, of how many."""
     decoded = pool.decode((item.path for item in items), sampling, preprocessing, crops=0)
     for done, (item, result) in enumerate(zip(items, decoded, strict=True), start=1):
@@ -66,10 +66,10 @@ def look(
         watch(done, len(items))
 
 
-def _looked(item: Item, result: Decoded | VideoError) -> Looked:
+def _looked(item: LabelledClip, result: Decoded | VideoError) -> CheckedClip:
     if isinstance(result, VideoError):
-        return Looked(item, f"{result.kind}: {result}")
-    return Looked(
+        return CheckedClip(item, f"{result.kind}: {result}")
+    return CheckedClip(
         item,
         seconds=result.probe.duration,
         decoded_bytes=result.frames.nbytes,
@@ -77,7 +77,9 @@ def _looked(item: Item, result: Decoded | VideoError) -> Looked:
     )
 
 
-def find(looked: Sequence[Looked], labels: Sequence[str], *, flip: bool) -> Findings:
+def summarise_checks(
+    looked: Sequence[CheckedClip], labels: Sequence[str], *, flip: bool
+) -> Findings:
     """Sum up; raises UsageError for a class that has no clip to train on."""
     good = [one for one in looked if one.error is None]
     counts = Counter((one.item.label, one.item.split) for one in good)
@@ -85,7 +87,7 @@ def find(looked: Sequence[Looked], labels: Sequence[str], *, flip: bool) -> Find
     for row in classes:
         if not row.train:
             raise UsageError(f"class '{row.label}' has no readable clip to train on")
-    alike: defaultdict[str, list[Item]] = defaultdict(list)
+    alike: defaultdict[str, list[LabelledClip]] = defaultdict(list)
     for one in good:
         alike[one.digest].append(one.item)
     seconds = [one.seconds for one in good]
@@ -113,6 +115,6 @@ def _warnings(classes: Sequence[ClassCount], flip: bool) -> Iterator[str]:
                 yield f"class '{row.label}' has no clip to validate on ({row.train} to train on)"
 
 
-def readable(looked: Sequence[Looked]) -> tuple[Item, ...]:
+def readable(looked: Sequence[CheckedClip]) -> tuple[LabelledClip, ...]:
     """The clips that training goes on with."""
     return tuple(one.item for one in looked if one.error is None)

@@ -12,14 +12,14 @@ from timesformer_cli.files import replace_file
 NAME = "last.pt"
 
 
-def save(state: dict[str, Any], folder: Path) -> None:
+def save_training_state(state: dict[str, Any], folder: Path) -> None:
     """Write the checkpoint of a run; one that cannot be written leaves the one before in place."""
     content = io.BytesIO()
     torch.save(state, content)
     replace_file(folder / NAME, content.getbuffer())
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_training_state(folder: Path) -> dict[str, Any]:
     """The checkpoint of a run, on the CPU; raises WeightsError where there is none to read."""
     path = folder / NAME
     try:

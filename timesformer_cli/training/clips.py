@@ -18,7 +18,7 @@ DRAWS = 8  # moments that a video is decoded at, where all of these are held
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingClip:
     """A clip and the number of its class."""
 
     path: str
@@ -26,7 +26,7 @@ class Example:
 
 
 @dataclass(kw_only=True)
-class Clips:
+class TrainingClips:
     """The examples of one split as whole pictures, uint8 `(t h w c)`.
 
     In training an epoch takes each video at other moments, up to `pace` faster or slower. With
@@ -34,7 +34,7 @@ class Clips:
     """
 
     pool: DecodePool
-    examples: Sequence[Example]
+    examples: Sequence[TrainingClip]
     sampling: Sampling
     preprocessing: Preprocessing
     seed: int = 0

@@ -1,33 +1,39 @@
 """The model that a training starts from."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
-from timesformer_cli.training.options import SCRATCH, Options
+from timesformer_cli.training.options import SCRATCH, TrainOptions
 
 if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.hub.locate import Located
 
 SCRATCH_SIZE = 112  # px: what two CPU cores train in minutes
 
 
-def start(options: Options, labels: tuple[str, ...], note: Callable[[str], None]) -> "TimeSformer":
+def initial_model(
+    options: TrainOptions,
+    labels: tuple[str, ...],
+    note: NoteCallback,
+    located: "Located | None" = None,
+) -> "TimeSformer":
     """A model of these labels, new or from weights; a head made for other labels is replaced.
 
-    Raises UsageError and WeightsError for what cannot be.
+    `located` is what `options.init` names, where it is known already. Raises UsageError and WeightsError for what cannot be.
     """
     from timesformer_cli.training.randomness import seeded
 
     with seeded(options.seed):
         if options.init == SCRATCH:
             return _new(options, labels)
-        return _from_weights(options, labels, note)
+        return _from_weights(options, located or options.init, labels, note)
 
 
-def _new(options: Options, labels: tuple[str, ...]) -> "TimeSformer":
+def _new(options: TrainOptions, labels: tuple[str, ...]) -> "TimeSformer":
     from timesformer_cli.model import TimeSformer
 
     side = options.image_size or SCRATCH_SIZE
@@ -48,12 +54,12 @@ def _new(options: Options, labels: tuple[str, ...]) -> "TimeSformer":
 
 
 def _from_weights(
-    options: Options, labels: tuple[str, ...], note: Callable[[str], None]
+    options: TrainOptions, init: "str | Located", labels: tuple[str, ...], note: NoteCallback
 ) -> "TimeSformer":
     from timesformer_cli.model.inflate import inflate
-    from timesformer_cli.weights.load import load
+    from timesformer_cli.weights.load import load_model
 
-    source, notes = load(options.init)
+    source, notes = load_model(init)
     for text in notes:
         note(text)
     side = options.image_size
@@ -87,7 +93,7 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_options(options: Options) -> None:
+def validate_train_options(options: TrainOptions) -> None:
     """Raise UsageError for what contradicts itself, before anything is read."""
     if not 0 <= options.val_fraction < 1:
         raise UsageError(f"--val-fraction {options.val_fraction} must lie between 0 and 1")

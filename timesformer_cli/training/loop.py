@@ -18,8 +18,14 @@ from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import STEP, seeded
 from timesformer_cli.training.samples import Sample, Samples
-from timesformer_cli.training.state import Hooks, Position, Settings, Stopped, Tick
-from timesformer_cli.training.validate import Scores, score
+from timesformer_cli.training.state import (
+    Position,
+    Settings,
+    Tick,
+    TrainingCallbacks,
+    TrainingStopped,
+)
+from timesformer_cli.training.validate import ValidationScores, validate_model
 
 SAVE_SECONDS = 60.0  # between two checkpoints within an epoch, at least
 SAVE_COST = 20  # times as long as the last one took, at least
@@ -29,10 +35,14 @@ class Training:
     """A module being trained. Every step is a function of the seed and of the position alone."""
 
     def __init__(
-        self, learner: nn.Module, settings: Settings, processes: Processes, hooks: Hooks
+        self,
+        learner: nn.Module,
+        settings: Settings,
+        processes: Processes,
+        callbacks: TrainingCallbacks,
     ) -> None:
         self.learner, self.settings = learner, settings
-        self.processes, self.hooks = processes, hooks
+        self.processes, self.callbacks = processes, callbacks
         self.average: ModelEmaV3 | None = None
         if settings.recipe.average is not None:
             self.average = ModelEmaV3(learner, settings.recipe.average, use_warmup=True)
@@ -68,7 +78,7 @@ class Training:
             self.position.sums = [0.0, 0.0, 0.0]
 
     def run(self, train: Samples, held_out: Samples | None) -> None:
-        """Train to the end; raises Stopped, after a checkpoint, when `hooks.stopping` says so.
+        """Train to the end; raises TrainingStopped, after a checkpoint, when `callbacks.stopping` says so.
 
         Raises TsfError for a loss that is not finite.
         """
@@ -76,7 +86,7 @@ class Training:
         shared = self.processes.share(self.learner, self.settings.device)
         while not self.finished:
             self._epoch(shared, train)
-            self._conclude(self.score(held_out) if held_out is not None else None)
+            self._conclude(self.validate(held_out) if held_out is not None else None)
             self._save_after(SAVE_COST * self._save_took)
         self._save_after(0)
 
@@ -87,10 +97,10 @@ class Training:
         stale = patience is not None and position.epoch - position.best_epoch >= patience
         return position.epoch >= self.settings.recipe.epochs or stale
 
-    def score(self, samples: Samples) -> Scores:
+    def validate(self, samples: Samples) -> ValidationScores:
         """How well the resulting weights do."""
         device, dtype = self.settings.device, self.settings.dtype
-        return score(self.result, samples, device, dtype, self.processes, self._heed)
+        return validate_model(self.result, samples, device, dtype, self.processes, self._heed)
 
     def _epoch(self, shared: nn.Module, samples: Samples) -> None:
         """The steps that the epoch still has; clips too few for one more wait for the next epoch."""
@@ -108,7 +118,7 @@ class Training:
                 self.average.update(self.learner, done + 1)
             position.step += 1
             each = (time.perf_counter() - began) / (position.step - before)
-            self.hooks.tick(
+            self.callbacks.tick(
                 Tick(
                     position.epoch + 1,
                     epochs,
@@ -160,7 +170,7 @@ class Training:
         inputs, numbers = [], []
         for sample in islice(stream, self.settings.batch_size):
             if isinstance(sample, VideoError):
-                self.hooks.lost(sample)
+                self.callbacks.lost(sample)
             else:
                 inputs.append(sample[0])
                 numbers.append(sample[1])
@@ -176,7 +186,7 @@ class Training:
         added = (loss * len(numbers), right, len(numbers))
         self.position.sums = [a + b for a, b in zip(self.position.sums, added, strict=True)]
 
-    def _conclude(self, scores: Scores | None) -> None:
+    def _conclude(self, scores: ValidationScores | None) -> None:
         """One more row of history; the best weights go out, by accuracy, then by loss."""
         position = self.position
         position.sums = self.processes.sum(position.sums)
@@ -191,18 +201,18 @@ class Training:
         if scores is None or _rank(row) >= max(map(_rank, position.history)):
             position.best_epoch = position.epoch
             if scores is not None or self.finished:
-                self.hooks.best()
-        self.hooks.epoch(position.history)
+                self.callbacks.best()
+        self.callbacks.epoch(position.history)
 
     def _heed(self) -> None:
-        if any(self.processes.gather(self.hooks.stopping())):
+        if any(self.processes.gather(self.callbacks.stopping())):
             self._save_after(0)
-            raise Stopped
+            raise TrainingStopped
 
     def _save_after(self, seconds: float) -> None:
         if time.monotonic() - self._saved >= seconds and self.processes.first:
             began = time.monotonic()
-            self.hooks.save(self.state())
+            self.callbacks.save(self.state())
             self._saved = time.monotonic()
             self._save_took = self._saved - began
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import GROUP, Item, class_names
+from timesformer_cli.dataset.labelled import GROUP, LabelledClip, class_names
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.recipe import PRESETS, Recipe
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -15,7 +15,7 @@ HEAD_RATE = 10  # a linear map alone bears a higher learning rate than a network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class TrainOptions:
     """What `tsf train` can be told; None: as the initial model or the preset has it.
 
     `size` is for a model from `scratch`, whose frames spread over the whole video where no
@@ -69,18 +69,18 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
+class TrainingPlan:
     """A training settled: its model, its readable clips, and the `draws` of each that are held."""
 
-    options: Options
+    options: TrainOptions
     config: ModelConfig
     labels: tuple[str, ...]
     sampling: Sampling
     preprocessing: Preprocessing
-    items: tuple[Item, ...]
+    items: tuple[LabelledClip, ...]
     draws: int | None
 
-    def of_split(self, split: str) -> list[Item]:
+    def of_split(self, split: str) -> list[LabelledClip]:
         """The clips of train, val or test."""
         return [item for item in self.items if item.split == split]
 
@@ -89,20 +89,20 @@ class Setup:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Setup":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingPlan":
         """The inverse of `to_dict`."""
         return cls(
-            options=Options(**values["options"]),
+            options=TrainOptions(**values["options"]),
             config=ModelConfig.from_dict(values["config"]),
             labels=tuple(values["labels"]),
             sampling=Sampling(**values["sampling"]),
             preprocessing=Preprocessing(**values["preprocessing"]),
-            items=tuple(Item(**item) for item in values["items"]),
+            items=tuple(LabelledClip(**item) for item in values["items"]),
             draws=values["draws"],
         )
 
 
-def labels_of(items: list[Item]) -> tuple[str, ...]:
+def labels_of(items: list[LabelledClip]) -> tuple[str, ...]:
     """The classes to learn; raises UsageError where there is nothing to tell apart."""
     labels = class_names([item for item in items if item.split == "train"])
     if len(labels) < 2:

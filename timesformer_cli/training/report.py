@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timesformer_cli.training.validate import Scores
+    from timesformer_cli.training.validate import ValidationScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class TrainingReport:
     """A finished training: its folder, a row an epoch, and how the best weights do on each split
     that was held out. `lost` are clips that could not be read under way.
     """
@@ -17,13 +17,13 @@ class Report:
     labels: tuple[str, ...]
     history: tuple[dict[str, Any], ...]
     best_epoch: int
-    scores: "dict[str, Scores]"
+    scores: "dict[str, ValidationScores]"
     clips: dict[str, int]
     seconds: float
     lost: tuple[str, ...]
 
 
-def to_dict(report: Report) -> dict[str, Any]:
+def report_to_dict(report: TrainingReport) -> dict[str, Any]:
     """The report, field for field; a confusion as rows of label, answer and number of clips."""
     values = asdict(report)
     for scores in values["scores"].values():

@@ -12,7 +12,7 @@ from torch import Tensor
 from timesformer_cli.errors import VideoError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training.augment import Transform
-from timesformer_cli.training.clips import Clips
+from timesformer_cli.training.clips import TrainingClips
 from timesformer_cli.training.randomness import LOOK, ORDER, generator, seeded
 
 Sample = tuple[Tensor, int]
@@ -34,10 +34,10 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
-class SeenClips:
+class ClipSamples:
     """Clips on their device, through `transform`: float `(t c h w)`."""
 
-    clips: Clips
+    clips: TrainingClips
     transform: Transform
     device: torch.device
     ahead: int = 0
@@ -72,7 +72,7 @@ class Features:
     @classmethod
     @torch.no_grad()
     def of_clips(
-        cls, model: TimeSformer, clips: SeenClips, dtype: torch.dtype, seed: int
+        cls, model: TimeSformer, clips: ClipSamples, dtype: torch.dtype, seed: int
     ) -> "Features":
         """What the model's head sees of each clip that can be read."""
         model.eval()

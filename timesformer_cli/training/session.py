@@ -11,13 +11,13 @@ from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training.augment import augmentation, normalisation
-from timesformer_cli.training.clips import Clips, Example
-from timesformer_cli.training.options import Setup
+from timesformer_cli.training.clips import TrainingClip, TrainingClips
+from timesformer_cli.training.options import TrainingPlan
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.recipe import Recipe
-from timesformer_cli.training.samples import Features, Samples, SeenClips
+from timesformer_cli.training.samples import ClipSamples, Features, Samples
 from timesformer_cli.training.state import Settings
-from timesformer_cli.training.validate import Scores, score
+from timesformer_cli.training.validate import ValidationScores, validate_model
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.load import load_path
@@ -34,31 +34,31 @@ def enlarged(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:
     return replace(preprocessing, short_side=round(min(preprocessing.crop) * recipe.enlarged))
 
 
-class Parts:
+class TrainingSession:
     """One process's parts of a training; `learner` is what of the model learns."""
 
     def __init__(
-        self, setup: Setup, model: TimeSformer, pool: DecodePool, processes: Processes
+        self, plan: TrainingPlan, model: TimeSformer, pool: DecodePool, processes: Processes
     ) -> None:
-        options = setup.options
+        options = plan.options
         device = find_device(options.device)
         if device.type == "cuda" and processes.count > 1:
             device = find_device(f"cuda:{processes.local_rank}")
-        self.setup, self.pool, self.processes = setup, pool, processes
+        self.plan, self.pool, self.processes = plan, pool, processes
         self.model = model.to(device)
         if options.checkpoint_gradients:
             checkpoint_gradients(model.blocks)
         self.learner: nn.Module = model.head if options.freeze_backbone else model
         together = options.accumulate * processes.count
-        batch_size = min(options.batch_size, len(setup.of_split("train")) // together)
+        batch_size = min(options.batch_size, len(plan.of_split("train")) // together)
         if batch_size == 0:
             raise UsageError(
-                f"{len(setup.of_split('train'))} training clips are too few for steps of {together} "
+                f"{len(plan.of_split('train'))} training clips are too few for steps of {together} "
                 "batches; lower --accumulate or the number of processes"
             )
         self.settings = Settings(
             recipe=options.recipe,
-            classes=len(setup.labels),
+            classes=len(plan.labels),
             batch_size=batch_size,
             accumulate=options.accumulate,
             seed=options.seed,
@@ -68,26 +68,30 @@ class Parts:
         )
 
     @classmethod
-    def of_setup(
-        cls, setup: Setup, backbone: "Mapping[str, Tensor]", pool: DecodePool, processes: Processes
-    ) -> "Parts":
+    def of_plan(
+        cls,
+        plan: TrainingPlan,
+        backbone: "Mapping[str, Tensor]",
+        pool: DecodePool,
+        processes: Processes,
+    ) -> "TrainingSession":
         """The parts of a training that was begun; a frozen backbone comes from its checkpoint."""
         model = TimeSformer(
-            setup.config,
-            labels=setup.labels,
-            preprocessing=setup.preprocessing,
-            sampling=setup.sampling,
+            plan.config,
+            labels=plan.labels,
+            preprocessing=plan.preprocessing,
+            sampling=plan.sampling,
         )
         if backbone:
             model.load_state_dict(backbone)
-        return cls(setup, model, pool, processes)
+        return cls(plan, model, pool, processes)
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What `of_setup` takes, for the checkpoint."""
-        frozen = self.setup.options.freeze_backbone
+        """What `of_plan` takes, for the checkpoint."""
+        frozen = self.plan.options.freeze_backbone
         return {
-            "setup": self.setup.to_dict(),
+            "setup": self.plan.to_dict(),
             "backbone": self.model.state_dict() if frozen else {},
         }
 
@@ -95,68 +99,68 @@ class Parts:
         """What to train on, and what to validate on."""
         train, held_out = self.training_clips(), self._clips("val")
         val = held_out if len(held_out) else None
-        if not self.setup.options.freeze_backbone:
+        if not self.plan.options.freeze_backbone:
             return train, val
         plain = self._clips("train")
         return self._features(plain), val and self._features(val)
 
-    def training_clips(self) -> SeenClips:
+    def training_clips(self) -> ClipSamples:
         """The training clips, jittered and augmented."""
-        setup, recipe = self.setup, self.settings.recipe
-        clips = Clips(
+        plan, recipe = self.plan, self.settings.recipe
+        clips = TrainingClips(
             pool=self.pool,
             examples=self._examples("train"),
-            sampling=setup.sampling,
-            preprocessing=enlarged(setup.preprocessing, recipe),
+            sampling=plan.sampling,
+            preprocessing=enlarged(plan.preprocessing, recipe),
             seed=self.settings.seed,
             pace=recipe.pace,
-            draws=setup.draws,
+            draws=plan.draws,
         )
-        transform = augmentation(recipe, setup.preprocessing)
-        return SeenClips(clips, transform, self.settings.device, self.settings.batch_size)
+        transform = augmentation(recipe, plan.preprocessing)
+        return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
     def write(self, module: "nn.Module", folder: Path) -> None:
         """Write a model folder with the weights of `module`, which the learner is or averages to."""
         state = module.state_dict()
-        if self.setup.options.freeze_backbone:
+        if self.plan.options.freeze_backbone:
             head = {f"head.{name}": tensor for name, tensor in state.items()}
             state = self.model.state_dict() | head
         description = Description(
-            config=replace(self.setup.config, drop_path=0.0),
-            labels=self.setup.labels,
-            sampling=self.setup.sampling,
-            preprocessing=self.setup.preprocessing,
+            config=replace(self.plan.config, drop_path=0.0),
+            labels=self.plan.labels,
+            sampling=self.plan.sampling,
+            preprocessing=self.plan.preprocessing,
         )
         write_folder(folder, {name: tensor.cpu() for name, tensor in state.items()}, description)
 
-    def scores(self, folder: Path) -> dict[str, Scores]:
+    def scores(self, folder: Path) -> dict[str, ValidationScores]:
         """How the model in the folder does on each split that was held out."""
         model = load_path(folder)[0].to(self.settings.device)
         device, dtype = self.settings.device, self.settings.dtype
         return {
-            split: score(model, clips, device, dtype, Processes())
+            split: validate_model(model, clips, device, dtype, Processes())
             for split in HELD_OUT
             if len(clips := self._clips(split))
         }
 
-    def _clips(self, split: str) -> SeenClips:
+    def _clips(self, split: str) -> ClipSamples:
         """The clips of a split as the model is going to be used: the middle of each."""
-        setup = self.setup
-        clips = Clips(
+        plan = self.plan
+        clips = TrainingClips(
             pool=self.pool,
             examples=self._examples(split),
-            sampling=setup.sampling,
-            preprocessing=setup.preprocessing,
-            draws=None if setup.draws is None else 1,
+            sampling=plan.sampling,
+            preprocessing=plan.preprocessing,
+            draws=None if plan.draws is None else 1,
             crops=1,
             jittered=False,
         )
-        transform = normalisation(setup.preprocessing)
-        return SeenClips(clips, transform, self.settings.device, self.settings.batch_size)
+        transform = normalisation(plan.preprocessing)
+        return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
-    def _examples(self, split: str) -> list[Example]:
-        number = {label: index for index, label in enumerate(self.setup.labels)}
-        return [Example(item.path, number[item.label]) for item in self.setup.of_split(split)]
+    def _examples(self, split: str) -> list[TrainingClip]:
+        number = {label: index for index, label in enumerate(self.plan.labels)}
+        return [TrainingClip(item.path, number[item.label]) for item in self.plan.of_split(split)]
 
-    def _features(self, clips: SeenClips) -> Features:
+    def _features(self, clips: ClipSamples) -> Features:
         return Features.of_clips(self.model, clips, self.settings.dtype, self.settings.seed)

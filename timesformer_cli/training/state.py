@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.errors import VideoError
 from timesformer_cli.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from timesformer_cli.training.check import Findings
 
-class Stopped(Exception):
+
+class TrainingStopped(Exception):
     """The training was asked to stop and its checkpoint is written."""
 
 
@@ -71,15 +75,18 @@ def _nothing(*told: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hooks:
-    """`tick` hears of every step, `epoch` gets the history after each, `lost` every clip that could
-    not be read; `save` writes a checkpoint, `best` the weights, which were never better;
-    `stopping` is asked whether to stop.
+class TrainingCallbacks:
+    """Who hears of a training, in the order in which things happen; all that is not given is
+    ignored.
     """
 
-    tick: Callable[[Tick], None] = _nothing
-    epoch: Callable[[list[dict[str, Any]]], None] = _nothing
-    lost: Callable[[VideoError], None] = _nothing
-    save: Callable[[dict[str, Any]], None] = _nothing
-    best: Callable[[], None] = _nothing
-    stopping: Callable[[], bool] = lambda: False
+    note: NoteCallback = _nothing
+    checked: Callable[[int, int], None] = _nothing  # so many clips were looked at, of so many
+    found: "Callable[[Findings], None]" = _nothing  # what all of them are
+    started: Callable[[], None] = _nothing  # the first step is next
+    tick: Callable[[Tick], None] = _nothing  # after every step
+    epoch: Callable[[list[dict[str, Any]]], None] = _nothing  # the history, after every epoch
+    lost: Callable[[VideoError], None] = _nothing  # a clip could not be read under way
+    save: Callable[[dict[str, Any]], None] = _nothing  # writes a checkpoint
+    best: Callable[[], None] = _nothing  # called when validation improves
+    stopping: Callable[[], bool] = lambda: False  # whether to stop

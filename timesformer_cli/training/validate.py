@@ -15,7 +15,7 @@ from timesformer_cli.training.samples import BATCH, Samples
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ValidationScores:
     """Mean loss, top-1, and how many clips of each label (first) got each prediction (second)."""
 
     loss: float
@@ -24,14 +24,14 @@ class Scores:
 
 
 @torch.no_grad()
-def score(
+def validate_model(
     model: nn.Module,
     samples: Samples,
     device: torch.device,
     dtype: torch.dtype,
     processes: Processes,
     heed: Callable[[], None] = lambda: None,
-) -> Scores:
+) -> ValidationScores:
     """Score all samples that can be read, shared among the processes; `heed` is called a batch."""
     training = model.training
     model.eval()
@@ -53,4 +53,6 @@ def score(
     together = sum((cells for _, cells in gathered), Counter[tuple[int, int]]())
     clips = max(1, together.total())
     right = sum(count for (label, found), count in together.items() if label == found)
-    return Scores(sum(loss for loss, _ in gathered) / clips, right / clips, dict(together))
+    return ValidationScores(
+        sum(loss for loss, _ in gathered) / clips, right / clips, dict(together)
+    )

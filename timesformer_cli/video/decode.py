@@ -7,50 +7,49 @@ from itertools import pairwise
 
 import numpy as np
 
-from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoded import Decoded, View
+from timesformer_cli.video.decoders.base import (
+    DecoderMissing,
+    NoFrames,
+    Reader,
+    ReaderDeclined,
+    Reading,
+)
+from timesformer_cli.video.decoders.decord import read_decord
+from timesformer_cli.video.decoders.opencv import read_opencv
+from timesformer_cli.video.decoders.pyav import LONG_GAP, SEEKABLE, read_av
 from timesformer_cli.video.facts import Pixels, Probe
-from timesformer_cli.video.files import VideoFile
+from timesformer_cli.video.messages import Decoded, DecodeRequest, View
 from timesformer_cli.video.probe import probe
-from timesformer_cli.video.reading import Declined, Missing, NoFrames, Reader, Reading
-from timesformer_cli.video.sample import Jitter, Plan, plan
-from timesformer_cli.video.transform import prepare
-from timesformer_cli.video.with_av import LONG_GAP, SEEKABLE, read_av
-from timesformer_cli.video.with_decord import read_decord
-from timesformer_cli.video.with_opencv import read_opencv
+from timesformer_cli.video.safe_file import VideoFile
+from timesformer_cli.video.sample import Plan, plan_clips
+from timesformer_cli.video.transform import prepare_frame
 
 READERS: Mapping[str, Reader] = {"decord": read_decord, "av": read_av, "opencv": read_opencv}
 Crops = Mapping[str, Pixels]
 HELD = 0.9  # a file that holds less than this share of what it claims is worth a warning
 
 
-def decode(
-    path: str,
-    sampling: Sampling,
-    preprocessing: Preprocessing,
-    clips: int = 1,
-    crops: int = 1,
-    decoder: str = "auto",
-    jitter: Jitter | None = None,
-) -> Decoded:
+def decode(request: DecodeRequest) -> Decoded:
     """Decode the clips of one video in this process; raises VideoError."""
     began = time.perf_counter()
-    planner = partial(plan, sampling=sampling, clips=clips, jitter=jitter)
-    with VideoFile(path) as file:
+    planner = partial(
+        plan_clips, sampling=request.sampling, clips=request.clips, jitter=request.jitter
+    )
+    with VideoFile(request.path) as file:
         described = probe(file)
         shape = partial(
-            prepare,
-            preprocessing=preprocessing,
+            prepare_frame,
+            preprocessing=request.preprocessing,
             orientation=described.orientation,
             pixel_aspect=described.pixel_aspect,
-            crops=crops,
+            crops=request.crops,
         )
-        reasons: list[Declined] = []
-        for name in _order(decoder, described, planner):
+        reasons: list[ReaderDeclined] = []
+        for name in _order(request.decoder, described, planner):
             try:
                 planned, reading, held = _read(name, file, described, planner, shape)
-            except Declined as reason:
+            except ReaderDeclined as reason:
                 reasons.append(reason)
                 continue
             frames, views = _assemble(planned, reading)
@@ -62,7 +61,7 @@ def decode(
                 seconds=time.perf_counter() - began,
                 probe=described,
             )
-    raise _failure(decoder, reasons)
+    raise _failure(request.decoder, reasons)
 
 
 def _order(decoder: str, described: Probe, planner: Callable[..., Plan]) -> Sequence[str]:
@@ -131,14 +130,14 @@ def _warnings(described: Probe, held: float, planned: Plan, reading: Reading) ->
         yield f"is HDR ({described.hdr}), read without tone mapping: its colours look flat"
 
 
-def _failure(decoder: str, reasons: Sequence[Declined]) -> VideoError:
+def _failure(decoder: str, reasons: Sequence[ReaderDeclined]) -> VideoError:
     """The error of a video that no decoder could read: PyAV's reason where there is one."""
     if decoder != "auto":
-        kind = "decoder_missing" if isinstance(reasons[0], Missing) else "cannot_decode"
+        kind = "decoder_missing" if isinstance(reasons[0], DecoderMissing) else "cannot_decode"
         return VideoError(kind, f"{reasons[0]} (--decoder auto tries the others)")
     if any(isinstance(reason, NoFrames) for reason in reasons):
         return VideoError("no_frames", "holds no frame that can be decoded")
-    tried = [reason for reason in reasons if not isinstance(reason, Missing)]
+    tried = [reason for reason in reasons if not isinstance(reason, DecoderMissing)]
     if not tried:
         return VideoError("decoder_missing", f"needs a decoder: {reasons[1]}")
     return VideoError("cannot_decode", f"cannot be decoded: {tried[-1]}")

@@ -7,22 +7,21 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import repeat
 from types import TracebackType
-from typing import Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoded import Decoded
-from timesformer_cli.video.process import Died, Worker
+from timesformer_cli.video.find import VideoPath
+from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.sample import Jitter
+from timesformer_cli.video.worker_process import DecodeWorker, WorkerDied
 
 CLOSE_LIMIT = 1.0  # seconds
 
 
-Request = dict[str, Any]
-Result = Decoded | VideoError
+Outcome = Decoded | VideoError
 
 
 class DecodePool:
@@ -41,8 +40,10 @@ class DecodePool:
         debug: bool = False,
     ) -> None:
         self._timeout, self._decoder = timeout, decoder
-        self._jobs: queue.SimpleQueue[tuple[Request, Future[Result]] | None] = queue.SimpleQueue()
-        self._slots = [Worker(debug) for _ in range(max(1, workers))]
+        self._jobs: queue.SimpleQueue[tuple[DecodeRequest, Future[Outcome]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._slots = [DecodeWorker(debug) for _ in range(max(1, workers))]
         self._threads = [
             threading.Thread(target=self._serve, args=(slot,), name="tsf-decode", daemon=True)
             for slot in self._slots
@@ -53,7 +54,7 @@ class DecodePool:
 
     def decode(
         self,
-        paths: Iterable[str],
+        videos: Iterable[str | VideoPath],
         sampling: Sampling,
         preprocessing: Preprocessing,
         clips: int = 1,
@@ -61,29 +62,33 @@ class DecodePool:
         *,
         jitters: Iterable[Jitter | None] = repeat(None),
         ahead: int = 0,
-    ) -> Iterator[Result]:
-        """Decode files; yields a result or an error for each, in order, and stays a few ahead.
+    ) -> Iterator[Outcome]:
+        """Decode videos; yields a result or an error for each, in order, and stays a few ahead.
 
-        With 0 crops whole pictures. `jitters` go with the paths one by one; at least `ahead` files
+        A path that carries an error stands for it. With 0 crops whole pictures. `jitters` go with
+        the videos one by one; at least `ahead` files
         are being read or held while the reader is busy.
         """
-        shared = {
-            "sampling": asdict(sampling),
-            "preprocessing": asdict(preprocessing),
-            "clips": clips,
-            "crops": crops,
-        }
-        waiting: deque[Future[Result]] = deque()
-        remaining = zip(paths, jitters, strict=False)
+        waiting: deque[Future[Outcome]] = deque()
+        remaining = zip(videos, jitters, strict=False)
         try:
             while True:
                 # With the one given out: workers + 2.
                 while len(waiting) <= max(len(self._slots), ahead):
                     if (following := next(remaining, None)) is None:
                         break
-                    path, jitter = following
-                    single = {"path": os.fspath(path), "jitter": jitter and asdict(jitter)}
-                    waiting.append(self._submit(single | shared))
+                    video, jitter = following
+                    found = video if isinstance(video, VideoPath) else VideoPath(os.fspath(video))
+                    request = DecodeRequest(
+                        path=found.path,
+                        sampling=sampling,
+                        preprocessing=preprocessing,
+                        clips=clips,
+                        crops=crops,
+                        decoder=self._decoder,
+                        jitter=jitter,
+                    )
+                    waiting.append(self._submit(request, found.error))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -115,14 +120,17 @@ class DecodePool:
     ) -> None:
         self.close()
 
-    def _submit(self, request: Request) -> Future[Result]:
+    def _submit(self, request: DecodeRequest, error: VideoError | None) -> Future[Outcome]:
         if self._closed:
             raise RuntimeError("the decode pool is closed")
-        future: Future[Result] = Future()
-        self._jobs.put((request, future))
+        future: Future[Outcome] = Future()
+        if error is None:
+            self._jobs.put((request, future))
+        else:
+            future.set_result(error)
         return future
 
-    def _serve(self, slot: Worker) -> None:
+    def _serve(self, slot: DecodeWorker) -> None:
         """One thread for each worker: hand it a file, wait for the answer, replace it if it dies."""
         slot.start()
         while (job := self._jobs.get()) is not None:
@@ -135,24 +143,24 @@ class DecodePool:
                 future.set_exception(error)
             slot.start()  # a fresh one warms up at once where the last one died
 
-    def _run(self, slot: Worker, request: Request) -> Result:
+    def _run(self, slot: DecodeWorker, request: DecodeRequest) -> Outcome:
         try:
-            return slot.ask(request | {"decoder": self._decoder}, self._timeout)
-        except Died as death:
+            return slot.ask(request, self._timeout)
+        except WorkerDied as death:
             left = self._timeout - death.spent
             if self._decoder != "auto" or death.overdue or self._closed or left <= 0:
                 return self._epitaph(death)
             crash = death
         try:  # the file brought decord down, most likely; what PyAV makes of it costs one more try
-            result = slot.ask(request | {"decoder": "av"}, left)
-        except Died as death:
+            result = slot.ask(replace(request, decoder="av"), left)
+        except WorkerDied as death:
             return self._epitaph(death)
         if isinstance(result, Decoded):
             note = f"crashed a decoder ({crash}); read with PyAV in its place"
             return replace(result, warnings=(*result.warnings, note))
         return result
 
-    def _epitaph(self, death: Died) -> VideoError:
+    def _epitaph(self, death: WorkerDied) -> VideoError:
         if death.overdue:
             more = "stopped; --timeout allows more"
             return VideoError("timeout", f"took longer than {self._timeout:g} s to decode: {more}")

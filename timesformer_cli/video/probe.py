@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.container import best_stream, decode_frames, open_container
+from timesformer_cli.video.decoders.container import best_stream, decode_frames, open_container
 from timesformer_cli.video.facts import (
     UNTIMED,
     UPRIGHT,
@@ -15,7 +15,7 @@ from timesformer_cli.video.facts import (
     Probe,
     require_pixels_within_limit,
 )
-from timesformer_cli.video.files import VideoFile
+from timesformer_cli.video.safe_file import VideoFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,7 +31,7 @@ def probe(file: VideoFile) -> Probe:
     try:
         import av
     except ImportError:
-        from timesformer_cli.video.with_opencv import probe_opencv
+        from timesformer_cli.video.decoders.opencv import probe_opencv
 
         return probe_opencv(file)
     try:

@@ -45,7 +45,7 @@ def span(sampling: Sampling) -> float | None:
     return (sampling.frames * sampling.stride - 1) / RATE
 
 
-def plan(
+def plan_clips(
     duration: float,
     sampling: Sampling,
     clips: int = 1,

@@ -45,7 +45,7 @@ def crop_corners(
     return {"top": (left, 0), "center": (left, top), "bottom": (left, height - crop[0])}
 
 
-def prepare(
+def prepare_frame(
     frame: Pixels,
     preprocessing: Preprocessing,
     *,

@@ -6,6 +6,8 @@ import traceback
 from typing import Any
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.messages import DecodeRequest
 
 MEMORY = 6 << 30  # address space, bytes
 GRACE = 5  # seconds past the time limit after which an orphan ends itself
@@ -22,8 +24,9 @@ def main(parent: int) -> None:
             request, _ = receive(requests)
         except EOFError:
             return
-        _self_destruct(request["timeout"])
-        header, pixels = _answer(request)
+        asked = DecodeRequest.from_header(request)
+        _self_destruct(asked.timeout)
+        header, pixels = _answer(asked)
         _self_destruct(None)
         send(replies, header, pixels)
 
@@ -58,25 +61,11 @@ def _self_destruct(timeout: float | None) -> None:
         signal.alarm(int(timeout) + GRACE if timeout is not None else 0)
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes]:
-    from timesformer_cli.config import Preprocessing, Sampling
-    from timesformer_cli.errors import VideoError
+def _answer(request: DecodeRequest) -> tuple[dict[str, Any], memoryview | bytes]:
     from timesformer_cli.video.decode import decode
-    from timesformer_cli.video.sample import Jitter
 
-    preprocessing = request["preprocessing"]
-    preprocessing["crop"] = tuple(preprocessing["crop"])
-    jitter = request.get("jitter")
     try:
-        decoded = decode(
-            request["path"],
-            Sampling(**request["sampling"]),
-            Preprocessing(**preprocessing),
-            request["clips"],
-            request["crops"],
-            request["decoder"],
-            jitter and Jitter(**jitter),
-        )
+        decoded = decode(request)
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
     except VideoError as error:
         return _error(error.kind, str(error)), b""

@@ -1,5 +1,6 @@
 """The published weights `tsf` knows by name; one row each, no network needed to read them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Weights:
     Top-1 and top-5 are per cent, for three crops of one clip, or of as many as `reported` says.
     """
 
+    name: str
     about: str
     frames: int
     stride: int | None
@@ -104,12 +106,12 @@ _VIDEOMAE = (
 )
 
 
-def _hub_rows() -> dict[str, Weights]:
-    rows = {}
+def _hub_rows() -> Iterator[Weights]:
     for place, data, frames, stride, size, official, top1, top5, revision in _HUB:
         org, shape = place.split("/")
         about, classes, labels = _DATA[data]
-        rows[f"{shape}-{data}"] = Weights(
+        yield Weights(
+            name=f"{shape}-{data}",
             about=about,
             frames=frames,
             stride=stride,
@@ -124,14 +126,13 @@ def _hub_rows() -> dict[str, Weights]:
             reported=AUTHORS,
             aliases=(f"TimeSformer_divST_{official}",),
         )
-    return rows
 
 
-def _mmaction2_rows() -> dict[str, Weights]:
-    rows = {}
+def _mmaction2_rows() -> Iterator[Weights]:
     for name, attention, middle, digits, top1, top5 in _MMACTION2:
         stem = f"timesformer_{middle}_8xb8-8x32x1-15e_kinetics400-rgb"
-        rows[name] = Weights(
+        yield Weights(
+            name=name,
             about="Kinetics-400",
             attention=attention,
             frames=8,
@@ -149,12 +150,12 @@ def _mmaction2_rows() -> dict[str, Weights]:
             top5=top5,
             reported=MMACTION2,
         )
-    return rows
 
 
-def _howto100m_rows() -> dict[str, Weights]:
-    return {
-        f"howto100m-{frames}x32": Weights(
+def _howto100m_rows() -> Iterator[Weights]:
+    for frames, top1 in _HOWTO100M:
+        yield Weights(
+            name=f"howto100m-{frames}x32",
             about="HowTo100M tasks",
             frames=frames,
             stride=32,
@@ -165,16 +166,14 @@ def _howto100m_rows() -> dict[str, Weights]:
             reported=AUTHORS,
             aliases=(f"TimeSformer_divST_{frames}x32_224_HowTo100M",),
         )
-        for frames, top1 in _HOWTO100M
-    }
 
 
-def _videomae_rows() -> dict[str, Weights]:
-    rows = {}
+def _videomae_rows() -> Iterator[Weights]:
     for shape, name, stride, top1, top5 in _VIDEOMAE:
         data = {"kinetics": "k400"}.get(name, name)
         about, classes, labels = _DATA[data]
-        rows[f"videomae-{shape}-{data}"] = Weights(
+        yield Weights(
+            name=f"videomae-{shape}-{data}",
             about=about,
             attention="videomae",
             shape=shape,
@@ -191,11 +190,11 @@ def _videomae_rows() -> dict[str, Weights]:
             top5=top5,
             reported=VIDEOMAE_ZOO,
         )
-    return rows
 
 
-WEIGHTS: dict[str, Weights] = {
-    BUNDLED: Weights(
+_ROWS = (
+    Weights(
+        name=BUNDLED,
         about="camera motion",
         frames=8,
         stride=8,
@@ -204,11 +203,12 @@ WEIGHTS: dict[str, Weights] = {
         licence=APACHE,
         bundled=True,
     ),
-    **_hub_rows(),
-    **_mmaction2_rows(),
-    **_howto100m_rows(),
-    **_videomae_rows(),
-    "vivit-k400": Weights(
+    *_hub_rows(),
+    *_mmaction2_rows(),
+    *_howto100m_rows(),
+    *_videomae_rows(),
+    Weights(
+        name="vivit-k400",
         about="Kinetics-400",
         attention="vivit-1",
         frames=32,
@@ -223,13 +223,14 @@ WEIGHTS: dict[str, Weights] = {
         top1=79.9,
         reported=VIVIT_ZOO,
     ),
-}
+)
+WEIGHTS = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> Weights | None:
+def find_weights(name: str) -> Weights | None:
     """The row of a name, an alias or a hub repository, where there is one."""
-    for key, row in WEIGHTS.items():
-        if name in (key, row.repo) or name in row.aliases:
+    for row in WEIGHTS.values():
+        if name in (row.name, row.repo) or name in row.aliases:
             return row
     return None
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
@@ -44,9 +44,38 @@ _ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+class Described(Protocol):
+    """Whatever carries what using it takes: models, published or made fast, and exported files."""
+
+    config: ModelConfig
+    labels: tuple[str, ...]
+    sampling: Sampling
+    preprocessing: Preprocessing
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What using a model takes; empty or None where the files are silent."""
+    """What using a model takes, complete."""
+
+    config: ModelConfig
+    labels: tuple[str, ...]  # one a class
+    sampling: Sampling
+    preprocessing: Preprocessing
+
+    @classmethod
+    def of(cls, model: Described) -> "Description":
+        """What a model carries."""
+        return cls(
+            config=model.config,
+            labels=model.labels,
+            sampling=model.sampling,
+            preprocessing=model.preprocessing,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartialDescription:
+    """What a model's files say of it; empty or None where they are silent."""
 
     config: ModelConfig
     labels: tuple[str, ...] = ()
@@ -54,7 +83,7 @@ class Description:
     preprocessing: Preprocessing | None = None
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> PartialDescription:
     """Read `config.json` and, where there is one, `preprocessor_config.json`.
 
     Raises WeightsError naming the file and the field.
@@ -65,7 +94,7 @@ def read_description(folder: Path) -> Description:
     return parse_description(files, folder)
 
 
-def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Description:
+def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> PartialDescription:
     """The inverse of `describe`; `where` the files are, for the WeightsError of a wrong field."""
     values = files[CONFIG]
     try:
@@ -86,15 +115,15 @@ def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Descr
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise WeightsError(f"{where / PREPROCESSOR}: {reason}") from error
-    return Description(config=config, labels=labels, sampling=sampling, preprocessing=preprocessing)
+    return PartialDescription(
+        config=config, labels=labels, sampling=sampling, preprocessing=preprocessing
+    )
 
 
-def describe(description: Description) -> dict[str, dict[str, Any]]:
+def description_files(description: Description) -> dict[str, dict[str, Any]]:
     """The folder's JSON files by name; transformers reads them too where it knows the model."""
     config = description.config
     sampling, preprocessing = description.sampling, description.preprocessing
-    assert sampling is not None
-    assert preprocessing is not None
     values: dict[str, Any]
     if TRANSFORMERS.has(config):
         values = {

@@ -58,7 +58,7 @@ class Layout:
 
     def tensors(self, ours: str, leaf: str = "") -> tuple[str, ...]:
         """Their names of a tensor of the whole model or of its first block."""
-        theirs = join(_numbered(self.stem.get(ours) or self.block[ours], 0), leaf)
+        theirs = join_leaf(_numbered(self.stem.get(ours) or self.block[ours], 0), leaf)
         return tuple(name for name in as_parts(theirs) if name is not None)
 
 
@@ -67,10 +67,10 @@ def as_parts(theirs: Theirs) -> tuple[str | None, ...]:
     return (theirs,) if isinstance(theirs, str) else theirs
 
 
-def join(theirs: Theirs, leaf: str) -> Theirs:
+def join_leaf(theirs: Theirs, leaf: str) -> Theirs:
     """The names of a module's weight or bias."""
     if not isinstance(theirs, str):
-        return tuple(name and str(join(name, leaf)) for name in theirs)
+        return tuple(name and str(join_leaf(name, leaf)) for name in theirs)
     return theirs + leaf if theirs.endswith("_") or not leaf else f"{theirs}.{leaf}"
 
 
@@ -96,5 +96,5 @@ def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -
                 f"its tensors are named as {layout.name} does, which has no such model: "
                 f"{config.attention} attention, {config.embedding} patches"
             )
-        translated[name] = modules[name] if name in modules else join(modules[module], leaf)
+        translated[name] = modules[name] if name in modules else join_leaf(modules[module], leaf)
     return translated

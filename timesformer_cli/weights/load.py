@@ -1,4 +1,9 @@
-"""Checkpoints become models and models become folders."""
+"""Models from whatever was located, and folders of models.
+
+The way of every model: `locate` says where its files are, `read_located` maps their tensors and
+says what they are, `build_model` puts them into the network. What runs fast is made of that, in
+`inference`; what is trained or exported is that.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,55 +16,43 @@ from timesformer_cli.model.inflate import inflate
 from timesformer_cli.weights.catalogue import Weights
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
 from timesformer_cli.weights.digest import SHA256
-from timesformer_cli.weights.hub.locate import TIMM, is_artefact, resolve
+from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
 from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
 
 SNAPSHOTS = "snapshots"  # of a repository, one a commit, in the hub's cache
+Notes = tuple[str, ...]
 
 
-def load(name: str, *, classes: int | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
+def load_model(model: str | Located, *, classes: int | None = None) -> tuple[TimeSformer, Notes]:
     """A model in evaluation mode on the CPU in float32, and notes on what had to be assumed.
 
-    `name` is what `--model` takes: a catalogue name, a folder, a checkpoint file, a hub id, or
-    `timm:` and the name of an image model. With `classes`, for training, a head of another class
-    count is replaced by a new one, and a note says so. Raises WeightsError.
+    `model` is what `--model` takes, or that located. With `classes`, for training, a head of
+    another class count is replaced by a new one, and a note says so. Raises WeightsError.
     """
-    model, notes = _build(read(name))
-    if classes is not None and classes != model.config.classes:
-        notes += (f"{name}: new head for {classes} classes, {model.config.classes} dropped",)
-        model = inflate(model, replace(model.config, classes=classes))
-    return model, notes
+    located = as_located(model)
+    loaded, notes = build_model(read_located(located))
+    if classes is not None and classes != loaded.config.classes:
+        dropped = loaded.config.classes
+        notes += (f"{located.name}: new head for {classes} classes, {dropped} dropped",)
+        loaded = inflate(loaded, replace(loaded.config, classes=classes))
+    return loaded, notes
 
 
-def read(name: str) -> Checkpoint:
-    """The checkpoint that `load` builds, its tensors mapped from disk; raises WeightsError."""
-    path, row = resolve(name)
-    if is_artefact(path.name):
+def read_located(located: Located) -> Checkpoint:
+    """The checkpoint that lies there, its tensors mapped from disk; raises WeightsError."""
+    if located.exported:
         raise WeightsError(
-            f"{name}: an exported model runs, and cannot be changed; give the one it was made from"
+            f"{located.name}: an exported model runs, and cannot be changed; give the one it was "
+            "made from"
         )
-    if name.startswith(TIMM):
-        return read_vit(name.removeprefix(TIMM), path)
-    return read_checkpoint(path, row)
+    if located.image_model is not None:
+        return read_vit(located.image_model, located.path)
+    return read_checkpoint(located.path, located.row)
 
 
-def revision(name: str) -> str:
-    """Which weights the name stands for: the hub's commit, or else their file's SHA-256."""
-    path, _ = resolve(name)
-    if path.parent.name == SNAPSHOTS:
-        return path.name
-    if path.is_dir():
-        path = next(path / file for file in WEIGHT_FILES if (path / file).exists())
-    return f"sha256:{SHA256.of_file(path)}"
-
-
-def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, tuple[str, ...]]:
-    """The model of a folder or checkpoint file; `row` fills in what its files leave out."""
-    return _build(read_checkpoint(path, row))
-
-
-def _build(checkpoint: Checkpoint) -> tuple[TimeSformer, tuple[str, ...]]:
+def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
+    """The published form of a model, in evaluation mode, and notes on what had to be assumed."""
     described = checkpoint.description
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
@@ -72,12 +65,21 @@ def _build(checkpoint: Checkpoint) -> tuple[TimeSformer, tuple[str, ...]]:
     return model.eval(), checkpoint.notes
 
 
-def save(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a model as a hub-style folder that `load`, and for most models transformers, reads."""
-    description = Description(
-        config=model.config,
-        labels=model.labels,
-        sampling=model.sampling,
-        preprocessing=model.preprocessing,
-    )
-    write_folder(folder, model.state_dict(), description, dtype)
+def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, Notes]:
+    """The model of a folder or checkpoint file; `row` fills in what its files leave out."""
+    return build_model(read_checkpoint(path, row))
+
+
+def revision_of(located: Located) -> str:
+    """Which weights these are: the hub's commit, or else their file's SHA-256."""
+    path = located.path
+    if path.parent.name == SNAPSHOTS:
+        return path.name
+    if path.is_dir():
+        path = next(path / file for file in WEIGHT_FILES if (path / file).exists())
+    return f"sha256:{SHA256.of_file(path)}"
+
+
+def save_model(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model as a hub-style folder that `load_path`, and mostly transformers too, reads."""
+    write_folder(folder, model.state_dict(), Description.of(model), dtype)

@@ -16,7 +16,8 @@ from timesformer_cli.weights.catalogue import Weights, read_labels
 from timesformer_cli.weights.description import (
     WEIGHT_FILES,
     Description,
-    describe,
+    PartialDescription,
+    description_files,
     read_description,
 )
 from timesformer_cli.weights.infer_config import infer_config
@@ -152,7 +153,7 @@ def write_folder(
     metadata = {"format": "pt", CONFIG_KEY: json.dumps(config.to_dict())}
     with replacing(folder / WEIGHT_FILES[0]) as part:
         save_file(tensors, part, metadata)
-    for name, values in reversed(describe(description).items()):
+    for name, values in reversed(description_files(description).items()):
         with replacing(folder / name) as part:
             text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
             part.write_text(text, encoding="utf-8", newline="")
@@ -160,7 +161,7 @@ def write_folder(
 
 def _describe_file(
     tensors: Mapping[str, Tensor], layout: Layout | None, metadata: Mapping[str, str]
-) -> Description:
+) -> PartialDescription:
     """What a bare file says of itself, in its metadata or by its tensors."""
     if layout is not None:
         config = infer_config({name: tuple(t.shape) for name, t in tensors.items()}, layout)
@@ -168,10 +169,10 @@ def _describe_file(
         config = ModelConfig.from_dict(json.loads(metadata[CONFIG_KEY]))
     else:
         raise WeightsError("it does not carry its configuration; give the folder it came from")
-    return Description(config=config)
+    return PartialDescription(config=config)
 
 
-def _complete(described: Description, row: Weights | None) -> tuple[Description, list[str]]:
+def _complete(described: PartialDescription, row: Weights | None) -> tuple[Description, list[str]]:
     """Fill in labels, sampling and preprocessing where no file told; say what was assumed."""
     notes = []
     config = described.config
@@ -200,7 +201,9 @@ def _complete(described: Description, row: Weights | None) -> tuple[Description,
             preprocessing = replace(preprocessing, mean=row.mean, std=row.std)
         else:
             notes.append("no preprocessor_config.json; mean 0.45, std 0.225 are assumed")
-    complete = replace(described, labels=labels, sampling=sampling, preprocessing=preprocessing)
+    complete = Description(
+        config=config, labels=labels, sampling=sampling, preprocessing=preprocessing
+    )
     return complete, notes
 
 

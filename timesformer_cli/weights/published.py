@@ -1,20 +1,20 @@
 """Published weights: what there is, fetching it, checking it, taking it from a user's file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from timesformer_cli import cost
+from timesformer_cli.callbacks import NoteCallback, TransferCallback
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.catalogue import ASSETS, WEIGHTS, Weights, find
+from timesformer_cli.weights.catalogue import ASSETS, WEIGHTS, Weights, find_weights
 from timesformer_cli.weights.description import read_description
 from timesformer_cli.weights.hub import locate
-from timesformer_cli.weights.hub.locate import Checked
-from timesformer_cli.weights.hub.stall import Progress
+from timesformer_cli.weights.hub.locate import VerifiedFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class ListedWeights:
     """One row of the catalogue: `bytes` of its float32 tensors, `stride` None where uniform."""
 
     name: str
@@ -36,7 +36,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyWeights:
     """Weights that lie on this machine and can be used."""
 
     name: str
@@ -44,35 +44,38 @@ class Ready:
     licence: str
 
 
-def list_weights(cache_dir: Path | None = None) -> list[Listed]:
+def list_weights(cache_dir: Path | None = None) -> list[ListedWeights]:
     """Every row of the catalogue; needs no network."""
-    return [_listed(name, row, cache_dir) for name, row in WEIGHTS.items()]
+    return [_listed(row, cache_dir) for row in WEIGHTS.values()]
 
 
-def download(
+def download_weights(
     names: list[str],
     *,
     revision: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
-    progress: Progress | None = None,
-) -> Iterator[Ready | WeightsError]:
+    progress: TransferCallback | None = None,
+) -> Iterator[ReadyWeights | WeightsError]:
     """Fetch weights by name, in order; one that cannot be had does not stop the others."""
     for name in names:
         try:
-            path, row = locate.resolve(
+            found = locate.locate(
                 name, revision=revision, cache_dir=cache_dir, offline=offline, progress=progress
             )
         except WeightsError as error:
             yield error
         else:
-            yield Ready(name, str(path), row.licence if row is not None else "see its model card")
+            licence = "see its model card" if found.row is None else found.row.licence
+            yield ReadyWeights(name, str(found.path), licence)
 
 
-def verify(names: list[str], cache_dir: Path | None = None) -> Iterator[tuple[str, Checked]]:
+def verify_weights(
+    names: list[str], cache_dir: Path | None = None
+) -> Iterator[tuple[str, VerifiedFile]]:
     """Hash what the cache holds of these weights again; a file that is not as published goes."""
     for name in names:
-        for checked in locate.verify(name, cache_dir=cache_dir):
+        for checked in locate.verify_files(name, cache_dir=cache_dir):
             yield name, checked
 
 
@@ -86,18 +89,18 @@ def cached_names(cache_dir: Path | None = None) -> list[str]:
     return [name for name in downloadable() if locate.cached(name, cache_dir=cache_dir) is not None]
 
 
-def convert(
-    path: Path, name: str | None, cache_dir: Path | None, note: Callable[[str], None]
-) -> Ready:
+def convert_checkpoint(
+    path: Path, name: str | None, cache_dir: Path | None, note: NoteCallback
+) -> ReadyWeights:
     """Take weights from a user's checkpoint file into a hub-style folder of our own.
 
     With a `name` of the catalogue (or a file called as its authors called it) labels and sampling
     are that row's and the folder is where the name will be looked for; else it lies beside the
     file. Raises WeightsError.
     """
-    from timesformer_cli.weights.load import load_path, save
+    from timesformer_cli.weights.load import load_path, save_model
 
-    row = find(name or path.stem)
+    row = find_weights(name or path.stem)
     if name is not None and row is None:
         raise UsageError(f"no weights named '{name}'; tsf download-weights --list shows the names")
     model, notes = load_path(path, row)
@@ -105,17 +108,18 @@ def convert(
         raise WeightsError(f"{path}: it is a model of another shape than '{name or path.stem}'")
     for text in notes:
         note(text)
-    key = next((key for key, value in WEIGHTS.items() if value is row), None)
-    folder = locate.own_folder(key, cache_dir) if key else path.with_suffix("")
-    save(model, folder)
-    return Ready(key or str(folder), str(folder), row.licence if row else "as its authors say")
+    folder = path.with_suffix("") if row is None else locate.own_folder(row.name, cache_dir)
+    save_model(model, folder)
+    if row is None:
+        return ReadyWeights(str(folder), str(folder), "as its authors say")
+    return ReadyWeights(row.name, str(folder), row.licence)
 
 
-def _listed(name: str, row: Weights, cache_dir: Path | None) -> Listed:
-    config = read_description(ASSETS / name).config if row.bundled else row.config
+def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
+    config = read_description(ASSETS / row.name).config if row.bundled else row.config
     parameters = cost.parameters(config)
-    return Listed(
-        name=name,
+    return ListedWeights(
+        name=row.name,
         attention=config.attention,
         frames=row.frames,
         stride=row.stride,
@@ -130,7 +134,7 @@ def _listed(name: str, row: Weights, cache_dir: Path | None) -> Listed:
         bytes=4 * parameters,
         licence=row.licence,
         source=_source(row),
-        cached=row.bundled or locate.cached(name, cache_dir=cache_dir) is not None,
+        cached=row.bundled or locate.cached(row.name, cache_dir=cache_dir) is not None,
     )
 
 

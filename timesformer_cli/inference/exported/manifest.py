@@ -7,7 +7,7 @@ from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.device import DTYPES
-from timesformer_cli.weights.description import Description, describe, parse_description
+from timesformer_cli.weights.description import Description, description_files, parse_description
 
 INPUT, OUTPUT = "clip", "logits"
 PIXELS, NORMALISED = "uint8 RGB (b t h w c)", "float32 RGB (b t c h w), normalised"
@@ -37,8 +37,6 @@ class Manifest:
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Of the input; None for a batch of any size."""
-        assert self.description.preprocessing is not None
-        assert self.description.sampling is not None
         height, width = self.description.preprocessing.crop
         frames, channels = self.description.sampling.frames, self.description.config.channels
         if self.pixels:
@@ -48,7 +46,10 @@ class Manifest:
     def to_strings(self) -> dict[str, str]:
         """The files of a model folder by name, as JSON, and a few words of our own."""
         return {
-            **{name: json.dumps(values) for name, values in describe(self.description).items()},
+            **{
+                name: json.dumps(values)
+                for name, values in description_files(self.description).items()
+            },
             "tsf.version": self.version,
             "tsf.source": self.source,
             "tsf.revision": self.revision,
@@ -68,8 +69,16 @@ class Manifest:
                 name: json.loads(text) for name, text in strings.items() if name.endswith(".json")
             }
             batch = strings["tsf.batch"]
+            described = parse_description(files, path)
+            if described.sampling is None or described.preprocessing is None:
+                raise ValueError("it does not say how clips are taken")
             manifest = cls(
-                description=parse_description(files, path),
+                description=Description(
+                    config=described.config,
+                    labels=described.labels,
+                    sampling=described.sampling,
+                    preprocessing=described.preprocessing,
+                ),
                 dtype=strings["tsf.dtype"],
                 pixels={PIXELS: True, NORMALISED: False}[strings["tsf.input"]],
                 batch=None if batch == DYNAMIC else int(batch),
@@ -79,12 +88,7 @@ class Manifest:
             )
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"{path}: damaged metadata ({error}); export it again") from error
-        described = manifest.description
-        if (
-            described.sampling is None
-            or described.preprocessing is None
-            or manifest.dtype not in DTYPES
-            or not (manifest.batch is None or 1 <= manifest.batch <= LARGEST_BATCH)
-        ):
+        sane_batch = manifest.batch is None or 1 <= manifest.batch <= LARGEST_BATCH
+        if manifest.dtype not in DTYPES or not sane_batch:
             raise WeightsError(f"{path}: incomplete metadata; export it again")
         return manifest

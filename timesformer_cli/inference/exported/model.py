@@ -11,7 +11,7 @@ from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import Manifest
 
 
-class Artefact:
+class ExportedModel:
     """An exported model with the face of `InferenceForm`; `run` maps what its graph takes to logits.
 
     It runs on the CPU, at the clip shape and in the dtype that it was exported with.
@@ -19,8 +19,6 @@ class Artefact:
 
     def __init__(self, manifest: Manifest, run: Callable[[Tensor], Tensor]) -> None:
         described = manifest.description
-        assert described.preprocessing is not None
-        assert described.sampling is not None
         self.manifest = manifest
         self.config, self.labels = described.config, described.labels
         self.preprocessing, self.sampling = described.preprocessing, described.sampling

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
-from timesformer_cli.inference.exported.model import Artefact
+from timesformer_cli.inference.exported.model import ExportedModel
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -20,7 +20,7 @@ DOMAINS = ("", "ai.onnx")  # two names of the standard operators
 NUMBERS = frozenset("FLOAT INT STRING FLOATS INTS STRINGS".split())
 
 
-def need(*modules: str) -> None:
+def require_packages(*modules: str) -> None:
     """Raise UsageError, with how to install it, where one of the extra's packages is missing."""
     from importlib import import_module
 
@@ -33,19 +33,19 @@ def need(*modules: str) -> None:
             ) from error
 
 
-def read(path: Path) -> Artefact:
+def open_onnx(path: Path) -> ExportedModel:
     """The model in that file, ready to run; raises WeightsError, UsageError."""
-    manifest = check(path)
-    session = start(path)
+    manifest = validate_onnx(path)
+    session = start_session(path)
 
     def run(clip: Tensor) -> Tensor:
         (logits,) = session.run([OUTPUT], {INPUT: clip.numpy()})
         return torch.from_numpy(logits)
 
-    return Artefact(manifest, run)
+    return ExportedModel(manifest, run)
 
 
-def start(path: Path) -> Any:
+def start_session(path: Path) -> Any:
     """An onnxruntime session on the CPU; raises WeightsError where it will not have the file."""
     import onnxruntime
 
@@ -60,13 +60,13 @@ def start(path: Path) -> Any:
         raise WeightsError(f"{path}: onnxruntime refuses it ({reason:.200})") from error
 
 
-def check(path: Path) -> Manifest:
+def validate_onnx(path: Path) -> Manifest:
     """What the file says of itself, once its graph is known to be one of ours.
 
     Raises WeightsError for operators from elsewhere, tensors outside the file's folder, tensors
     larger than their file, and other inputs and outputs than `tsf export` writes.
     """
-    need("onnx", "onnxruntime")
+    require_packages("onnx", "onnxruntime")
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -1,20 +1,20 @@
 """Exported files opened by their suffix, whichever runtime runs them."""
 
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.inference.exported.manifest import Manifest
-from timesformer_cli.inference.exported.model import Artefact
+from timesformer_cli.inference.exported.model import ExportedModel
 
 
 def read_manifest(path: Path) -> Manifest:
     """What the exported model in that file says of itself; raises WeightsError, UsageError."""
-    manifest: Manifest = _reader(path).check(path)
-    return manifest
+    validate, _ = _functions(path)
+    return validate(path)
 
 
-def open_artefact(path: Path, device: str = "auto", dtype: str = "auto") -> Artefact:
+def open_exported(path: Path, device: str = "auto", dtype: str = "auto") -> ExportedModel:
     """The exported model in that file, checked before any runtime sees it.
 
     Raises WeightsError for what `tsf export` did not write, UsageError where its runtime is not
@@ -22,21 +22,24 @@ def open_artefact(path: Path, device: str = "auto", dtype: str = "auto") -> Arte
     """
     if device not in ("auto", "cpu"):
         raise DeviceError(f"{path}: exported models run on the CPU only; leave out --device")
-    artefact: Artefact = _reader(path).read(path)
-    if dtype not in ("auto", artefact.manifest.dtype):
+    _, opened = _functions(path)
+    model = opened(path)
+    if dtype not in ("auto", model.manifest.dtype):
         raise UsageError(
-            f"{path}: exported in {artefact.manifest.dtype}; leave out --dtype {dtype}, or export "
+            f"{path}: exported in {model.manifest.dtype}; leave out --dtype {dtype}, or export "
             f"another"
         )
-    return artefact
+    return model
 
 
-def _reader(path: Path) -> ModuleType:
-    from timesformer_cli.inference.exported import onnx_file, pt2_file
+def _functions(path: Path) -> tuple[Callable[[Path], Manifest], Callable[[Path], ExportedModel]]:
+    """What checks a file of that suffix, and what opens it."""
+    from timesformer_cli.inference.exported.onnx_file import open_onnx, validate_onnx
+    from timesformer_cli.inference.exported.pt2_file import open_pt2, validate_pt2
 
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
-    return onnx_file if path.suffix == ".onnx" else pt2_file
+    return (validate_onnx, open_onnx) if path.suffix == ".onnx" else (validate_pt2, open_pt2)
 
 
 TORCH = {"pt2": "torch.export", "aoti": "AOTInductor"}

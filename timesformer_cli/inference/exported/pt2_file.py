@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.exported.manifest import Manifest
-from timesformer_cli.inference.exported.model import Artefact
+from timesformer_cli.inference.exported.model import ExportedModel
 
 MANIFEST = "tsf.json"
 GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
@@ -57,18 +57,18 @@ CALL = {
 }
 
 
-def read(path: Path) -> Artefact:
+def open_pt2(path: Path) -> ExportedModel:
     """The model in that file, ready to run; raises WeightsError."""
-    manifest = check(path)
+    manifest = validate_pt2(path)
     try:
         module = torch.export.load(path).module()
     except Exception as error:  # whatever a damaged archive leads it to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: torch refuses it ({reason:.200})") from error
-    return Artefact(manifest, module)
+    return ExportedModel(manifest, module)
 
 
-def check(path: Path) -> Manifest:
+def validate_pt2(path: Path) -> Manifest:
     """What the file says of itself, once its graph is known to be one of ours.
 
     Raises WeightsError for anything else than tensors, sizes and the operators of a model.

@@ -22,7 +22,7 @@ from timesformer_cli.model.routing import ClassRoute, Mix
 
 
 @dataclass(frozen=True, slots=True)
-class Make:
+class LayerFactory:
     """What the parts of a form are made of."""
 
     dtype: torch.dtype = torch.float32
@@ -39,13 +39,13 @@ class Make:
         return self.linear(weight.to(self.dtype, copy=True), bias, gelu=gelu)
 
 
-class FormEncoder(nn.Module):
+class FastEncoder(nn.Module):
     """Class tokens, positions and blocks, on joined tokens."""
 
     cls: Tensor | None
 
     def __init__(
-        self, source: TimeSformer | FrameEncoder | FastPath, make: Make, *, consume: bool
+        self, source: TimeSformer | FrameEncoder | FastPath, make: LayerFactory, *, consume: bool
     ) -> None:
         super().__init__()
         cls = None if source.cls is None else source.cls.to(make.dtype, copy=True)
@@ -57,7 +57,7 @@ class FormEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for index in range(len(source.blocks)):
             block = cast(Block, source.blocks[index])
-            self.blocks.append(FormBlock(block, make, last=index + 1 == len(source.blocks)))
+            self.blocks.append(FastBlock(block, make, last=index + 1 == len(source.blocks)))
             if consume:
                 source.blocks[index] = nn.Identity()
 
@@ -73,7 +73,7 @@ class FormEncoder(nn.Module):
         b, t, h, w, d = patches.shape
         classes = self._classes((t, h, w))
         cls = patches.new_zeros(b, 0, d) if self.cls is None else self.cls.expand(b, classes, -1)
-        return join(*self.positions(cls, patches)), (t, h, w)
+        return join_tokens(*self.positions(cls, patches)), (t, h, w)
 
     def read(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Class tokens after the last block; all tokens where there are none."""
@@ -84,10 +84,10 @@ class FormEncoder(nn.Module):
         return 0 if self.cls is None else grid[0] if self.cls_per_frame else 1
 
 
-class FormPass(nn.Module):
+class FastPass(nn.Module):
     """`AttentionPass` with its residual, on joined tokens, which it changes."""
 
-    def __init__(self, source: AttentionPass, make: Make) -> None:
+    def __init__(self, source: AttentionPass, make: LayerFactory) -> None:
         super().__init__()
         qkv, proj, fc = source.attention.qkv, source.attention.proj, source.fc
         self.norm = Normed(source.norm, source.token_shift, make)
@@ -103,9 +103,9 @@ class FormPass(nn.Module):
         absent = self.route.grouping.cls == "absent"
         aside = tokens.shape[1] - prod(grid) if absent else 0
         maps = self.qkv(self.norm(tokens[:, aside:], grid)).chunk(3, dim=-1)
-        q, k, v = (self.route.gather(*split(part, grid)) for part in maps)
+        q, k, v = (self.route.gather(*split_tokens(part, grid)) for part in maps)
         mixed = self.route.attend(q, k, v, grid, self.mix)
-        tokens[:, aside:].add_(self.proj(join(*self.route.scatter(mixed, grid))))
+        tokens[:, aside:].add_(self.proj(join_tokens(*self.route.scatter(mixed, grid))))
         return tokens
 
 
@@ -114,7 +114,7 @@ class ClassPass(nn.Module):
     results `(b c d)` of the class tokens alone.
     """
 
-    def __init__(self, source: AttentionPass, make: Make) -> None:
+    def __init__(self, source: AttentionPass, make: LayerFactory) -> None:
         super().__init__()
         qkv, proj = source.attention.qkv, source.attention.proj
         dim = qkv.in_features
@@ -128,22 +128,22 @@ class ClassPass(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         normed = self.norm(tokens, grid)
         maps = self.kv(normed).chunk(2, dim=-1)
-        k, v = (self.route.gather(*split(part, grid)) for part in maps)
-        q = self.q(split(normed, grid)[0])
+        k, v = (self.route.gather(*split_tokens(part, grid)) for part in maps)
+        q = self.q(split_tokens(normed, grid)[0])
         update = self.proj(self.route.attend_class(q, k, v, grid, self.mix))
-        updated: Tensor = split(tokens, grid)[0] + update
+        updated: Tensor = split_tokens(tokens, grid)[0] + update
         return updated
 
 
-class FormBlock(nn.Module):
+class FastBlock(nn.Module):
     """`Block` on joined tokens."""
 
-    def __init__(self, source: Block, make: Make, *, last: bool) -> None:
+    def __init__(self, source: Block, make: LayerFactory, *, last: bool) -> None:
         super().__init__()
         *passes, final = cast(Iterable[AttentionPass], source.passes)
         only_classes = last and final.attention.grouping.cls != "absent"
-        self.passes = nn.ModuleList(FormPass(attend, make) for attend in passes)
-        self.passes.append((ClassPass if only_classes else FormPass)(final, make))
+        self.passes = nn.ModuleList(FastPass(attend, make) for attend in passes)
+        self.passes.append((ClassPass if only_classes else FastPass)(final, make))
         self.norm = Normed(source.norm, source.token_shift and not only_classes, make)
         mlp = source.mlp
         exact = isinstance(mlp.activation, nn.GELU) and mlp.activation.approximate == "none"
@@ -163,7 +163,7 @@ class FormBlock(nn.Module):
 class Normed(nn.Module):
     """A layer norm, and the token shift behind it, where there is one, of joined tokens."""
 
-    def __init__(self, source: nn.Module, token_shift: bool, make: Make) -> None:
+    def __init__(self, source: nn.Module, token_shift: bool, make: LayerFactory) -> None:
         super().__init__()
         self.norm, self.token_shift = make.copy(source), token_shift
 
@@ -171,16 +171,16 @@ class Normed(nn.Module):
         normed: Tensor = self.norm(tokens)
         if not self.token_shift:
             return normed
-        cls, patches = split(normed, grid)
-        return join(cls, shift_tokens(patches))
+        cls, patches = split_tokens(normed, grid)
+        return join_tokens(cls, shift_tokens(patches))
 
 
-def split(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+def split_tokens(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Class tokens `(b c d)` and patches `(b t h w d)`."""
     classes = tokens.shape[1] - prod(grid)
     return tokens[:, :classes], tokens[:, classes:].unflatten(1, grid)  # type: ignore[no-untyped-call]
 
 
-def join(cls: Tensor | None, patches: Tensor) -> Tensor:
+def join_tokens(cls: Tensor | None, patches: Tensor) -> Tensor:
     flat = patches.flatten(1, 3)
     return flat if cls is None or not cls.shape[1] else torch.cat([cls, flat], dim=1)

@@ -35,7 +35,7 @@ def find_mix(device: torch.device, dtype: torch.dtype) -> Mix:
     plain products in bfloat16, by a factor of two to three.
     """
     if device.type == "cpu" and dtype == torch.bfloat16:
-        return products
+        return chunked_attention
     return F.scaled_dot_product_attention
 
 
@@ -48,7 +48,7 @@ def in_dtype(dtype: torch.dtype, mix: Mix) -> Mix:
     return mixed
 
 
-def products(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+def chunked_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
     """Softmax attention `(n heads m k)` as two matrix products, a cacheful of scores at a time;
     `seen` says which keys a query sees, None: all.
     """

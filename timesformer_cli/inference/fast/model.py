@@ -1,18 +1,23 @@
-"""The form in which a model runs: the same function of the same weights, with less work."""
+"""The form in which a model runs fast: the same function of the same weights, with less work."""
+
+import warnings
 
 import torch
 from torch import Tensor, nn
 
-from timesformer_cli.inference.fast.blocks import FormEncoder, Make
+from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.device import find_dtype, memory_explained
+from timesformer_cli.inference.fast.blocks import FastEncoder, LayerFactory
+from timesformer_cli.inference.fast.kernels import find_mix, in_dtype
+from timesformer_cli.inference.fast.linear import PlainLinear, find_linear
 from timesformer_cli.inference.fast.patches import FROM_PIXELS
-from timesformer_cli.inference.fast.pathways import FormFastPath
+from timesformer_cli.inference.fast.pathways import FastPathway
+from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.encoders import FrameEncoder
 
-__all__ = ["InferenceForm", "Make"]
 
-
-class InferenceForm(nn.Module):
+class FastModel(nn.Module):
     """Maps pixels, uint8 RGB `(b t h w c)`, or normalised clips, float `(b t c h w)`, to the
     model's logits, float32 `(b classes)`. Carries what the model carries; its weights are copies.
 
@@ -23,11 +28,11 @@ class InferenceForm(nn.Module):
 
     @torch.no_grad()
     def __init__(
-        self, model: TimeSformer, make: Make | None = None, *, consume: bool = False
+        self, model: TimeSformer, make: LayerFactory | None = None, *, consume: bool = False
     ) -> None:
         """With `consume` the model's blocks go as they are copied, so that memory holds one set."""
         super().__init__()
-        make = make or Make()
+        make = make or LayerFactory()
         self.config, self.labels = model.config, model.labels
         self.preprocessing, self.sampling = model.preprocessing, model.sampling
         self.dtype = make.precision or make.dtype
@@ -36,11 +41,11 @@ class InferenceForm(nn.Module):
         encoders: list[TimeSformer | FrameEncoder] = [model]
         encoders += [] if model.over_frames is None else [model.over_frames]
         self.encoders = nn.ModuleList(
-            FormEncoder(encoder, make, consume=consume) for encoder in encoders
+            FastEncoder(encoder, make, consume=consume) for encoder in encoders
         )
         self.fast = None
         if model.fast is not None:
-            self.fast = FormFastPath(model.fast, model.preprocessing, make, consume=consume)
+            self.fast = FastPathway(model.fast, model.preprocessing, make, consume=consume)
         self.norm, self.head = make.copy(model.norm), make.copy(model.head)
         self.eval().requires_grad_(False)
 
@@ -51,15 +56,56 @@ class InferenceForm(nn.Module):
         return device
 
     def forward(self, clip: Tensor) -> Tensor:
+        return self.logits(self.features(clip))
+
+    def features(self, clip: Tensor) -> Tensor:
+        """What the head sees of the clips, `(b d)`, in the model's dtype."""
         first, *more = self.encoders
         patches = self.patches(clip)
         if self.fast is None:
             tokens = first(patches)
             for encoder in more:
                 tokens = encoder(tokens[:, :, None, None])
-            features = self.norm(tokens.mean(dim=1))
-        else:
-            tokens, fast = self.fast(first, patches, clip)
-            features = torch.cat([self.norm(tokens.mean(dim=1)), fast], dim=-1)
+            features: Tensor = self.norm(tokens.mean(dim=1))
+            return features
+        tokens, fast = self.fast(first, patches, clip)
+        return torch.cat([self.norm(tokens.mean(dim=1)), fast], dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The head's answer, float32 `(b classes)`."""
         logits: Tensor = self.head(features)
         return logits.float()
+
+
+def make_fast(
+    model: TimeSformer,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    consume: bool = False,
+    compile: bool = False,
+) -> FastModel:
+    """The model's inference form, on its device, as fast as is known there.
+
+    `dtype` int8 rounds the blocks' linear maps; the rest is then float32, on the CPU the attention
+    bfloat16 where it computes in it. With `compile` torch.compile takes it over when it first runs,
+    on CUDA with graphs. Raises DeviceError where that cannot be, or memory is short.
+    """
+    if compile and dtype == torch.int8:
+        raise UsageError("--compile and --dtype int8 exclude each other")
+    with memory_explained(device):
+        if dtype != torch.int8:
+            linear = PlainLinear if compile else find_linear(device, dtype)
+            layers = LayerFactory(dtype, linear, find_mix(device, dtype))
+        else:
+            inner = find_dtype("auto", device)
+            mix = in_dtype(inner, find_mix(device, inner))
+            layers = LayerFactory(linear=find_linear(device, dtype), mix=mix, precision=dtype)
+        if device.type == "cpu":
+            keep_freed_memory()
+        form = FastModel(model, layers, consume=consume).to(device)
+    if compile:
+        # Of a cached function without side effects, of which grouping.py has one.
+        warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+        form.compile(mode="reduce-overhead" if device.type == "cuda" else None)
+    return form

@@ -3,26 +3,31 @@
 from torch import Tensor, nn
 
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.inference.fast.blocks import FormEncoder, Make, join, split
+from timesformer_cli.inference.fast.blocks import (
+    FastEncoder,
+    LayerFactory,
+    join_tokens,
+    split_tokens,
+)
 from timesformer_cli.inference.fast.patches import FROM_PIXELS
 from timesformer_cli.model.encoders import FastPath
 
 
-class FormFastPath(nn.Module):
+class FastPathway(nn.Module):
     """`FastPath` on joined tokens."""
 
     def __init__(
-        self, source: FastPath, preprocessing: Preprocessing, make: Make, *, consume: bool
+        self, source: FastPath, preprocessing: Preprocessing, make: LayerFactory, *, consume: bool
     ) -> None:
         super().__init__()
         self.every, self.mix = source.every, make.mix
         from_pixels = FROM_PIXELS[type(source.patches)]
         self.patches = from_pixels(source.patches, preprocessing, make.dtype, make.map)
-        self.encoder = FormEncoder(source, make, consume=consume)
+        self.encoder = FastEncoder(source, make, consume=consume)
         self.fusions = nn.ModuleList(_fusion(fusion, make) for fusion in source.fusions)
         self.norm = make.copy(source.norm)
 
-    def forward(self, slow: FormEncoder, patches: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, slow: FastEncoder, patches: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
         """The slow path's tokens to read out, `(b c d)`, and the fast one's features `(b d)`;
         `patches` are those of the slow one.
         """
@@ -32,15 +37,15 @@ class FormFastPath(nn.Module):
         for number, (block, fast_block) in enumerate(blocks):
             if number % self.every == 0:
                 fuse = self.fusions[number // self.every]
-                cls, own = split(tokens, grid)
-                own = own + fuse(own, split(fast, fast_grid)[1], self.mix)
-                tokens = join(cls, own)
+                cls, own = split_tokens(tokens, grid)
+                own = own + fuse(own, split_tokens(fast, fast_grid)[1], self.mix)
+                tokens = join_tokens(cls, own)
             tokens, fast = block(tokens, grid), fast_block(fast, fast_grid)
         read = self.encoder.read(fast, fast_grid)
         return slow.read(tokens, grid), self.norm(read.mean(dim=1))
 
 
-def _fusion(source: nn.Module, make: Make) -> nn.Module:
+def _fusion(source: nn.Module, make: LayerFactory) -> nn.Module:
     """The same with linear maps of another make."""
     fusion = make.copy(source)
     for name in ("q", "kv", "proj"):

@@ -16,7 +16,7 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place
 from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
 from timesformer_cli.weights.hub.https import open_url
-from timesformer_cli.weights.hub.stall import Watch
+from timesformer_cli.weights.hub.stall import TransferState
 
 LARGEST = 8 * 2**30
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries, five at most
@@ -50,8 +50,14 @@ class _Again(Exception):
     """Why another try is worth it."""
 
 
-def download(
-    source: Source, target: Path, *, part: Path, lock: Path, watch: Watch, record: bool = False
+def download_file(
+    source: Source,
+    target: Path,
+    *,
+    part: Path,
+    lock: Path,
+    watch: TransferState,
+    record: bool = False,
 ) -> None:
     """Have the file at `target`, fetched there unless another process does it first.
 
@@ -100,7 +106,7 @@ def on_disk(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: cannot be written ({reason}); {advice}") from error
 
 
-def _persist(source: Source, part: Path, watch: Watch) -> str:
+def _persist(source: Source, part: Path, watch: TransferState) -> str:
     """Try until the file is there and right; its digest."""
     if source.digest.digits and source.size and size_of(part) == source.size:
         taken = source.digest.start(source.size)
@@ -138,7 +144,9 @@ def _persist(source: Source, part: Path, watch: Watch) -> str:
 
 
 @contextmanager
-def _answer(source: Source, part: Path, watch: Watch) -> Iterator[tuple[HTTPResponse, int, int]]:
+def _answer(
+    source: Source, part: Path, watch: TransferState
+) -> Iterator[tuple[HTTPResponse, int, int]]:
     """The open answer, the byte that it starts from, and how many there are in all."""
     have = size_of(part) if source.digest.digits else 0  # no digest, no proof that a joint fits
     wanted = {"Range": f"bytes={have}-"} if have else {}
@@ -175,7 +183,7 @@ def _answer(source: Source, part: Path, watch: Watch) -> Iterator[tuple[HTTPResp
 
 
 def _write(
-    source: Source, part: Path, response: HTTPResponse, start: int, total: int, watch: Watch
+    source: Source, part: Path, response: HTTPResponse, start: int, total: int, watch: TransferState
 ) -> str:
     """Take the body in, after the `start` bytes that are there; the digest of all of them."""
     taken = source.digest.start(total)

@@ -1,6 +1,7 @@
 """From what a user calls a model to where it lies on disk: looked up, fetched, verified."""
 
 import difflib
+import json
 import os
 import re
 import sys
@@ -11,16 +12,18 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from timesformer_cli.callbacks import TransferCallback
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.catalogue import ASSETS, BUNDLED, WEIGHTS, Weights, find
+from timesformer_cli.weights.catalogue import ASSETS, BUNDLED, WEIGHTS, Weights, find_weights
 from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.digest import SHA256, Digest
-from timesformer_cli.weights.hub.download import Source, download, on_disk
+from timesformer_cli.weights.hub.download import Source, download_file, on_disk
 from timesformer_cli.weights.hub.remote_files import CONFIG, hf_download
 from timesformer_cli.weights.hub.snapshot import blob_of, cached_snapshot, fetch_snapshot
-from timesformer_cli.weights.hub.stall import STALL_SECONDS, Progress, watched
+from timesformer_cli.weights.hub.stall import STALL_SECONDS, run_watched
 
 TIMM = "timm:"
+EXPORTED = (".onnx", ".pt2")
 
 
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
@@ -29,7 +32,40 @@ FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class Located:
+    """What a model's name means: the folder or file, and the catalogue row that speaks for it.
+
+    A name is located once a command; whoever needs the model is handed this.
+    """
+
+    name: str
+    path: Path
+    row: Weights | None = None
+
+    @property
+    def exported(self) -> bool:
+        """Whether it is a file that `tsf export` wrote."""
+        return self.path.suffix in EXPORTED
+
+    @property
+    def image_model(self) -> str | None:
+        """timm's name of it, where it is an image model of timm."""
+        return self.name.removeprefix(TIMM) if self.name.startswith(TIMM) else None
+
+    def to_text(self) -> str:
+        """All of it for another process."""
+        row = None if self.row is None else self.row.name
+        return json.dumps([self.name, str(self.path), row])
+
+    @classmethod
+    def from_text(cls, text: str) -> "Located":
+        """The inverse of `to_text`."""
+        name, path, row = json.loads(text)
+        return cls(name=name, path=Path(path), row=None if row is None else WEIGHTS[row])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifiedFile:
     """A cached file hashed again; a bad one has been removed. `note` says what to do."""
 
     file: Path
@@ -48,29 +84,34 @@ class _Place:
     weights: Digest = SHA256
 
 
-def resolve(
+def locate(
     name: str,
     *,
     revision: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
-    progress: Progress | None = None,
-) -> tuple[Path, Weights | None]:
-    """Folder or file of a catalogue name, a path, a hub id (`org/name`, `org/name@revision`), or
-    of an image model (`timm:name`).
+    progress: TransferCallback | None = None,
+) -> Located:
+    """Where the model of that name lies: a catalogue name, a path, a hub id (`org/name`,
+    `org/name@revision`), or an image model (`timm:name`).
 
     Fetches what is not cached unless `offline`. Raises WeightsError with what to do.
     """
-    row = find(name)
+    row = find_weights(name)
     path = Path(name).expanduser()
     if (row is None or not row.bundled) and path.exists():
-        return path, find(path.stem)
+        return Located(name=name, path=path, row=find_weights(path.stem))
     place = _place(name, revision)
-    if (there := _cached(place, cache_dir, surely=not offline)) is not None:
-        return there, place.row
-    if offline:
-        raise _offline(place)
-    return fetch(name, revision=revision, cache_dir=cache_dir, progress=progress), place.row
+    if (there := _cached(place, cache_dir, surely=not offline)) is None:
+        if offline:
+            raise _offline(place)
+        there = fetch(name, revision=revision, cache_dir=cache_dir, progress=progress)
+    return Located(name=name, path=there, row=place.row)
+
+
+def as_located(model: "str | Located") -> Located:
+    """What was located already as it is; a name is located now."""
+    return locate(model) if isinstance(model, str) else model
 
 
 def cached(name: str, *, revision: str | None = None, cache_dir: Path | None = None) -> Path | None:
@@ -83,7 +124,7 @@ def fetch(
     *,
     revision: str | None = None,
     cache_dir: Path | None = None,
-    progress: Progress | None = None,
+    progress: TransferCallback | None = None,
     stall: float = STALL_SECONDS,
 ) -> Path:
     """Folder or file of a catalogue name or hub id, downloaded where the cache lacks it.
@@ -101,7 +142,7 @@ def fetch(
         try:
             if constants.HF_HUB_OFFLINE:
                 raise _offline(place)
-            return watched(work, place.name, progress, stall)
+            return run_watched(work, place.name, progress, stall)
         except WeightsError:
             if (there := _cached(place, cache_dir, surely=False)) is None:
                 raise
@@ -117,8 +158,8 @@ def fetch(
         instead=f"where there is a network, fetch {row.url}, and give its path here",
     )
     part, lock = (target.with_name(f"{target.name}.{end}") for end in ("part", "lock"))
-    watched(
-        lambda watch: download(source, target, part=part, lock=lock, watch=watch, record=True),
+    run_watched(
+        lambda watch: download_file(source, target, part=part, lock=lock, watch=watch, record=True),
         place.name,
         progress,
         stall,
@@ -126,9 +167,9 @@ def fetch(
     return target
 
 
-def verify(
+def verify_files(
     name: str, *, revision: str | None = None, cache_dir: Path | None = None
-) -> tuple[Checked, ...]:
+) -> tuple[VerifiedFile, ...]:
     """Hash what is cached of a catalogue name or hub id; remove what is not what it should be."""
     place = _place(name, revision)
     there = _cached(place, cache_dir, surely=False)
@@ -137,7 +178,7 @@ def verify(
     files = sorted(there.iterdir()) if there.is_dir() else [there]
     if there == own_folder(place.name, cache_dir):
         note = "converted from a file of yours"
-        return tuple(Checked(file=file, state="unknown", note=note) for file in files)
+        return tuple(VerifiedFile(file=file, state="unknown", note=note) for file in files)
     checked = tuple(_check(file, place) for file in files if file.is_file())
     if place.repo is not None and any(file.state == "bad" for file in checked):
         with on_disk(there):  # without it the rest is not taken for a whole model
@@ -145,23 +186,23 @@ def verify(
     return checked
 
 
-def _check(file: Path, place: _Place) -> Checked:
+def _check(file: Path, place: _Place) -> VerifiedFile:
     blob = blob_of(file) if place.repo is not None else None
     expected = list(_expected(file, blob, place))
     if not expected:
-        return Checked(file=file, state="unknown", note="nothing says what it should hash to")
+        return VerifiedFile(file=file, state="unknown", note="nothing says what it should hash to")
     if all(digest.matches(digest.of_file(file)) for digest in expected):
-        return Checked(file=file, state="ok")
+        return VerifiedFile(file=file, state="ok")
     if place.row is not None and place.row.bundled:
         note = "not what came with the package: install tsf again"
-        return Checked(file=file, state="bad", note=note)
+        return VerifiedFile(file=file, state="bad", note=note)
     note = f"not what was published; removed: run `tsf download-weights {place.name}` again"
     real, cache = file.resolve(), file.parents[3 if blob else 0].resolve()
     with on_disk(file):
         for wrong in (file, _record(file), blob or file, real):
             if wrong is not real or real.is_relative_to(cache):  # or it is the user's own
                 wrong.unlink(missing_ok=True)
-    return Checked(file=file, state="bad", note=note)
+    return VerifiedFile(file=file, state="bad", note=note)
 
 
 def _expected(file: Path, blob: Path | None, place: _Place) -> Iterator[Digest]:
@@ -182,11 +223,10 @@ def _place(name: str, revision: str | None) -> _Place:
     """What the name means. Raises WeightsError where it means nothing that can be had."""
     if name.startswith(TIMM):  # its models lie on the hub under their own names
         name = f"timm/{name.removeprefix(TIMM)}"
-    row = find(name)
+    row = find_weights(name)
     if row is not None:
-        key = next(key for key, value in WEIGHTS.items() if value is row)
         return _Place(
-            name=key,
+            name=row.name,
             row=row,
             repo=row.repo,
             revision=revision or row.revision,
@@ -200,7 +240,7 @@ def _place(name: str, revision: str | None) -> _Place:
     repo, revision = match["repo"], revision or match["revision"]
     if ".." in f"{repo}{revision}" or "--" in repo:
         raise WeightsError(f"'{name}' is no hub id: '..' and '--' cannot be in one")
-    return _Place(name=name, row=find(repo), repo=repo, revision=revision)
+    return _Place(name=name, row=find_weights(repo), repo=repo, revision=revision)
 
 
 def _cached(place: _Place, cache_dir: Path | None, *, surely: bool = True) -> Path | None:
@@ -257,11 +297,3 @@ def _only_a_file(place: _Place) -> WeightsError:
         f"'{place.name}': its authors publish only a file, on no server that tsf can ask; "
         f"download it by hand, then `tsf download-weights {place.name} --from-file PATH`"
     )
-
-
-SUFFIXES = (".onnx", ".pt2")
-
-
-def is_artefact(name: str) -> bool:
-    """Whether what `--model` was given is meant as an exported file."""
-    return Path(name).suffix in SUFFIXES

@@ -11,7 +11,7 @@ from timesformer_cli.weights.catalogue import BUNDLED
 from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
-from timesformer_cli.weights.hub.stall import Watch
+from timesformer_cli.weights.hub.stall import TransferState
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
@@ -33,7 +33,7 @@ class HubFile:
     size: int | None
 
 
-def list_files(repo: str, revision: str, watch: Watch) -> Sequence[HubFile]:
+def list_files(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
     """The files that make a model, weights last, of one commit whatever becomes of the branch.
 
     Raises WeightsError in one line, with what to do next.
@@ -45,7 +45,7 @@ def list_files(repo: str, revision: str, watch: Watch) -> Sequence[HubFile]:
         return _list(repo, revision, watch)
 
 
-def _list(repo: str, revision: str, watch: Watch) -> Sequence[HubFile]:
+def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     files = [_ask(repo, CONFIG, revision, watch)]
@@ -58,7 +58,7 @@ def _list(repo: str, revision: str, watch: Watch) -> Sequence[HubFile]:
     raise WeightsError(f"'{repo}' on the hub has no {' or '.join(WEIGHT_FILES)}")
 
 
-def _ask(repo: str, name: str, revision: str, watch: Watch) -> HubFile:
+def _ask(repo: str, name: str, revision: str, watch: TransferState) -> HubFile:
     """What the hub says of a file. The cache's paths are made of it: refused unless it is hex."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 

@@ -17,7 +17,7 @@ from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
 from timesformer_cli.weights.digest import Digest
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.remote_files import CONFIG, ETAG, OPTIONAL, HubFile, list_files
-from timesformer_cli.weights.hub.stall import Watch
+from timesformer_cli.weights.hub.stall import TransferState
 
 
 def cached_snapshot(
@@ -42,7 +42,7 @@ def cached_snapshot(
 
 
 def fetch_snapshot(
-    repo: str, revision: str | None, cache_dir: Path | None, weights: Digest, watch: Watch
+    repo: str, revision: str | None, cache_dir: Path | None, weights: Digest, watch: TransferState
 ) -> Path:
     """The snapshot folder, with the files that it lacks downloaded.
 
@@ -72,7 +72,7 @@ def fetch_snapshot(
     for file in missing:
         blob, locks = blobs / file.etag, cache / ".locks" / storage.name
         lock = locks / f"{file.etag}.lock"  # the client's own
-        download.download(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
+        download.download_file(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
         with download.on_disk(folder):
             _point(folder / file.name, blob)
     with download.on_disk(storage):

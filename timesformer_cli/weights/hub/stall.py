@@ -5,21 +5,20 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from timesformer_cli.callbacks import TransferCallback
 from timesformer_cli.errors import WeightsError
 
-# progress(file, bytes done, bytes in all or None), some ten times a second.
-Progress = Callable[[str, int, int | None], None]
 T = TypeVar("T")
 
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 0.1
 
 
-class Stopped(Exception):
+class TransferStopped(Exception):
     """Raised in the thread once nobody waits for it any more."""
 
 
-class Watch:
+class TransferState:
     """What the thread last said of itself, and whether somebody still waits for it."""
 
     def __init__(self, stall: float = STALL_SECONDS) -> None:
@@ -31,7 +30,7 @@ class Watch:
     def alive(self) -> None:
         """Say that something came, or that the wait is for another process."""
         if self.stopped.is_set():
-            raise Stopped
+            raise TransferStopped
         self.last = time.monotonic()
 
     def report(self, file: str, done: int, total: int | None) -> None:
@@ -41,17 +40,19 @@ class Watch:
     def pause(self, seconds: float) -> None:
         """Wait before another try; to the stall limit this is silence like any other."""
         if self.stopped.wait(seconds):
-            raise Stopped
+            raise TransferStopped
 
 
-def watched(work: Callable[[Watch], T], name: str, progress: Progress | None, stall: float) -> T:
+def run_watched(
+    work: Callable[[TransferState], T], name: str, progress: TransferCallback | None, stall: float
+) -> T:
     """The result of `work`, done in a thread; `progress` is called in this one.
 
     A thread, since looking up a name and some of the clients' waits know no limit and hear no
     Ctrl-C; a daemon, so that leaving does not wait for it. Each wait in it has a limit of its own,
     after which it finds itself stopped. Raises WeightsError after `stall` seconds without a byte.
     """
-    watch = Watch(stall)
+    watch = TransferState(stall)
     results: list[T] = []
     errors: list[BaseException] = []
 

@@ -10,7 +10,7 @@ REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 FILES = ["*.json", "*.jsonl", "*.png", "README.md", "model.safetensors"]
 
 
-def check(repo: str) -> None:
+def require_upload_rights(repo: str) -> None:
     """Raise what would forbid the upload, before hours of training: a bad name, no login."""
     from huggingface_hub import HfApi
 

@@ -1,0 +1,99 @@
+"""Camera-motion clips as the training loop draws them: made, turned about, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.camera_motion.paths import FRAMES, SIDE, transform
+from scripts.camera_motion.wear import Clip
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.training.augment import normalisation
+from timesformer_cli.training.randomness import LOOK, generator
+from timesformer_cli.training.samples import Sample
+
+Make = Callable[..., tuple[Clip, int, float]]  # a Maker
+
+PREPROCESSING = Preprocessing(
+    short_side=SIDE, crop=(SIDE, SIDE), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+)
+NORMALISE = normalisation(PREPROCESSING)
+USES = 2  # of each clip, every time under another symmetry
+EASY = 1 / 8  # share of the epochs in which clips go from undisturbed to fully disturbed
+
+
+def seen(clip: Clip) -> Tensor:
+    """A clip `(t h w c)` as model input `(t c h w)`."""
+    return NORMALISE(torch.from_numpy(np.ascontiguousarray(clip.transpose(0, 3, 1, 2))))
+
+
+def turn(clip: Clip, label: int, random: np.random.Generator) -> tuple[Clip, int]:
+    """Turn a clip by one of the sixteen exact symmetries, and change its colours.
+
+    One in fifty becomes a single frame repeated, which is static whatever it was before.
+    """
+    clip, label = transform(clip, label, int(random.integers(16)))
+    if random.random() < 0.1:
+        clip = 255 - clip
+    clip = clip[..., random.permutation(3)]
+    if random.random() < 0.02:
+        clip, label = np.broadcast_to(clip[random.integers(FRAMES)], clip.shape), 0
+    return clip, label
+
+
+@dataclass(frozen=True)
+class MadeClips:
+    """An epoch makes `count` new clips and takes each USES times; `epochs` are the whole training.
+
+    Clip n of epoch e is made from number e * count + n, so that nothing need be remembered.
+    """
+
+    make: Make
+    count: int
+    epochs: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.count * USES
+
+    def order(self, epoch: int) -> list[int]:
+        """All clips once, then again: whole batches come back to the process that made them."""
+        return list(range(len(self)))
+
+    def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
+        """The samples of these numbers; a clip is held until it is used again."""
+        held: dict[int, tuple[Clip, int]] = {}
+        hardness = min(1.0, epoch / (EASY * self.epochs))
+        for index in indices:
+            number = epoch * self.count + index % self.count
+            made = held.pop(number, None)
+            if made is None:
+                clip, label, _ = self.make(number, hardness=hardness)
+                made = held[number] = clip, label
+            turned, label = turn(*made, generator(self.seed, LOOK, epoch, index))
+            yield seen(turned), label
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The first `count` held-out clips, as they are made."""
+
+    make: Make
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def order(self, epoch: int) -> list[int]:
+        """The clips by number."""
+        return list(range(self.count))
+
+    def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
+        """The clips of these numbers, in every epoch the same."""
+        for index in indices:
+            clip, label, _ = self.make(index)
+            yield seen(clip), label

@@ -1,0 +1,174 @@
+"""Train a model like the bundled camera-motion one from nothing, on clips made under way.
+
+Two processes of one thread each: torchrun --nproc-per-node 2 -m scripts.camera_motion.train
+Run again with the same --out, it goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from scripts.camera_motion.data import Maker
+from scripts.camera_motion.paths import FRAMES, LABELS, SIDE
+from scripts.camera_motion.pictures import PACKAGES, Picture, load_pictures, textures
+from scripts.camera_motion.report import evaluate, write_card
+from scripts.camera_motion.samples import PREPROCESSING, USES, HeldOut, MadeClips
+from timesformer_cli.config import ModelConfig, Sampling
+from timesformer_cli.files import replace_file
+from timesformer_cli.inference.process_tuning import keep_freed_memory
+from timesformer_cli.model import TimeSformer
+from timesformer_cli.training import checkpoint
+from timesformer_cli.training.loop import Training
+from timesformer_cli.training.processes import Processes, processes
+from timesformer_cli.training.randomness import seeded
+from timesformer_cli.training.recipe import REFERENCE, Recipe
+from timesformer_cli.training.state import Settings, TrainingCallbacks
+from timesformer_cli.weights.load import load_path, save_model
+
+CONFIG = ModelConfig(
+    attention="divided",
+    embedding="conv-stem",
+    dim=128,
+    depth=4,
+    heads=2,
+    mlp_dim=512,
+    frames=FRAMES,
+    height=SIDE,
+    width=SIDE,
+    patch=16,
+    classes=len(LABELS),
+)
+EPOCHS = 37  # which see 227,328 clips
+CLIPS = 3072  # made in an epoch, by all processes together
+BATCH = 32  # clips a step, by all processes together
+RATE = 8e-4
+WATCHED = 1000  # held-out clips, after each epoch
+HELD_OUT_SEED = 1_000_003
+
+
+def recipe(epochs: int) -> Recipe:
+    """How the model is trained."""
+    return Recipe(
+        optimizer="adamw",
+        learning_rate=RATE * (REFERENCE / BATCH) ** 0.5,
+        schedule="cosine",
+        epochs=epochs,
+        weight_decay=0.05,
+        warmup=0.03,
+        clip_gradient=1.0,
+        beta2=0.99,
+        average=0.998,
+        label_smoothing=0.05,
+    )
+
+
+def begin(options: argparse.Namespace, joined: Processes) -> Training:
+    """A training at its start, or where its checkpoint in `--out` left it."""
+    words = {"epochs": options.epochs, "seed": options.seed}
+
+    def log(history: list[dict[str, Any]]) -> None:
+        if joined.first:
+            lines = [json.dumps(row) + "\n" for row in history]
+            replace_file(options.out / "log.jsonl", "".join(lines).encode())
+            sys.stderr.write(lines[-1])
+
+    with seeded(options.seed):
+        model = TimeSformer(
+            CONFIG,
+            labels=LABELS,
+            preprocessing=PREPROCESSING,
+            sampling=Sampling(frames=FRAMES, stride=8),
+        )
+    settings = Settings(
+        recipe=recipe(options.epochs),
+        classes=len(LABELS),
+        batch_size=BATCH // joined.count,
+        seed=options.seed,
+        dtype=torch.bfloat16,
+    )
+    hooks = TrainingCallbacks(
+        epoch=log,
+        save=lambda state: checkpoint.save_training_state(
+            {"words": words, "training": state}, options.out
+        ),
+    )
+    training = Training(model, settings, joined, hooks)
+    if (options.out / checkpoint.NAME).exists():
+        stored = checkpoint.read_training_state(options.out)
+        if stored["words"] != words:
+            raise SystemExit(f"{options.out} holds a training of {stored['words']}, not of {words}")
+        training.load(stored["training"])
+    return training
+
+
+def pictures_of(folder: Path, joined: Processes) -> dict[str, list[Picture]]:
+    """The pictures; the first process prepares them for all."""
+    pictures = load_pictures(folder) if joined.first else {}
+    joined.gather(None)
+    return pictures or load_pictures(folder)
+
+
+def train(options: argparse.Namespace, joined: Processes) -> None:
+    """Train, and write the averaged weights in float16 with how well just these do."""
+    pictures = pictures_of(options.pictures, joined)
+    maker = Maker(options.seed, pictures["train"], textures(options.seed, 300))
+    unseen = Maker(HELD_OUT_SEED, pictures["held-out"], textures(HELD_OUT_SEED, 40))
+    training = begin(options, joined)
+    made = MadeClips(maker, CLIPS, options.epochs, options.seed)
+    training.run(made, HeldOut(cache(unseen), WATCHED))
+    if joined.first:
+        assert isinstance(training.result, TimeSformer)
+        save_model(training.result, options.out, torch.float16)
+    joined.gather(None)
+    model = load_path(options.out)[0]
+    report = evaluate(model, unseen, options.test_clips, joined)
+    if not joined.first:
+        return
+    facts = {
+        "parameters": sum(p.numel() for p in model.parameters()) / 1e6,
+        "packages": ", ".join(PACKAGES),
+        "train_pictures": len(pictures["train"]),
+        "held_out_pictures": len(pictures["held-out"]),
+        "seen": options.epochs * CLIPS * USES,
+        "fresh": options.epochs * CLIPS,
+        "minutes": training.position.seconds / 60,
+        "processes": joined.count,
+        "rate": RATE,
+        "batch": BATCH,
+    }
+    replace_file(options.out / "report.json", json.dumps(report, indent=2).encode())
+    replace_file(options.out / "README.md", write_card(report, facts).encode())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/camera-motion"), help="model, checkpoint and log"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, default=Path("build/pictures"), help="cache of pictures"
+    )
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of {CLIPS} clips, used twice")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--test-clips", type=int, default=10_000, help="held-out clips at the end")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # clips are too small to be shared among threads
+    with processes("cpu") as joined:
+        train(options, joined)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Measure `tsf` beside what users would pick instead: in one run, on one machine, turn by turn.
+
+A peer that is not installed is named and left out; `pip install '.[test]' torchcodec` has them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from scripts.peers.models import DTYPES, ModelRow, compare_models
+from scripts.peers.processes import compare_processes
+from scripts.peers.table import Report, markdown
+from timesformer_cli.benchmark import machine
+from timesformer_cli.cli.formats import writing
+from timesformer_cli.config import SIZES, ModelConfig, Sampling
+from timesformer_cli.errors import TsfError
+from timesformer_cli.inference.device import find_device, find_dtype
+from timesformer_cli.model import TimeSformer
+from timesformer_cli.weights.load import save_model
+
+PARTS = ("model", "cold", "folder", "help")
+PACKAGES = ("torch", "transformers", "torchcodec", "timesformer-pytorch")
+STRIDE = 32  # 30-fps frames between two of a clip, as in the published 8x32
+
+
+def main() -> None:
+    options = _options()
+    try:
+        with writing(options.json) if options.json else nullcontext() as stream:
+            report = compare(options)
+            if stream:
+                json.dump(asdict(report), stream, indent=1)
+        print(markdown(report), end="")
+    except (OSError, TsfError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def compare(options: argparse.Namespace) -> Report:
+    """Measure the parts that were asked for."""
+    config = ModelConfig.of_size(options.size)
+    about = _machine(options.device)
+    models: list[ModelRow] = []
+    peaks: dict[str, float] = {}
+    with TemporaryDirectory() as folder:
+        save_random(config, Path(folder) / "model")
+        if "model" in options.only:
+            models, peaks = compare_models(
+                Path(folder) / "model",
+                device=options.device,
+                dtypes=options.dtypes,
+                batch_sizes=options.batches,
+                runs=options.runs,
+                warmup=options.warmup,
+            )
+        processes = compare_processes(
+            Path(folder),
+            [part for part in PARTS if part in options.only and part != "model"],
+            device=options.device,
+            clip=options.clip,
+            clips=options.clips,
+            runs=options.runs,
+            warmup=options.warmup,
+        )
+    return Report(
+        machine=about,
+        default_dtype=str(find_dtype("auto", find_device(options.device))).removeprefix("torch."),
+        size=options.size,
+        classes=config.classes,
+        runs=options.runs,
+        warmup=options.warmup,
+        products_gflops_per_second={dtype: peak / 1e9 for dtype, peak in peaks.items()},
+        models=models,
+        processes=processes,
+    )
+
+
+def save_random(config: ModelConfig, folder: Path) -> None:
+    """A folder that both `tsf` and transformers read, no weight of which is zero."""
+    torch.manual_seed(0)
+    model = TimeSformer(config, sampling=Sampling(frames=config.frames, stride=STRIDE))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(float("norm" in name and name.endswith("weight")), 0.02)
+    save_model(model, folder)
+
+
+def _machine(device: str) -> dict[str, str | int | float]:
+    place = find_device(device)
+    about: dict[str, str | int | float] = {
+        "machine": machine.device_name(place),
+        "processors": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+    }
+    for package in PACKAGES:
+        try:
+            about[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {**about, "load at the start": round(os.getloadavg()[0], 2)}
+
+
+def _options() -> argparse.Namespace:
+    def some_of(known: tuple[str, ...]) -> Callable[[str], list[str]]:
+        def parse(text: str) -> list[str]:
+            if unknown := [name for name in text.split(",") if name not in known]:
+                raise argparse.ArgumentTypeError(f"no {unknown[0]!r}; there are {', '.join(known)}")
+            return text.split(",")
+
+        return parse
+
+    def at_least(least: int) -> Callable[[str], int]:
+        def number(text: str) -> int:
+            if not text.isdecimal() or int(text) < least:
+                raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} up")
+            return int(text)
+
+        return number
+
+    def batch_sizes(text: str) -> list[int]:
+        return [at_least(1)(number) for number in text.split(",")]
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=some_of(PARTS), default=list(PARTS), metavar="PART[,PART]")
+    parser.add_argument("--runs", type=at_least(1), default=5)
+    parser.add_argument("--warmup", type=at_least(0), default=1)
+    parser.add_argument("--batches", type=batch_sizes, default=[1, 4, 8], metavar="N[,N]")
+    dtypes = DTYPES["tsf"]
+    parser.add_argument(
+        "--dtypes", type=some_of(dtypes), default=list(dtypes), metavar="DTYPE[,DTYPE]"
+    )
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clip", type=Path, help="for cold; else ten seconds of the examples")
+    parser.add_argument("--clips", type=Path, help="for folder; else copies of the examples")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

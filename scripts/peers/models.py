@@ -1,0 +1,166 @@
+"""The model alone: every contender in a process of its own, told in turn to score one batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.peers.contender import relative_flops
+from scripts.peers.products import useful_macs
+from scripts.peers.turns import Spread, alternate, spread
+from timesformer_cli.children import ChildEnded, ChildProcess, Message
+from timesformer_cli.weights.description import read_description
+
+Name = tuple[str, str]  # contender and dtype
+DTYPES = {
+    "tsf": ("float32", "bfloat16", "int8"),
+    "transformers": ("float32", "bfloat16"),
+    "timesformer-pytorch": ("float32", "bfloat16"),
+}
+PRODUCTS = "products"
+DEFAULT = ("transformers", "float32")  # what transformers does unasked
+OTHER_NETWORKS = ("timesformer-pytorch",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRow:
+    """One contender at one batch size; None where there is nothing to hold it against.
+
+    `times_default`, `times_same_dtype`: how many times as fast as transformers in float32 (its
+    default) and in the same dtype, by medians. `share_of_peak`: useful FLOP a second, of those of
+    the machine's fastest matrix product in that dtype. `same_top1`, `logit_difference`: clips with
+    the label of transformers in float32, and the farthest that a logit is from its, in standard
+    deviations of the logits.
+    """
+
+    contender: str
+    dtype: str
+    batch_size: int
+    seconds: Spread
+    clips_per_second: float
+    times_default: float | None
+    times_same_dtype: float | None
+    useful_gflops: float
+    share_of_peak: float | None
+    peak_bytes: int | None
+    same_top1: int | None
+    logit_difference: float | None
+
+
+class Contender:
+    """A contender's process, alive for the length of the block; a call makes it run once."""
+
+    def __init__(self, name: Name, folder: Path, device: str, batch_size: int) -> None:
+        self.name = name
+        arguments = map(str, (*name, folder, device, batch_size))
+        self.child = ChildProcess("scripts.peers.contender", *arguments, debug=True)
+
+    def __enter__(self) -> Contender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.end()
+
+    def __call__(self) -> dict[str, Any]:
+        """`seconds` of one run, its `answer`, and the process's `peak_bytes` so far."""
+        return self._checked(lambda: self.child.ask({}))
+
+    def greeting(self) -> dict[str, Any]:
+        """What it says first: nothing, or why it is `missing`."""
+        return self._checked(self.child.hear)
+
+    def _checked(self, answer: Callable[[], Message]) -> dict[str, Any]:
+        try:
+            return answer()[0]
+        except ChildEnded as ended:
+            raise SystemExit(f"{' '.join(self.name)} ended ({ended}), see above") from None
+
+
+def compare_models(
+    folder: Path,
+    *,
+    device: str,
+    dtypes: Sequence[str],
+    batch_sizes: Sequence[int],
+    runs: int,
+    warmup: int,
+) -> tuple[list[ModelRow], dict[str, float]]:
+    """A row for each contender at each batch size, and FLOP a second of the fastest product."""
+    names = [(name, dtype) for name, theirs in DTYPES.items() for dtype in theirs]
+    names = [*(name for name in names if name[1] in dtypes), *((PRODUCTS, d) for d in dtypes)]
+    peaks = dict.fromkeys(dtypes, 0.0)
+    measured: dict[int, dict[Name, list[dict[str, Any]]]] = {}
+    for batch_size in batch_sizes:
+        with ExitStack() as stack:
+            contenders = {
+                name: stack.enter_context(Contender(name, folder, device, batch_size))
+                for name in names
+            }
+            for name, contender in contenders.items():
+                if why := contender.greeting().get("missing"):
+                    print(f"left out: {' '.join(name)}: {why}", file=sys.stderr)
+                    names.remove(name)
+            ready = {name: contenders[name] for name in names}
+            doing = f"model, batch {batch_size}"
+            done = alternate(ready, runs=runs, warmup=warmup, doing=doing)
+        for dtype in dtypes:
+            rates = [rate for one in done.pop((PRODUCTS, dtype), ()) for rate in one["answer"]]
+            peaks[dtype] = max([peaks[dtype], *rates])
+        measured[batch_size] = done
+    rows = [
+        _row(name, batch_size, done, _flops(name[0], folder), peaks[name[1]])
+        for batch_size, done in measured.items()
+        for name in done
+    ]
+    return rows, peaks
+
+
+@cache
+def _flops(contender: str, folder: Path) -> int:
+    """Floating-point operations that the answer to one clip takes."""
+    config = read_description(folder).config
+    return relative_flops(config) if contender in OTHER_NETWORKS else 2 * useful_macs(config)
+
+
+def _row(
+    name: Name, batch_size: int, done: dict[Name, list[dict[str, Any]]], flops: int, peak: float
+) -> ModelRow:
+    seconds = {key: spread(one["seconds"] for one in ran) for key, ran in done.items()}
+    own = seconds[name].median
+    last, reference = done[name][-1], done.get(DEFAULT)
+    same = difference = None
+    if reference and name[0] not in OTHER_NETWORKS:
+        same, difference = agreement(last["answer"], reference[-1]["answer"])
+
+    def times(other: Name) -> float | None:
+        return seconds[other].median / own if other in seconds else None
+
+    return ModelRow(
+        contender=name[0],
+        dtype=name[1],
+        batch_size=batch_size,
+        seconds=seconds[name],
+        clips_per_second=batch_size / own,
+        times_default=times(DEFAULT),
+        times_same_dtype=times(("transformers", name[1])),
+        useful_gflops=flops / 1e9,
+        share_of_peak=flops * batch_size / own / peak if peak else None,
+        peak_bytes=last["peak_bytes"],
+        same_top1=same,
+        logit_difference=difference,
+    )
+
+
+def agreement(scores: list[list[float]], reference: list[list[float]]) -> tuple[int, float]:
+    """Clips with the same best label, and the largest difference of logits by their deviation."""
+    ours, theirs = (np.log(values) for values in (scores, reference))
+    ours, theirs = (logits - logits.mean(axis=1, keepdims=True) for logits in (ours, theirs))
+    same = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+    return same, float(np.abs(ours - theirs).max() / theirs.std())

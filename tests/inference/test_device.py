@@ -1,0 +1,81 @@
+"""What a processor can: asked in one place, and every answer leads to something that runs."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.models import randomised, tiny
+from timesformer_cli.inference import device as module
+from timesformer_cli.inference.device import (
+    cpu_has_bfloat16,
+    find_dtype,
+    has_int8_maps,
+    multiplies_int8,
+    packs_weights,
+)
+from timesformer_cli.inference.fast.model import make_fast
+from timesformer_cli.inference.predictor import Predictor
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def fresh():
+    """What is known of this processor is forgotten, before the test and after it."""
+    packs_weights.cache_clear()
+    multiplies_int8.cache_clear()
+    yield
+    packs_weights.cache_clear()
+    multiplies_int8.cache_clear()
+
+
+def refuse(*arguments, **options):
+    raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support")
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "int8"])
+def test_a_model_runs_whether_or_not_there_is_bfloat16(has, dtype, monkeypatch):
+    """With and without the packed products: nearly the scores of float32."""
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(module, "packs_weights", lambda kind: kind != torch.bfloat16 or has)
+    auto = torch.bfloat16 if has else torch.float32
+    assert find_dtype("auto", CPU) == auto
+    model = randomised(tiny(heads=2))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 64, 64, 3), np.uint8)
+    exact = Predictor(make_fast(model, CPU, torch.float32)).start(frames)().scores
+    scores = Predictor(make_fast(model, CPU, find_dtype(dtype, CPU))).start(frames)().scores
+    torch.testing.assert_close(scores, exact, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize("packs", [True, False])
+def test_bfloat16_takes_the_instructions_and_a_library_that_uses_them(
+    instructions, packs, monkeypatch, fresh
+):
+    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, check, lambda: instructions, raising=False)
+    if not packs:
+        monkeypatch.setattr(module, "pack_weight", refuse)
+    else:
+        monkeypatch.setattr(module, "pack_weight", lambda weight: weight)
+    assert cpu_has_bfloat16() == (instructions and packs)
+
+
+def test_a_torch_without_the_questions_has_no_bfloat16(monkeypatch, fresh):
+    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, check, raising=False)
+    assert not cpu_has_bfloat16()
+
+
+def test_a_product_that_the_processor_refuses_is_not_there(monkeypatch, fresh):
+    monkeypatch.setattr(module, "pack_weight", refuse)
+    monkeypatch.setattr(torch, "_int_mm", refuse)
+    assert not packs_weights(torch.bfloat16)
+    assert not multiplies_int8(CPU)
+
+
+def test_int8_maps_are_onednns(monkeypatch):
+    assert not has_int8_maps(torch.device("cuda"))
+    monkeypatch.setattr(torch.backends, "quantized", type("None", (), {"supported_engines": []}))
+    assert not has_int8_maps(CPU)

@@ -1,0 +1,138 @@
+"""The inference form: the same answer as the training form."""
+
+import pytest
+import torch
+
+from tests.support.models import randomised, tiny
+from timesformer_cli.config import Preprocessing
+from timesformer_cli.errors import DeviceError
+from timesformer_cli.inference.device import DTYPES
+from timesformer_cli.inference.fast import kernels, linear
+from timesformer_cli.inference.fast.blocks import LayerFactory
+from timesformer_cli.inference.fast.linear import find_linear
+from timesformer_cli.inference.fast.model import FastModel, make_fast
+from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
+
+CPU = torch.device("cpu")
+VARIANTS = [
+    {},
+    {"tubelet": 2},
+    {"embedding": "conv-stem", "tubelet": 1},
+    {"qkv_bias": False},
+    {"positions": "table", "token_shift": True},
+]
+
+
+def coloured_frames(*shape):
+    """Random clips `(b t h w c)` whose every patch has a colour of its own."""
+    b, t, h, w = shape
+    colours = torch.randint(0, 256, (b, t, h // 16, w // 16, 3), dtype=torch.uint8)
+    return colours.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+
+
+def normalised(frames, preprocessing):
+    clip = frames.permute(0, 1, 4, 2, 3) / 255
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (preprocessing.mean, preprocessing.std))
+    return (clip - mean) / std
+
+
+@pytest.fixture
+def model(scheme, changes):
+    model = randomised(tiny(attention=scheme, **changes))
+    model.preprocessing = Preprocessing(
+        short_side=64, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
+    )
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm | torch.nn.BatchNorm3d):
+            module.weight.data.uniform_(0.5, 1.5)
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("scheme", "linear", "changes"),
+    [
+        *((scheme, "plain", changes) for scheme in PAPER for changes in VARIANTS),
+        *((scheme, "plain", changes) for scheme in RELATIVES for changes in ({}, VARIANTS[-1])),
+        *((scheme, "fastest", {}) for scheme in SCHEMES),
+    ],
+    ids=str,
+)
+def test_it_gives_the_training_forms_logits(model, linear):
+    frames = coloured_frames(3, 8, 64, 64)
+    clip = normalised(frames, model.preprocessing)
+    layers = (
+        LayerFactory()
+        if linear == "plain"
+        else LayerFactory(linear=find_linear(CPU, torch.float32))
+    )
+    form = FastModel(model, layers)
+    with torch.inference_mode():
+        expected = model(clip)
+        assert expected.std(dim=0).max() > 1e-3  # what is seen matters
+        torch.testing.assert_close(form(frames), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(form(clip), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 5, 5), (2, 3, 1, 7), (1, 2, 40, 64)])
+@pytest.mark.parametrize("budget", [1, 300, 1 << 20])  # rows alone, some rows or groups, all
+@pytest.mark.parametrize("masked", [False, True])
+def test_products_are_attention(shape, budget, masked, monkeypatch):
+    monkeypatch.setattr(kernels, "SCORE_BYTES", budget)
+    n, heads, queries, keys = shape
+    q = torch.randn(n, heads, queries, 16)
+    k, v = torch.randn(2, n, heads, keys, 16)
+    seen = torch.rand(n, 1, queries, keys) < 0.5 if masked else None
+    if seen is not None:
+        seen[..., 0] = True  # a softmax over nothing is not a number
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, seen)
+    torch.testing.assert_close(
+        kernels.chunked_attention(q, k, v, seen), expected, atol=1e-6, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_lower_precision_gives_nearly_the_same_scores(dtype):
+    model = randomised(tiny(heads=2))
+    frames = coloured_frames(4, 8, 64, 64)
+    with torch.inference_mode():
+        expected = make_fast(model, CPU, torch.float32)(frames).softmax(dim=-1)
+        scores = make_fast(model, CPU, DTYPES[dtype])(frames).softmax(dim=-1)
+    torch.testing.assert_close(scores, expected, atol=0.02, rtol=0)
+
+
+def test_it_has_no_share_in_the_models_memory():
+    model = randomised(tiny())
+    frames = coloured_frames(1, 8, 64, 64)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.inference_mode():
+        form = FastModel(model)
+        expected = form(frames)
+        assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    with torch.no_grad():
+        for tensor in model.parameters():
+            tensor.fill_(0.5)
+    with torch.inference_mode():
+        torch.testing.assert_close(form(frames), expected, atol=0, rtol=0)
+
+
+def test_a_consumed_model_holds_its_blocks_no_more():
+    model = randomised(tiny())
+    expected = FastModel(model)
+    frames = coloured_frames(1, 8, 64, 64)
+    form = FastModel(model, consume=True)
+    assert not list(model.blocks.parameters())
+    with torch.inference_mode():
+        torch.testing.assert_close(form(frames), expected(frames), atol=0, rtol=0)
+
+
+def test_int8_is_refused_where_it_cannot_run():
+    with pytest.raises(DeviceError, match="int8 runs on the CPU"):
+        find_linear(torch.device("cuda"), torch.int8)
+
+
+def test_what_cannot_be_packed_is_multiplied_as_torch_does(monkeypatch):
+    monkeypatch.setattr(linear, "packs_weights", lambda dtype: False)
+    assert find_linear(CPU, torch.float32) is linear.PlainLinear

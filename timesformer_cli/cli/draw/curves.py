@@ -1,0 +1,45 @@
+"""A training's history as a picture: loss and accuracy by epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from timesformer_cli.cli.draw.style import COLOURS, FAINT, GREY, STYLE, save_figure
+from timesformer_cli.cli.stderr import note
+
+NAME = "curves.png"
+PANELS = (("Loss", ("loss", "val_loss")), ("Accuracy", ("accuracy", "val_accuracy")))
+NAMES = ("training", "validation")
+
+
+def draw_curves(history: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Draw the rows into the folder, or note what it would take."""
+    try:
+        import matplotlib
+    except ImportError:
+        note("no curves without matplotlib: pip install 'timesformer-cli[plot]'")
+        return
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+        for axes, (title, keys) in zip(figure.subplots(1, 2), PANELS, strict=True):
+            for key, name, colour in zip(keys, NAMES, COLOURS, strict=False):
+                points = [(row["epoch"], row[key]) for row in history if key in row]
+                if points:
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        color=colour,
+                        label=name,
+                        linewidth=1.6,
+                        marker=".",
+                    )
+            axes.set_title(title, loc="left", fontweight="bold")
+            axes.set_xlabel("epoch", color=GREY)
+            axes.grid(axis="y", color=FAINT, linewidth=0.6)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylim(bottom=0)
+            axes.legend(frameon=False)
+        save_figure(figure, folder / NAME, dpi=160)

@@ -1,0 +1,186 @@
+"""An attention scheme drawn as text, from its own sentences: what one patch sees, step by step."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+from einops import rearrange
+from rich.console import Console
+from rich.text import Text
+
+from timesformer_cli import cost
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.errors import UsageError
+from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
+from timesformer_cli.schemes import SCHEMES, Scheme
+
+GRID: Grid = (4, 4, 4)
+EVERYTHING = (EVERYWHERE,) * 3
+SMALL = 2  # patches along each side of a window that is drawn
+QUERY = (1, 1, 2)  # frame, row, column: inside, and off every diagonal
+# What a patch is to the query, worst to best; each differs without colour, and in ASCII.
+ELSEWHERE, THROUGH, SEEN, ASKING = range(4)
+SYMBOLS = "·○■◆"
+ASCII_SYMBOLS = ".o#Q"
+STYLES = ("dim", "cyan", "bold green", "bold magenta")
+MEANINGS = ("not reached", "reached by an earlier step", "seen in this step", "the query")
+CLASS_TOKEN = {
+    "absent": "the class token stays out",
+    "shared": "the class token is a member of every group, its updates are averaged",
+    "own": "every group has a class token of its own",
+    "global": "the class token is seen in every group, and itself sees every patch",
+}
+NO_CLASS_TOKEN = "there is no class token: the mean of the patches is read out"
+
+
+def show_scheme(name: str, stream: TextIO) -> None:
+    """Write the picture of a scheme, or of all."""
+    console = Console(file=stream, highlight=False)
+    for number, one in enumerate(SCHEMES if name == "all" else [name]):
+        if number:
+            console.rule(style="dim")
+        for line in explanation(one, ascii_only=console.options.ascii_only):
+            console.print(line)
+
+
+def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> Iterator[Text]:
+    """Lines of a scheme's picture, pass by pass; with `words`, what it is and what it costs."""
+    if name not in SCHEMES:
+        raise UsageError(f"unknown attention scheme '{name}'; there are {', '.join(SCHEMES)}")
+    scheme = SCHEMES[name]
+    symbols = ASCII_SYMBOLS if ascii_only else SYMBOLS
+    if words:
+        yield Text.assemble((name, "bold"), ": ", scheme.summary)
+        yield Text(f"{GRID[0]} frames of {GRID[1]} x {GRID[2]} patches, and one of them, the query")
+        yield _legend(scheme, symbols)
+    for number in range(len(_passes(scheme))):
+        if words or number:
+            yield Text()
+        yield from _step(number, scheme, symbols)
+        yield from _facts(number, scheme)
+    if scheme.frame_blocks:
+        yield Text(f"then {scheme.frame_blocks} blocks over the frames' class tokens")
+    if scheme.fused is not None:
+        yield Text(f"beside: a path of every frame, a quarter as wide, {scheme.fused.sentence},")
+        yield Text(f"looked at before the first block and every {scheme.fuse_every} from there")
+    if words:
+        config = ModelConfig(attention=name)
+        yield Text()
+        yield Text(
+            f"at 8 frames of 224 px: {cost.comparisons_per_token(config):,} comparisons a token, "
+            f"{2 * cost.macs(config).total / 1e9:.1f} GFLOPs a view (base)"
+        )
+
+
+def _passes(scheme: Scheme) -> tuple[Grouping, ...]:
+    """The passes of a block, and of the next, where that has others."""
+    return scheme.passes + scheme.alternate
+
+
+def _legend(scheme: Scheme, symbols: str) -> Text:
+    steps = range(len(_passes(scheme)))
+    appear = {int(what) for number in steps for what in _relation(number, scheme).flat}
+    return Text("   ").join(
+        Text.assemble((symbols[what], STYLES[what]), f" {MEANINGS[what]}")
+        for what in sorted(appear, reverse=True)
+    )
+
+
+def _step(number: int, scheme: Scheme, symbols: str) -> Iterator[Text]:
+    passes = _passes(scheme)
+    sentences = " beside ".join(part.sentence for part in passes[number].parts)
+    yield Text.assemble(f"step {number + 1} of {len(passes)}  ", (sentences, "bold"))
+    relation = _relation(number, scheme)
+    yield Text("  ".join(f"{f'frame {t + 1}':<7}" for t in range(GRID[0])), style="dim")
+    for row in range(GRID[1]):
+        line = Text()
+        for frame in range(GRID[0]):
+            for what in relation[frame, row]:
+                line.append(symbols[what], STYLES[what]).append(" ")
+            line.append(" ")
+        line.rstrip()
+        yield line
+
+
+def _facts(number: int, scheme: Scheme) -> Iterator[Text]:
+    grouping = _passes(scheme)[number]
+    for part in grouping.parts:
+        yield Text(_groups(part))
+    if any(grouping.shift):
+        moved = " x ".join(map(str, grouping.shift))
+        yield Text(f"in every second block, moved by {moved}, and not around the edge")
+    elif grouping.reach != EVERYTHING:
+        yield Text(f"no further than {grouping.reach[0]} frame away")
+    if grouping.stride > 1:
+        yield Text(f"of rows and columns, one in {grouping.stride} is seen")
+    yield Text(CLASS_TOKEN[grouping.cls] if scheme.has_cls else NO_CLASS_TOKEN)
+    reached = int((_relation(number, scheme) != ELSEWHERE).sum())
+    yield Text(f"{reached} of {prod(GRID)} patches reached")
+
+
+def _groups(grouping: Grouping) -> str:
+    drawn = _drawn(grouping)
+    groups, members = drawn.sizes(GRID)
+    many = f"{groups} group{'s' * (groups > 1)} of {members} patches"
+    factors = ", ".join(f"{axis} = {length}" for axis, length in drawn.factors)
+    if drawn.factors != grouping.factors:
+        factors += " here, "
+        factors += ", ".join(f"{axis} = {length}" for axis, length in grouping.factors)
+        factors += " in the model"
+    return f"{many} ({factors})" if factors else many
+
+
+def _drawn(grouping: Grouping) -> Grouping:
+    """The grouping; one with windows larger than the drawn grid with windows of 2 patches."""
+    if not grouping.padded:
+        return grouping
+    small = {axis: SMALL for axis, _ in grouping.factors}
+    if not any(grouping.shift):
+        return replace(grouping, factors=tuple(small.items()))
+    shift, reach = (SMALL // 2,) * 3, (SMALL - 1,) * 3
+    return replace(grouping, factors=tuple(small.items()), shift=shift, reach=reach)
+
+
+def _relation(number: int, scheme: Scheme) -> npt.NDArray[np.int_]:
+    """What each patch is to the query in this pass, patches of earlier passes included."""
+    query = int(np.ravel_multi_index(QUERY, GRID))
+    passes = [_drawn(grouping) for grouping in _passes(scheme)]
+    seen = _seen_by({query}, passes[number])
+    reached = seen
+    for grouping in reversed(passes[:number]):
+        reached = _seen_by(reached, grouping)
+    relation = np.full(prod(GRID), ELSEWHERE)
+    relation[list(reached)] = THROUGH
+    relation[list(seen)] = SEEN
+    relation[query] = ASKING
+    return relation.reshape(GRID)
+
+
+def _seen_by(queries: set[int], grouping: Grouping) -> set[int]:
+    """All patches that one of these sees, themselves among them."""
+    seen = set(queries)
+    for part in grouping.parts:
+        for group in _members(part):
+            axes = [part.lengths(GRID)[name] for name in part.members]
+            every = (slice(None, None, part.stride),) * len(axes)
+            keys = group.reshape(axes)[every].flatten().tolist()
+            for query in queries & set(group.tolist()):
+                seen |= {key for key in keys if _within(part.reach, query, key)}
+    return seen
+
+
+def _members(grouping: Grouping) -> npt.NDArray[np.int_]:
+    """The patches' numbers as `(groups members)`; GRID is one that every drawn grouping divides."""
+    moved = [-by for by in grouping.moved(GRID)]
+    numbers = np.roll(np.arange(prod(GRID)).reshape(GRID), moved, axis=(0, 1, 2))
+    gathered = rearrange(numbers.reshape(1, *GRID, 1), grouping.gather, **grouping.lengths(GRID))
+    members: npt.NDArray[np.int_] = gathered[0, :, :, 0]
+    return members
+
+
+def _within(reach: Grid, one: int, other: int) -> bool:
+    places = zip(np.unravel_index(one, GRID), np.unravel_index(other, GRID), reach, strict=True)
+    return all(abs(int(a) - int(b)) <= most for a, b, most in places)

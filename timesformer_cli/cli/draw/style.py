@@ -1,0 +1,57 @@
+"""What all pictures share: colours, type, formats, and how a file of one is written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timesformer_cli.errors import UsageError
+from timesformer_cli.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+SUFFIXES = (".png", ".svg", ".pdf")
+# Okabe and Ito's colours, told apart by the colour-blind too; markers do so without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+GREY, FAINT = "#555555", "#DDDDDD"
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tsf",
+}
+
+
+def require_drawable(path: Path, option: str = "--plot") -> None:
+    """Raise UsageError for a picture that could not be drawn, before anything is measured."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{option} {path}: give a file ending in {', '.join(SUFFIXES)}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError(
+            f"{option} needs matplotlib: pip install 'timesformer-cli[plot]'"
+        ) from error
+    matplotlib.use("Agg")
+
+
+def save_figure(figure: "Figure", path: Path, **how: Any) -> None:
+    """Write a figure whole or not at all; the same numbers give the same file.
+
+    Raises UsageError where it cannot be written.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, format=kind, metadata=metadata, **how)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

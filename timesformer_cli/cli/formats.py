@@ -1,0 +1,136 @@
+"""How answers are written: where to, in which format, and what the formats share.
+
+Each command has a table of renderers (`cli/show/`), one a format, over one result. This file
+chooses among them, opens the stream, and holds what they have in common: JSON that survives any
+file name, CSV that a spreadsheet cannot take for formulas, bars, per cents, Markdown.
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from timesformer_cli.cli.stderr import terminated_in_order
+from timesformer_cli.errors import UsageError
+from timesformer_cli.files import replacing
+
+BAR = 16  # characters of a full bar
+SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+
+
+def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str, object]) -> str:
+    """The format asked for; else the one that the output file's suffix names; else a table."""
+    named = SUFFIXES.get(output.suffix, "") if output else ""
+    return asked or (named if named in renderers else "table")
+
+
+def require_writable(output: Path | None) -> None:
+    """Raise UsageError, before any work is done, where no file can be written."""
+    if output is not None and (
+        output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK)
+    ):
+        raise UsageError(f"{output}: cannot be written there")
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[TextIO]:
+    """The stream to write an answer to: stdout, or a file that appears whole or not at all.
+
+    Raises UsageError where no file can be written.
+    """
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        with (
+            terminated_in_order(),
+            replacing(output) as part,
+            part.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            yield stream
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
+
+
+def dumps(value: object, indent: int | None = None) -> str:
+    """The value as JSON that can be written as UTF-8."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a file name that are no UTF-8: escaped, but kept
+        text = json.dumps(value, indent=indent)
+    return text
+
+
+def write_json(value: object, stream: TextIO) -> None:
+    """Write the whole value at once, indented for people."""
+    stream.write(dumps(value, indent=2) + "\n")
+
+
+def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stream: TextIO) -> None:
+    """Write a heading, then each row as it comes; a column that a row lacks is an empty cell."""
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: csv_cell(value) for name, value in row.items()})
+        stream.flush()
+
+
+def csv_cell(value: object) -> object:
+    """A spreadsheet must not take a cell for a formula, nor a stray byte stop the writing."""
+    if not isinstance(value, str):
+        return value
+    value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`0.955` as `95.5 %`; nothing for None."""
+    return "" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def bar(share: float, console: Console, width: int = BAR) -> str:
+    """A share from 0 to 1 as a bar of up to `width` characters."""
+    if console.options.ascii_only:
+        return "#" * round(share * width)
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def shortened(text: str, width: int) -> str:
+    """The end of a path tells more than its middle, and its beginning a little."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A pipe table; numbers to the right."""
+    cells = [[_markdown_cell(value) for value in row] for row in rows]
+    aligned = [
+        "---:" if index and _numeric(cells, index) else "---" for index in range(len(headings))
+    ]
+    lines = [headings, aligned, *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _markdown_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 100 else f"{value:.1f}"
+    return str(value).replace("|", "\\|")
+
+
+def _numeric(rows: list[list[str]], index: int) -> bool:
+    cells = [row[index] for row in rows if row[index]]
+    return bool(cells) and all(cell.lstrip("+-")[:1].isdigit() for cell in cells)

@@ -1,0 +1,109 @@
+"""What runs long is shown as it goes, on stderr, while that is a terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.markup import escape
+
+from timesformer_cli.cli.stderr import printable, stderr
+
+if TYPE_CHECKING:
+    from timesformer_cli.callbacks import TransferCallback
+    from timesformer_cli.weights.hub.locate import Located
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def transfer() -> Iterator["TransferCallback | None"]:
+    """A callable that draws downloads as bars (bytes, rate, time left) while stderr is a terminal."""
+    from rich import progress as bars
+
+    if not stderr().is_terminal:
+        yield None
+        return
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.DownloadColumn(),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    tasks: dict[str, bars.TaskID] = {}
+    with bars.Progress(*columns, console=stderr(), transient=True) as progress:
+
+        def report(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = progress.add_task(escape(printable(file)), total=total)
+            progress.update(tasks[file], completed=done, total=total)
+
+        yield report
+
+
+def locate_shown(name: str) -> "Located":
+    """What the model's name means, fetched where the cache lacks it, with bars as it comes."""
+    from timesformer_cli.weights.hub.locate import locate
+
+    with transfer() as progress:
+        return locate(name, progress=progress)
+
+
+def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
+    """The same results, with a bar (a spinner where there is one) while stderr is a terminal."""
+    from rich import progress as bars
+
+    if not stderr().is_terminal:
+        yield from results
+        return
+    columns: list[bars.ProgressColumn] = [bars.SpinnerColumn(), bars.TextColumn(doing)]
+    if total > 1:
+        columns += [
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeRemainingColumn(),
+        ]
+    progress = bars.Progress(
+        *columns, console=stderr(), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    with progress:
+        task = progress.add_task(doing, total=total, rate="")
+        for result in results:
+            progress.advance(task)
+            if speed := progress.tasks[0].speed:
+                progress.update(task, rate=f"{speed:.1f}/s")
+            if sys.stdout.isatty():  # the answer appears where the bar is: out of its way
+                progress.stop()
+            yield result
+            progress.start()
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[int, int, str], None]]:
+    """A callable that draws a bar and names the step that is next, while stderr is a terminal."""
+    from rich import progress as bars
+
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    # Twice a second: every redraw takes time from what is being measured.
+    with bars.Progress(
+        *columns,
+        console=stderr(),
+        transient=True,
+        refresh_per_second=2,
+        disable=not stderr().is_terminal,
+    ) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def watch(done: int, total: int, doing: str) -> None:
+            progress.update(task, description=doing, completed=done, total=total)
+
+        yield watch

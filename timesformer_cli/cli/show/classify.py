@@ -1,0 +1,125 @@
+"""Classification results as a table, JSON, JSON lines or CSV; the only place that prints answers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timesformer_cli.cli.formats import (
+    BAR,
+    bar,
+    dumps,
+    percent,
+    shortened,
+    write_csv,
+    write_json,
+    writing,
+)
+from timesformer_cli.cli.stderr import note, printable, stderr
+from timesformer_cli.errors import ExitCode, UsageError
+from timesformer_cli.inference.classify import Failed, Result, result_to_dict
+
+if TYPE_CHECKING:
+    from timesformer_cli.video import VideoPath
+
+
+LABEL = 26  # characters of a label
+CSV_COLUMNS = (
+    "video status rank label index score model device dtype decoder error_kind error_message"
+).split()
+
+
+def show_results(
+    results: Iterable[Result], format: str, output: Path | None, items: "Sequence[VideoPath]"
+) -> ExitCode:
+    """Write results as they come; the exit code says whether all videos were read.
+
+    A file at `output` appears whole or not at all.
+    """
+    if not items:
+        raise UsageError("no videos given")
+    paths = [item.path for item in items]
+    statuses: list[str] = []
+
+    def passing() -> Iterator[Result]:
+        for result in results:
+            statuses.append(result.status)
+            yield result
+
+    with writing(output) as stream:
+        RENDERERS[format](passing(), stream, paths)
+    failed = sum(status != "ok" for status in statuses)
+    if len(statuses) > 1:
+        stderr().print(f"[dim]{len(statuses)} videos, {failed} failed[/]")
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+    """One block of rows a video, columns aligned over all of them."""
+    console = Console(file=stream, highlight=False)
+    longest = max(len(printable(path)) for path in paths)
+    rest = LABEL + BAR + len("100.0 %") + 3 * 2
+    if console.is_terminal:
+        longest = min(longest, max(12, console.width - rest))
+    else:
+        console.width = max(console.width, longest + rest)
+    for number, result in enumerate(results):
+        table = Table(box=None, show_header=number == 0, padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column("video", width=longest, no_wrap=True)
+        table.add_column("label", width=LABEL)
+        table.add_column("score", width=len("100.0 %"), justify="right")
+        table.add_column("", width=BAR, no_wrap=True)
+        name = shortened(printable(result.video), longest)
+        if isinstance(result, Failed):
+            # The reason takes the width of all other columns, so it stands in a line of its own.
+            console.print(table) if number == 0 else None
+            line = Text.assemble((name.ljust(longest + 2), ""), (result.error.kind, "bold red"))
+            line.append(f": {printable(result.error.message)}")
+            console.print(line, soft_wrap=True)
+            continue
+        for rank, prediction in enumerate(result.predictions):
+            table.add_row(
+                Text(name if rank == 0 else "", style="bold"),
+                Text(printable(prediction.label), style="green" if rank == 0 else ""),
+                percent(prediction.score),
+                Text(bar(prediction.score, console), style="green" if rank == 0 else "dim"),
+            )
+        console.print(table)
+        for warning in result.warnings:
+            note(f"{result.video} {warning}")
+
+
+def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+    """One array, written when all is known: never half of one."""
+    write_json([result_to_dict(result) for result in results], stream)
+
+
+def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+    """An object a line, each as soon as it is known."""
+    for result in results:
+        stream.write(dumps(result_to_dict(result)) + "\n")
+        stream.flush()
+
+
+def as_csv(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+    """A row a prediction, or one for the error."""
+    rows = (row for result in results for row in _csv_rows(result))
+    write_csv(rows, CSV_COLUMNS, stream)
+
+
+RENDERERS = {"table": as_table, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
+
+
+def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
+    common = {"video": result.video, "status": result.status}
+    if isinstance(result, Failed):
+        error = {"error_kind": result.error.kind, "error_message": result.error.message}
+        yield {**common, **error}
+        return
+    ran = {name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")}
+    for rank, prediction in enumerate(result.predictions, start=1):
+        found = {"label": prediction.label, "index": prediction.index, "score": prediction.score}
+        yield {**common, "rank": rank, **found, **ran}

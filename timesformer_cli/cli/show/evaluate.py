@@ -1,0 +1,237 @@
+"""An evaluation as tables or JSON: scores, classes, confusion, and two models side by side."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timesformer_cli.cli.formats import bar, dumps, percent, shortened, write_json
+from timesformer_cli.cli.stderr import printable
+from timesformer_cli.dataset.label_matching import folded
+from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
+from timesformer_cli.evaluation.verdicts import (
+    Cell,
+    ClassScores,
+    Difference,
+    EvaluationScores,
+    Verdict,
+    verdict_to_dict,
+)
+
+LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least
+MOST_CLASSES, FEW_CLASSES = 40, 20  # a row each; of more, the worst
+MOST_ROWS = 10  # of what is only an excerpt
+Part = Table | Text
+
+
+def as_table(report: EvaluationReport, stream: TextIO) -> None:
+    """Scores, a row a class, who is taken for whom, and what could not be read."""
+    console = Console(file=stream, highlight=False)
+    for part in _parts(report, console):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def as_json(report: EvaluationReport, stream: TextIO) -> None:
+    """The report, field for field."""
+    write_json(asdict(report), stream)
+
+
+RENDERERS = {"table": as_table, "json": as_json}
+
+
+def write_predictions(verdicts: Iterable[Verdict], stream: TextIO) -> None:
+    """An object a video."""
+    for verdict in verdicts:
+        stream.write(dumps(verdict_to_dict(verdict)) + "\n")
+
+
+def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:
+    evaluations = report.evaluations
+    yield _heading(report)
+    yield Text()
+    yield _scores(evaluations)
+    if evaluations[0].scores.readable:
+        yield Text()
+        if report.comparison is None:
+            yield from _classes(evaluations[0].scores.classes, console)
+            yield from _confusion(evaluations[0].scores, console)
+        else:
+            yield from _comparison(report, console.width)
+    yield from _unreadable(evaluations)
+    yield Text()
+    for evaluation in evaluations:
+        yield Text(_conditions(evaluation, report.protocol), style="dim")
+    yield Text(
+        "interval: 95 %, Wilson; calibration error: expected, over 15 bins of confidence",
+        style="dim",
+    )
+
+
+def _heading(report: EvaluationReport) -> Text:
+    scores = report.evaluations[0].scores
+    labels = {one.label for one in scores.classes if one.videos}
+    labels.update(one.label for one in scores.unreadable)
+    where = report.data + (f", split {report.split}" if report.split else "")
+    many = "es" * (len(labels) != 1)
+    return Text(
+        f"{printable(where)}: {scores.videos:,} video{'s' * (scores.videos != 1)}, "
+        f"{len(labels)} class{many}"
+    )
+
+
+def _scores(evaluations: Sequence[Evaluation]) -> Table:
+    table = _table([""], [_name(evaluation) for evaluation in evaluations])
+    every = [evaluation.scores for evaluation in evaluations]
+    table.add_row("top-1", *(Text(percent(one.top1), "bold green") for one in every))
+    table.add_row("  interval", *(_interval(one) for one in every))
+    if any(one.top5 is not None for one in every):
+        table.add_row("top-5", *(percent(one.top5) for one in every))
+    table.add_row("mean class accuracy", *(percent(one.mean_class_accuracy) for one in every))
+    table.add_row("calibration error", *(percent(one.calibration_error) for one in every))
+    table.add_row("right", *(f"{one.correct:,} of {one.readable:,}" for one in every))
+    if any(one.unreadable for one in every):
+        counts = (Text(str(len(one.unreadable)), "bold red") for one in every)
+        table.add_row("not read, not counted", *counts)
+    return table
+
+
+def _classes(classes: Sequence[ClassScores], console: Console) -> Iterator[Part]:
+    """All, or of many the worst."""
+    shown = list(classes)
+    if len(classes) > MOST_CLASSES:
+        shown = [one for one in classes if one.recall is not None]
+        shown = sorted(shown, key=lambda one: one.recall or 0)[:FEW_CLASSES]
+    table = _table(["class"], ["videos", "precision", "recall"])
+    table.add_column("", no_wrap=True)
+    for one in shown:
+        shares = (percent(one.precision), percent(one.recall))
+        drawn = Text(bar(one.recall or 0, console), "green")
+        table.add_row(Text(printable(one.label)), str(one.videos), *shares, drawn)
+    yield table
+    yield from _more(len(classes) - len(shown), "classes, of higher recall or without videos")
+
+
+def _confusion(scores: EvaluationScores, console: Console) -> Iterator[Part]:
+    """The whole matrix where it fits, else who is most often taken for whom."""
+    labels = [one.label for one in scores.classes]
+    width = max(len(str(max(len(labels), *(cell.videos for cell in scores.confusion)))), 2)
+    if LABEL + 3 + len(labels) * (width + 1) <= console.width:
+        yield Text()
+        yield _matrix(labels, scores.confusion, width)
+        return
+    wrong = [cell for cell in scores.confusion if cell.label != cell.predicted]
+    if wrong:
+        table = _table(["most confused", "taken for"], ["videos"])
+        for cell in sorted(wrong, key=lambda cell: -cell.videos)[:MOST_ROWS]:
+            names = (Text(printable(name)) for name in (cell.label, cell.predicted))
+            table.add_row(*names, str(cell.videos))
+        yield Text()
+        yield table
+        yield from _more(len(wrong) - MOST_ROWS, "pairs")
+
+
+def _matrix(labels: Sequence[str], confusion: Iterable[Cell], width: int) -> Table:
+    """Rows are labels, columns predictions, which go by the number of their row."""
+    videos = {(cell.label, cell.predicted): cell.videos for cell in confusion}
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("predicted as", max_width=LABEL + 3, no_wrap=True)
+    for number in range(1, len(labels) + 1):
+        table.add_column(str(number), width=width, justify="right", no_wrap=True)
+    for number, label in enumerate(labels, start=1):
+        cells = []
+        for other in labels:
+            count = videos.get((label, other), 0)
+            style = "dim" if not count else "green" if other == label else "bold red"
+            cells.append(Text(str(count) if count else "·", style))
+        table.add_row(Text(f"{number:2} {printable(label)}"), *cells)
+    return table
+
+
+def _comparison(report: EvaluationReport, width: int) -> Iterator[Part]:
+    """McNemar's test, and the classes and videos that tell the two apart."""
+    found, (first, second) = report.comparison, report.evaluations
+    assert found is not None
+    yield Text(
+        f"right: both {found.both}, only the first {found.only_first}, "
+        f"only the second {found.only_second}, neither {found.neither}"
+    )
+    p_value = f"{found.p_value:.3f}" if found.p_value >= 0.001 else f"{found.p_value:.1e}"
+    yield Text.assemble("McNemar's exact test: p = ", (p_value, "bold"))
+    yield Text()
+    others = {folded(one.label): one.recall for one in second.scores.classes}
+    classes = [one for one in first.scores.classes if one.recall is not None]
+    rows = [(one, others.get(folded(one.label))) for one in classes]
+    if len(rows) > MOST_CLASSES:
+        rows = sorted(rows, key=lambda row: -abs((row[0].recall or 0) - (row[1] or 0)))
+        rows = rows[:FEW_CLASSES]
+    table = _table(["recall of class"], ["videos", _name(first), _name(second)])
+    for one, other in rows:
+        name = Text(printable(one.label))
+        table.add_row(name, str(one.videos), percent(one.recall), percent(other))
+    yield table
+    yield from _more(len(classes) - len(rows), "classes, less far apart")
+    if found.differences:
+        yield Text()
+        yield _differences(found.differences[:MOST_ROWS], width)
+        yield from _more(len(found.differences) - MOST_ROWS, "videos")
+
+
+def _differences(differences: Sequence[Difference], width: int) -> Table:
+    """The videos that one model alone gets wrong, and for what it takes them."""
+    table = _table(["wrong by one", "taken for", "by", "video"], [])
+    room = max(PATH, width - 2 * (LABEL + 2) - len("second") - 2)
+    for one in differences:
+        wrong, by = (one.second, "second") if one.right == "first" else (one.first, "first")
+        names = (Text(printable(name)) for name in (one.label, wrong))
+        table.add_row(*names, by, Text(shortened(printable(one.video), room)))
+    return table
+
+
+def _unreadable(evaluations: Sequence[Evaluation]) -> Iterator[Part]:
+    """Each video that a model could not be shown, once."""
+    found = {one.video: one.error for each in evaluations for one in each.scores.unreadable}
+    if found:
+        yield Text()
+    for video, error in list(found.items())[:MOST_ROWS]:
+        line = Text.assemble("not read ", printable(video), ": ", (error.kind, "bold red"))
+        yield line.append(f": {printable(error.message)}")
+    yield from _more(len(found) - MOST_ROWS, "not read")
+
+
+def _conditions(evaluation: Evaluation, protocol: str | None) -> str:
+    high, wide = evaluation.crop
+    pixels = str(high) if high == wide else f"{high}x{wide}"
+    parts = [f"protocol {protocol}"] if protocol else []
+    parts.append(f"views {evaluation.views}")
+    parts.append(f"{evaluation.frames} x {evaluation.stride or 'uniform'} @ {pixels}")
+    parts += [evaluation.dtype, evaluation.device] if evaluation.dtype and evaluation.device else []
+    return f"{printable(evaluation.model)}: {', '.join(parts)}"
+
+
+def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """Columns of words, folded where they are long, then of numbers to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in words:
+        table.add_column(heading, max_width=LABEL)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _more(number: int, what: str) -> Iterator[Text]:
+    if number > 0:
+        yield Text(f"{number:,} more {what}: --format json", style="dim")
+
+
+def _name(evaluation: Evaluation) -> str:
+    return shortened(printable(evaluation.model), NAME)
+
+
+def _interval(scores: EvaluationScores) -> str:
+    if scores.top1_interval is None:
+        return ""
+    low, high = scores.top1_interval
+    return f"{100 * low:.1f} - {percent(high)}"

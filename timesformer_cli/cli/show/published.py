@@ -1,0 +1,75 @@
+"""The papers' tables beside ours, as a table, JSON, CSV or Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from timesformer_cli.cli.formats import markdown_table, write_csv, write_json
+from timesformer_cli.cost.published import Compared
+
+
+def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
+    """One block a published table."""
+    console = Console(file=stream, highlight=False)
+    for (paper, title), of_table in groupby(rows, key=lambda row: (row.paper, row.table)):
+        block = list(of_table)
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column(f"\n{block[0].quantity}", no_wrap=True)
+        for heading in ("\npaper", "\nours", "\ndifference"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for heading in block[0].reported:
+            table.add_column(f"reported\n{heading}", justify="right", no_wrap=True, style="dim")
+        for row in block:
+            digits = 3 if row.published < 10 else 2
+            numbers = [f"{row.published:g}", f"{row.ours:.{digits}f}", f"{row.difference:+.2f} %"]
+            table.add_row(row.name, *numbers, *(f"{value:.1f}" for value in row.reported.values()))
+        console.print(f"[bold]{title}[/] ({paper})")
+        console.print(table)
+        console.print()
+    console.print(
+        "[dim]Ours follow from the definitions; TimeSformer's parameters with the head of 174 classes, "
+        "as there. Its\nFLOPs are multiply-adds of three views, ViViT's of one. Accuracies are the "
+        "papers', reported, not measured here.[/]",
+        soft_wrap=True,
+    )
+
+
+def as_json(rows: Sequence[Compared], stream: TextIO) -> None:
+    """An array, field for field, with the difference in per cent."""
+    values = [{**asdict(row), "difference_percent": row.difference} for row in rows]
+    write_json(values, stream)
+
+
+def as_csv(rows: Sequence[Compared], stream: TextIO) -> None:
+    """A line a number; a column a reported accuracy."""
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    write_csv(flat, names, stream)
+
+
+def as_markdown(rows: Sequence[Compared], stream: TextIO) -> None:
+    """The columns of the CSV as a table to paste."""
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    stream.write(markdown_table(names, [[row.get(name) for name in names] for row in flat]))
+
+
+RENDERERS = {"table": as_table, "json": as_json, "csv": as_csv, "markdown": as_markdown}
+
+
+def _flat(row: Compared) -> dict[str, Any]:
+    reported = {f"reported {name}": value for name, value in row.reported.items()}
+    return {
+        "paper": row.paper,
+        "table": row.table,
+        "name": row.name,
+        "quantity": row.quantity,
+        "published": row.published,
+        "ours": round(row.ours, 4),
+        "difference_percent": round(row.difference, 3),
+        **reported,
+    }

@@ -1,0 +1,86 @@
+"""What a training found in its clips, an epoch as a line, and what came of it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timesformer_cli.cli.stderr import note, printable, stderr
+from timesformer_cli.dataset.labelled import SPLITS
+
+if TYPE_CHECKING:
+    from timesformer_cli.training.check import Findings
+    from timesformer_cli.training.report import TrainingReport
+
+MOST = 20  # files named of each kind that is wrong
+NAMES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def show_findings(findings: "Findings") -> None:
+    """All that the check found, as the answer."""
+    console = Console(highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("class", overflow="fold")
+    for split in SPLITS:
+        table.add_column(NAMES[split], justify="right")
+    for row in findings.classes:
+        counts = (row.train, row.val, row.test)
+        table.add_row(printable(row.label), *(str(count or "") for count in counts))
+    console.print(table)
+    for line in _wrong(findings):
+        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(_lengths(findings))
+    if findings.picture:
+        picture = f"the first batch as the model will see it: {findings.picture}"
+        console.print(Text(printable(picture)), soft_wrap=True)
+    for warning in findings.warnings:
+        note(warning)
+
+
+def show_check(findings: "Findings") -> None:
+    """The same in short, beside the answer."""
+    sums = {split: sum(getattr(row, split) for row in findings.classes) for split in SPLITS}
+    clips = ", ".join(f"{count} {NAMES[split]}" for split, count in sums.items() if count)
+    stderr().print(
+        f"{len(findings.classes)} classes, clips: {clips}; {_lengths(findings)}", soft_wrap=True
+    )
+    for line in [*_wrong(findings), *findings.warnings]:
+        note(line)
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """`epoch 3  loss 1.234  accuracy 45.6%  validation 1.345 43.2%`."""
+    line = f"epoch {row['epoch']:3}  loss {row['loss']:.3f}  accuracy {row['accuracy']:6.1%}"
+    if "val_loss" in row:
+        line += f"  validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:6.1%}"
+    return line
+
+
+def show_report(report: "TrainingReport") -> None:
+    """Where the model is and how good it is (the answer), and how to use it (beside it)."""
+    console = Console(highlight=False)
+    for split, scores in report.scores.items():
+        clips = sum(scores.confusion.values())
+        console.print(f"{NAMES[split]}: top-1 {scores.accuracy:.1%} of {clips} clips")
+    console.print(Text(printable(report.folder)), soft_wrap=True)
+    use = Text.assemble(
+        ("ready: ", "green"), printable(f"tsf classify clip.mp4 --model {report.folder}")
+    )
+    stderr().print(use, soft_wrap=True)
+
+
+def _wrong(findings: "Findings") -> Iterator[str]:
+    for path, reason in findings.unreadable[:MOST]:
+        yield f"unreadable: {path} ({reason})"
+    for paths in findings.duplicates[:MOST]:
+        yield f"the same content in several splits or classes: {', '.join(paths)}"
+    for kind, found in (("unreadable", findings.unreadable), ("double", findings.duplicates)):
+        if len(found) > MOST:
+            yield f"and {len(found) - MOST} more that are {kind}"
+
+
+def _lengths(findings: "Findings") -> str:
+    shortest, middle, longest = findings.lengths
+    return f"clips last {shortest:.1f} to {longest:.1f} s, half of them under {middle:.1f} s"

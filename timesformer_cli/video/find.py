@@ -1,0 +1,71 @@
+"""The videos that a user means by files, folders, globs or a list on stdin."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from timesformer_cli.errors import VideoError
+from timesformer_cli.video.safe_file import URL, missing_file
+
+SUFFIXES = frozenset(
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg"
+    " .mpg .mpv .mts .mxf .ogv .rm .rmvb .ts .vob .webm .wmv .y4m".split()
+)
+
+
+class VideoPath(NamedTuple):
+    """One video a user asked for, or the error that stands in its place."""
+
+    path: str
+    error: VideoError | None = None
+
+
+def find_videos(arguments: Iterable[str], stdin: Iterable[str] = ()) -> list[VideoPath]:
+    """Expand files, directories, globs and `-` (a list of paths on `stdin`), in order, each once.
+
+    Directories are walked in sorted order for names with a video suffix; hidden names and linked
+    directories are left out. A path that exists is taken as it is, whatever characters it has.
+    """
+    found: dict[str, VideoPath] = {}
+    for argument in arguments:
+        for item in _expand(argument, stdin):
+            found.setdefault(os.path.abspath(item.path), item)
+    return list(found.values())
+
+
+def _expand(argument: str, stdin: Iterable[str]) -> Iterator[VideoPath]:
+    if argument == "-":
+        for line in stdin:
+            if path := line.rstrip("\r\n"):
+                yield from _walk(path)
+    elif os.path.lexists(argument.replace("\0", "")) or not glob.has_magic(argument):
+        yield from _walk(argument)
+    elif matches := sorted(glob.glob(argument, recursive=True)):
+        for match in matches:
+            yield from _walk(match)
+    elif URL.match(argument):
+        yield VideoPath(argument, missing_file(argument))
+    else:
+        yield VideoPath(argument, VideoError("not_found", "matches no file"))
+
+
+def _walk(path: str) -> Iterator[VideoPath]:
+    """The videos below a directory; anything else stands for itself, to be judged when opened."""
+    if not os.path.isdir(path):
+        missing = None if os.path.lexists(path.replace("\0", "")) else missing_file(path)
+        yield VideoPath(path, missing)
+        return
+    blocked: list[OSError] = []
+    videos = []
+    for folder, folders, names in os.walk(path, onerror=blocked.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                videos.append(os.path.join(folder, name))
+    yield from (VideoPath(video) for video in sorted(videos))
+    for error in blocked:
+        message = f"is a directory that cannot be listed: {error.strerror}"
+        yield VideoPath(os.fspath(error.filename), VideoError("permission_denied", message))
+    if not videos and not blocked:
+        yield VideoPath(path, VideoError("no_videos", "is a directory without videos"))

@@ -1,0 +1,122 @@
+"""Opening a video file without being led elsewhere, and finding the files a user means."""
+
+import errno
+import os
+import re
+import stat
+import sys
+from types import TracebackType
+
+from timesformer_cli.errors import VideoError
+
+HEAD = 4096
+# Text that sends a demuxer to other files or hosts: HLS, ffconcat, DASH, SDP, RTSP, shortcuts.
+PLAYLIST = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:#EXTM3U|ffconcat|v=0|rtsp://|https?://|\[playlist\]|\[Reference\])"
+    rb"|<MPD|<CompositionPlaylist|<SmoothStreamingMedia|^c=IN IP",
+    re.IGNORECASE | re.MULTILINE,
+)
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# Binary containers have other control characters in their first bytes; YUV4MPEG2 starts as text.
+TEXT = re.compile(rb"(?!YUV4MPEG2)[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]*\Z")
+# Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class VideoFile:
+    """An open, regular, non-empty file that is no playlist; raises VideoError for all others.
+
+    `source` is what a decoder may open: on Linux the descriptor itself, so that no name, however
+    hostile (`concat:a|b`, `%03d`, bytes that are not UTF-8), reaches a decoder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = _open(path)
+        try:
+            status = os.fstat(self._fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise VideoError("not_a_file", "is a directory, not a video file")
+            if not stat.S_ISREG(status.st_mode):
+                raise VideoError("not_a_file", "is not a regular file (a pipe, socket or device)")
+            if not status.st_size:
+                raise VideoError("empty_file", "is empty (0 bytes)")
+            self.size = status.st_size
+            self.head = os.read(self._fd, HEAD)
+            if PLAYLIST.search(self.head):
+                raise VideoError("playlist", "is a playlist, not a video: name its files instead")
+            if TEXT.match(self.head):  # nor may a playlist hide behind a long comment
+                raise VideoError("cannot_decode", "is a text file, not a video")
+        except BaseException:
+            self.close()
+            raise
+        linux = sys.platform == "linux"
+        self.source = f"/proc/self/fd/{self._fd}" if linux else os.path.abspath(path)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def mpeg_stream(self) -> bool:
+        """Whether this is an MPEG program or transport stream, or a bare MPEG-1/2 sequence."""
+        if self.head.startswith((b"\0\0\1\xba", b"\0\0\1\xb3")):
+            return True
+        return any(
+            set(self.head[offset : offset + 8 * step : step]) == {0x47}
+            for offset, step in ((0, 188), (4, 192))
+        )
+
+    def cut_off(self) -> bool:
+        """Whether this is an mp4 or mov file whose boxes run past its end or lack an index."""
+        if self.head[4:8] != b"ftyp":
+            return False
+        position = 0
+        while position + 8 <= self.size:
+            os.lseek(self._fd, position, os.SEEK_SET)
+            header = os.read(self._fd, 16)
+            length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            if kind == b"moov":
+                return position + length > self.size
+            if length < 8:
+                return True
+            position += length
+        return True
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, FLAGS)
+    except PermissionError:
+        raise VideoError("permission_denied", "may not be read: permission denied") from None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise missing_file(path) from None
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV, errno.EISDIR):
+            raise VideoError("not_a_file", "is not a regular file") from None
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
+            raise missing_file(path) from None
+        raise VideoError("cannot_open", f"cannot be opened: {error.strerror}") from None
+
+
+def missing_file(path: str) -> VideoError:
+    if URL.match(path):
+        return VideoError("not_found", "is a URL: download the video and give the file's name")
+    if os.path.lexists(path.replace("\0", "")):
+        return VideoError("not_found", "is a link to a file that does not exist")
+    return VideoError("not_found", "does not exist")
