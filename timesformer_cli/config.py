@@ -89,7 +89,7 @@ class ModelConfig:
             raise UsageError(
                 "rotary positions need a global class token (lucidrains) and heads of 4, 8, 12 ..."
             )
-        self.scheme.check(self.grid)
+        self.scheme.require_divisible(self.grid)
 
     @classmethod
     def of_size(cls, size: str, **changes: Any) -> "ModelConfig":

@@ -24,7 +24,7 @@ class Grouping:
     that they do not divide is filled up at its end, and a grid smaller than they is one group;
     `shift` moves the groups along the axes before. Members further apart than `reach` do not see
     each other: neither across a shifted edge, nor, where it is short, within a group. Of every
-    `stride` members along each axis one is a key. `beside` is the grouping of half of the heads.
+    `stride` members along each axis one is a key. `second_grouping` is that of half of the heads.
     """
 
     sentence: str
@@ -34,7 +34,7 @@ class Grouping:
     shift: Grid = (0, 0, 0)
     reach: Grid = (EVERYWHERE, EVERYWHERE, EVERYWHERE)
     stride: int = 1
-    beside: "Grouping | None" = None
+    second_grouping: "Grouping | None" = None
 
     @property
     def gather(self) -> str:
@@ -56,10 +56,14 @@ class Grouping:
     @property
     def parts(self) -> "tuple[Grouping, ...]":
         """The groupings that the heads are shared out among."""
-        return (self,) if self.beside is None else (replace(self, beside=None), self.beside)
+        return (
+            (self,)
+            if self.second_grouping is None
+            else (replace(self, second_grouping=None), self.second_grouping)
+        )
 
     def shares(self, heads: int) -> "tuple[tuple[Grouping, int], ...]":
-        """Each of them with its heads: as many, or one more where they do not divide."""
+        """Each part with its number of heads; earlier parts take the remainder."""
         count = len(self.parts)
         return tuple(
             (part, heads // count + (number < heads % count))

@@ -64,7 +64,7 @@ class Scheme:
         """Channels of the MLP's first map that become one behind the activation."""
         return ACTIVATION_INPUTS[self.activation]
 
-    def check(self, grid: Grid) -> None:
+    def require_divisible(self, grid: Grid) -> None:
         """Raise UsageError where the grid (frames, rows, columns of patches) does not divide."""
         for grouping in self.passes + self.alternate:
             for part in grouping.parts:
@@ -133,7 +133,7 @@ RELATIVES: dict[str, Scheme] = {
     ),
     "vivit-4": replace(
         VIVIT,
-        passes=(replace(FRAME, beside=TIME),),
+        passes=(replace(FRAME, second_grouping=TIME),),
         summary="half of the heads in the frame, half along time; without a class token",
     ),
     "videomae": Scheme(  # arXiv 2203.12602

@@ -97,7 +97,7 @@ def comparisons_per_token(config: ModelConfig) -> int:
 
 def mapped(config: ModelConfig, grouping: Grouping) -> int:
     """Tokens that a pass maps to queries, keys and values, and back, copies included."""
-    if grouping.beside is not None or grouping.cls == "global":
+    if grouping.second_grouping is not None or grouping.cls == "global":
         return _updated(config, grouping)
     groups, members = grouping.sizes(config.grid)
     return groups * (members + (grouping.cls != "absent"))

@@ -200,7 +200,7 @@ def _clips(model: "Description", options: ClassifyOptions) -> tuple[Sampling, Pr
             f"{options.name}: exported for clips of {sampling.frames} frames; leave out "
             f"--frames, or export another with --frames {frames}"
         )
-    model.config.scheme.check(model.config.grid_of(frames, *preprocessing.crop))
+    model.config.scheme.require_divisible(model.config.grid_of(frames, *preprocessing.crop))
     stride = options.stride or sampling.stride
     return replace(sampling, frames=frames, stride=stride), preprocessing
 

@@ -124,7 +124,7 @@ class Block(nn.Module):
             normed = shift_tokens(normed)
         return self._add(cls, patches, self.mlp(self.norm(cls)), self.mlp(normed))
 
-    def silence(self) -> None:
+    def zero_new_passes(self) -> None:
         """Let passes that the image model lacks add nothing, so that training begins there."""
         for attend in cast(Iterable[AttentionPass], self.passes):
             if attend.fc is not None:

@@ -63,7 +63,7 @@ class Fusion(nn.Module):
         update: Tensor = self.proj(mixed)
         return update
 
-    def silence(self) -> None:
+    def zero_new_passes(self) -> None:
         """Let it add nothing, so that training begins with the paths apart."""
         nn.init.zeros_(self.proj.weight)
 

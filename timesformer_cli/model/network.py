@@ -55,7 +55,7 @@ class TimeSformer(nn.Module):
         `frames` `(b t)` is false for those that only fill up a batch of clips of different
         lengths; models with a global class token take it.
         """
-        self._check(clip, frames)
+        self._require_fitting(clip, frames)
         fast = None if self.fast is None else self.fast.start(clip)
         patches = self.patches(clip)
         b, t, *_, d = patches.shape
@@ -89,15 +89,15 @@ class TimeSformer(nn.Module):
                 nn.init.trunc_normal_(module.cls, std=0.02)
         for module in self.modules():
             if isinstance(module, Block | Fusion):
-                module.silence()
+                module.zero_new_passes()
 
-    def _check(self, clip: Tensor, frames: Tensor | None) -> None:
+    def _require_fitting(self, clip: Tensor, frames: Tensor | None) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:
             raise UsageError(
                 f"a clip is (b t c h w) with c = {self.config.channels}; got {tuple(clip.shape)}"
             )
         scheme = self.config.scheme
-        scheme.check(self.config.grid_of(clip.shape[1], *clip.shape[3:]))
+        scheme.require_divisible(self.config.grid_of(clip.shape[1], *clip.shape[3:]))
         if frames is not None and any(grouping.cls != "global" for grouping in scheme.passes):
             raise UsageError(
                 f"{self.config.attention} models take clips of one length only, not marked frames"

@@ -173,7 +173,7 @@ class SharedHeadsRoute:
 
 def route_of(grouping: Grouping, heads: int, *, rotary: bool = False) -> Route:
     """Choose the routing class for a grouping."""
-    if grouping.beside is not None:
+    if grouping.second_grouping is not None:
         return SharedHeadsRoute(grouping, heads)
     if grouping.cls == "global":
         return GlobalClassRoute(grouping, heads, rotary=rotary)
