@@ -208,4 +208,4 @@ def test_a_patch_reaches_only_what_the_passes_lead_to(attention):
 @pytest.mark.parametrize("grid", [(8, 7, 7), (8, 14, 7), (7, 14, 14)])
 def test_a_grid_that_does_not_divide_is_refused_in_words(grid):
     with pytest.raises(UsageError, match=r"7 (frames|rows|columns) do not divide.* 6 and 8"):
-        SCHEMES["sparse"].check(grid)
+        SCHEMES["sparse"].require_divisible(grid)
