@@ -183,3 +183,23 @@ def test_a_compiled_form_gives_the_same_scores():
         frames = np.random.default_rng(0).integers(0, 256, (count, 8, 64, 64, 3), np.uint8)
         scores = (predictor.start(frames)().scores for predictor in (plain, compiled))
         torch.testing.assert_close(*scores, atol=1e-5, rtol=0)
+
+
+def test_features_come_with_the_scores_where_they_are_asked_for(model_folder, devices):
+    """The published form's features, alone and from several devices, averaged over a video's views."""
+    model = timesformer_cli.load_model(model_folder)
+    alone = Predictor(make_fast(model, torch.device("cpu"), torch.float32))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 8, 64, 64, 3), np.uint8)
+    mean, std = (torch.tensor(x) for x in (model.preprocessing.mean, model.preprocessing.std))
+    clip = ((torch.from_numpy(frames) / 255 - mean) / std).permute(0, 1, 4, 2, 3)
+    with torch.inference_mode():
+        expected = model.features(clip)
+    for runs in (alone, devices):
+        outputs = runs.start(frames, features=True)()
+        torch.testing.assert_close(outputs.features, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(outputs.scores, runs.start(frames)().scores, atol=1e-6, rtol=0)
+        assert runs.start(frames)().features is None
+    probe = Probe(**dict.fromkeys(Probe.__dataclass_fields__))
+    shown = Decoded(frames=frames, views=(), decoder="av", warnings=(), seconds=0.0, probe=probe)
+    (scored,) = score_videos(alone, [shown], batch_size=2, features=True)
+    torch.testing.assert_close(scored.outputs.features, expected.mean(dim=0), atol=1e-5, rtol=0)

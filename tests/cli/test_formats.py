@@ -1,0 +1,136 @@
+"""What the formats share: JSON for any file name, CSV without formulas, files whole or not at all."""
+
+import csv
+import io
+import json
+import os
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from timesformer_cli.benchmark.run_models import ModelRow
+from timesformer_cli.benchmark.run_schemes import BenchmarkReport
+from timesformer_cli.cli import formats
+from timesformer_cli.cli.draw.style import save_figure
+from timesformer_cli.errors import UsageError
+from timesformer_cli.export.proof import Proof
+from timesformer_cli.export.run import Exported
+
+STRAY = os.fsdecode(b"caf\xe9")  # a name in Latin-1, as old disks have them
+PROOF = Proof(
+    runtime="torch",
+    difference=0.0,
+    agreement=1.0,
+    clips=5,
+    real=3,
+    batches=(1,),
+    timed=1,
+    milliseconds=1.0,
+    eager_milliseconds=1.0,
+)
+EXPORTED = Exported(
+    files=("model.pt2",),
+    kind="pt2",
+    model="model",
+    revision="sha256:0",
+    dtype="float32",
+    opset=None,
+    input="pixels",
+    shape=(None, 8, 3, 64, 64),
+    bytes=1,
+    weight_bytes=1,
+    tolerance=1e-4,
+    proof=PROOF,
+)
+MODEL_ROW = ModelRow(
+    model="model",
+    runtime="torch",
+    device="cpu",
+    dtype="float32",
+    bytes=None,
+    clip=(8, 64, 64),
+    batch_size=1,
+    median=1.0,
+    p10=1.0,
+    p90=1.0,
+    runs=1,
+    share=1.0,
+)
+
+
+def test_json_of_any_name_can_be_written_as_utf8_and_read_back():
+    for name in ("plain", "café", STRAY):
+        text = formats.dumps({"name": name})
+        assert json.loads(text.encode()) == {"name": name}
+    assert "é" in formats.dumps("café")  # escaped only where it must be
+
+
+@pytest.mark.parametrize("answer", ["export", "benchmark_models", "benchmark"])
+def test_every_answer_can_name_a_file_whose_name_is_no_utf8(answer, capsys):
+    show = import_module(f"timesformer_cli.cli.show.{answer}")
+    if answer == "export":
+        show.RENDERERS["json"](replace(EXPORTED, files=(STRAY,), model=STRAY))
+        told = json.loads(capsys.readouterr().out.encode())
+        assert (told["files"], told["model"]) == ([STRAY], STRAY)
+        return
+    stream = io.StringIO()
+    if answer == "benchmark":
+        report = BenchmarkReport(
+            protocol={"device_name": STRAY}, rows=(), details=(), crossovers=()
+        )
+        show.RENDERERS["json"](report, stream)
+        assert json.loads(stream.getvalue().encode())["protocol"]["device_name"] == STRAY
+        return
+    show.RENDERERS["json"]([replace(MODEL_ROW, model=STRAY)], stream)
+    assert json.loads(stream.getvalue().encode())[0]["model"] == STRAY
+    stream = io.StringIO()
+    show.RENDERERS["csv"]([replace(MODEL_ROW, model=STRAY)], stream)
+    assert "caf\\xe9" in stream.getvalue().encode().decode()
+
+
+def test_a_cell_is_no_formula():
+    stream = io.StringIO()
+    formats.write_csv([{"a": "=1+1", "b": -1.5}, {"a": "@x"}], ["a", "b"], stream)
+    rows = list(csv.reader(io.StringIO(stream.getvalue())))
+    assert rows == [["a", "b"], ["'=1+1", "-1.5"], ["'@x", ""]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "file", "chosen"),
+    [
+        (None, None, "table"),
+        (None, "a.json", "json"),
+        (None, "a.md", "table"),
+        (None, "a.txt", "table"),
+        ("csv", "a.json", "csv"),
+    ],
+)
+def test_the_suffix_chooses_among_the_formats_there_are(asked, file, chosen):
+    there = dict.fromkeys(("table", "json", "csv"))
+    assert formats.choose_format(asked, Path(file) if file else None, there) == chosen
+
+
+def test_a_bar_is_as_long_as_its_share():
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
+    assert formats.bar(1.0, console, 4) == "████"
+    assert formats.bar(0.5, console, 4) == "██"
+    assert formats.bar(0.0, console, 4) == ""
+    assert formats.percent(0.9554) == "95.5 %"
+    assert formats.percent(None) == ""
+
+
+def test_a_figure_appears_whole_or_not_at_all(tmp_path):
+    class Broken:
+        def savefig(self, part, **how):
+            Path(part).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    path = tmp_path / "plot.png"
+    path.write_bytes(b"the one before")
+    with pytest.raises(UsageError, match="No space left"):
+        save_figure(Broken(), path)
+    assert path.read_bytes() == b"the one before"
+    assert list(tmp_path.iterdir()) == [path]
