@@ -15,7 +15,7 @@ SUFFIXES = frozenset(
 
 
 class VideoPath(NamedTuple):
-    """One video a user asked for, or the error that stands in its place."""
+    """One video that a user asked for, with the error that makes it unusable, if any."""
 
     path: str
     error: VideoError | None = None
@@ -24,14 +24,15 @@ class VideoPath(NamedTuple):
 def find_videos(arguments: Iterable[str], stdin: Iterable[str] = ()) -> list[VideoPath]:
     """Expand files, directories, globs and `-` (a list of paths on `stdin`), in order, each once.
 
-    Directories are walked in sorted order for names with a video suffix; hidden names and linked
-    directories are left out. A path that exists is taken as it is, whatever characters it has.
+    A directory gives all files below it that have a video suffix, sorted; hidden names and linked
+    directories are left out. A path that exists is never read as a glob, whatever its characters.
+    Raises nothing: a path that cannot be used is returned with its error.
     """
-    found: dict[str, VideoPath] = {}
+    videos: dict[str, VideoPath] = {}
     for argument in arguments:
-        for item in _expand(argument, stdin):
-            found.setdefault(os.path.abspath(item.path), item)
-    return list(found.values())
+        for video in _expand(argument, stdin):
+            videos.setdefault(os.path.abspath(video.path), video)
+    return list(videos.values())
 
 
 def _expand(argument: str, stdin: Iterable[str]) -> Iterator[VideoPath]:
@@ -39,6 +40,7 @@ def _expand(argument: str, stdin: Iterable[str]) -> Iterator[VideoPath]:
         for line in stdin:
             if path := line.rstrip("\r\n"):
                 yield from _walk(path)
+    # A NUL makes lexists raise ValueError; without it the path is judged when it is opened.
     elif os.path.lexists(argument.replace("\0", "")) or not glob.has_magic(argument):
         yield from _walk(argument)
     elif matches := sorted(glob.glob(argument, recursive=True)):
@@ -51,7 +53,10 @@ def _expand(argument: str, stdin: Iterable[str]) -> Iterator[VideoPath]:
 
 
 def _walk(path: str) -> Iterator[VideoPath]:
-    """The videos below a directory; anything else stands for itself, to be judged when opened."""
+    """Yield the videos below a directory; any other path is yielded as it is.
+
+    Whether it is a video is decided when it is opened.
+    """
     if not os.path.isdir(path):
         missing = None if os.path.lexists(path.replace("\0", "")) else missing_file(path)
         yield VideoPath(path, missing)

@@ -1,4 +1,4 @@
-"""What is asked of a decode worker and what it answers: plain JSON beside raw pixels."""
+"""Requests to a decode worker and its answers: a JSON header, then raw pixels."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from timesformer_cli.video.sample import Jitter
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodeRequest:
-    """One video to decode, and how its clips are taken from it."""
+    """One video to decode, and how to take clips from it."""
 
     path: str
     sampling: Sampling
     preprocessing: Preprocessing
     clips: int = 1
-    crops: int = 1  # of each clip: 1 or 3; 0 for whole pictures
-    decoder: str = "auto"
-    jitter: Jitter | None = None  # where a training clip lies
-    timeout: float = 60.0  # seconds after which a worker that nobody ends ends itself
+    crops: int = 1  # per clip: 1 (centre), 3 (along the long side) or 0 (the whole picture)
+    decoder: str = "auto"  # or "decord", "av", "opencv"
+    jitter: Jitter | None = None  # random place of a training clip; None takes the fixed places
+    timeout: float = 60.0  # seconds, then the worker ends itself if its parent did not end it
 
     def to_header(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
@@ -27,7 +27,7 @@ class DecodeRequest:
 
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> "DecodeRequest":
-        """The inverse of `to_header`, from JSON, which knows no tuples."""
+        """The inverse of `to_header`; lists become tuples again, which JSON does not have."""
         preprocessing, jitter = header["preprocessing"], header["jitter"]
         preprocessing["crop"] = tuple(preprocessing["crop"])
         made = {
@@ -40,23 +40,23 @@ class DecodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One clip through one crop: bounds and wanted moments of its frames, seconds from the start."""
+    """One clip seen through one crop; all times are seconds from the start of the video."""
 
     start: float
     end: float
-    crop: str
-    times: tuple[float, ...]
+    crop: str  # "center", "left", "right", "top", "bottom" or "whole"
+    times: tuple[float, ...]  # the moment that was asked for, one per frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """The clips of one video: RGB `frames` as `(views, frames, height, width, 3)`, clip-major."""
+    """The decoded clips of one video."""
 
-    frames: Pixels
-    views: tuple[View, ...]
-    decoder: str
+    frames: Pixels  # RGB, (views, frames, height, width, 3); the crops of one clip lie together
+    views: tuple[View, ...]  # one per row of `frames`
+    decoder: str  # the one that read the file
     warnings: tuple[str, ...]
-    seconds: float
+    seconds: float  # that decoding took
     probe: Probe
 
     def to_header(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Decoded:
 
     @classmethod
     def from_header(cls, header: dict[str, Any], frames: Pixels) -> "Decoded":
-        """The inverse of `to_header`, with the pixels that came beside it."""
+        """The inverse of `to_header`, with the pixels that followed the header."""
         return cls(
             frames=frames.reshape(header["shape"]),
             views=tuple(

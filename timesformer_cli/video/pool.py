@@ -1,4 +1,4 @@
-"""Decoding in killable worker processes, some files ahead of the reader, results in order."""
+"""Decode videos in worker processes that can be killed; results come in the order of the input."""
 
 import os
 import queue
@@ -18,17 +18,18 @@ from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.sample import Jitter
 from timesformer_cli.video.worker_process import DecodeWorker, WorkerDied
 
-CLOSE_LIMIT = 1.0  # seconds
+CLOSE_LIMIT = 1.0  # seconds for all threads to end together, so that Ctrl-C ends within two
 
 
 Outcome = Decoded | VideoError
 
 
 class DecodePool:
-    """`workers` decode processes; each file is given `timeout` seconds.
+    """A pool of `workers` decode processes, each with a thread of ours that talks to it.
 
-    `decoder` is auto (decord, then PyAV, then OpenCV), decord, av or opencv. With `debug` the
-    native libraries' own messages go to stderr. A context manager: leaving it kills the workers.
+    A file that takes longer than `timeout` seconds is stopped and gives an error. `decoder` is
+    auto (decord, then PyAV, then OpenCV), decord, av or opencv. With `debug` the messages of the
+    native libraries go to stderr. Use the pool as a context manager: leaving it kills the workers.
     """
 
     def __init__(
@@ -63,24 +64,26 @@ class DecodePool:
         jitters: Iterable[Jitter | None] = repeat(None),
         ahead: int = 0,
     ) -> Iterator[Outcome]:
-        """Decode videos; yields a result or an error for each, in order, and stays a few ahead.
+        """Decode videos; yields one result or one error per video, in order.
 
-        A path that carries an error stands for it. With 0 crops whole pictures. `jitters` go with
-        the videos one by one; at least `ahead` files
-        are being read or held while the reader is busy.
+        A `VideoPath` that carries an error yields that error. `clips` and `crops` are per video and
+        per clip; 0 crops gives whole pictures. `jitters` holds one entry per video. While the
+        caller works, at least `ahead` files are being decoded or wait decoded; the number is
+        bounded, so memory does not grow with the list.
         """
         waiting: deque[Future[Outcome]] = deque()
         remaining = zip(videos, jitters, strict=False)
         try:
             while True:
-                # With the one given out: workers + 2.
+                # One more than the workers, so that none is idle while the caller takes a result.
                 while len(waiting) <= max(len(self._slots), ahead):
                     if (following := next(remaining, None)) is None:
                         break
                     video, jitter = following
-                    found = video if isinstance(video, VideoPath) else VideoPath(os.fspath(video))
+                    if not isinstance(video, VideoPath):
+                        video = VideoPath(os.fspath(video))
                     request = DecodeRequest(
-                        path=found.path,
+                        path=video.path,
                         sampling=sampling,
                         preprocessing=preprocessing,
                         clips=clips,
@@ -88,7 +91,7 @@ class DecodePool:
                         decoder=self._decoder,
                         jitter=jitter,
                     )
-                    waiting.append(self._submit(request, found.error))
+                    waiting.append(self._submit(request, video.error))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -97,7 +100,7 @@ class DecodePool:
                 future.cancel()
 
     def close(self) -> None:
-        """Kill the workers, whatever they are doing; files not yet decoded are given up."""
+        """Kill the workers, whatever they are doing; files not yet decoded are dropped."""
         self._closed = True
         for slot in self._slots:
             slot.close()
@@ -106,7 +109,7 @@ class DecodePool:
         deadline = time.monotonic() + CLOSE_LIMIT
         for thread, slot in zip(self._threads, self._slots, strict=True):
             thread.join(max(0.0, deadline - time.monotonic()))
-            if not thread.is_alive():
+            if not thread.is_alive():  # else it may still be talking to its worker
                 slot.bury()
 
     def __enter__(self) -> "DecodePool":
@@ -131,7 +134,7 @@ class DecodePool:
         return future
 
     def _serve(self, slot: DecodeWorker) -> None:
-        """One thread for each worker: hand it a file, wait for the answer, replace it if it dies."""
+        """Run in one thread per worker: send a file, wait for the answer, replace a dead worker."""
         slot.start()
         while (job := self._jobs.get()) is not None:
             request, future = job
@@ -139,9 +142,9 @@ class DecodePool:
                 continue
             try:
                 future.set_result(self._run(slot, request))
-            except BaseException as error:
+            except BaseException as error:  # or the caller would wait for this future for ever
                 future.set_exception(error)
-            slot.start()  # a fresh one warms up at once where the last one died
+            slot.start()  # where the last one died, the next loads its libraries already now
 
     def _run(self, slot: DecodeWorker, request: DecodeRequest) -> Outcome:
         try:
@@ -149,18 +152,19 @@ class DecodePool:
         except WorkerDied as death:
             left = self._timeout - death.spent
             if self._decoder != "auto" or death.overdue or self._closed or left <= 0:
-                return self._epitaph(death)
+                return self._error_of(death)
             crash = death
-        try:  # the file brought decord down, most likely; what PyAV makes of it costs one more try
+        # Most likely decord crashed on this file (it aborts on some damaged ones); PyAV may read it.
+        try:
             result = slot.ask(replace(request, decoder="av"), left)
         except WorkerDied as death:
-            return self._epitaph(death)
+            return self._error_of(death)
         if isinstance(result, Decoded):
             note = f"crashed a decoder ({crash}); read with PyAV in its place"
             return replace(result, warnings=(*result.warnings, note))
         return result
 
-    def _epitaph(self, death: WorkerDied) -> VideoError:
+    def _error_of(self, death: WorkerDied) -> VideoError:
         if death.overdue:
             more = "stopped; --timeout allows more"
             return VideoError("timeout", f"took longer than {self._timeout:g} s to decode: {more}")

@@ -1,4 +1,4 @@
-"""What a video file says of itself: size, rate, length, orientation. Claims, not facts."""
+"""Read what a video file says of its size, rate, length and orientation: claims, not facts."""
 
 import struct
 from contextlib import suppress
@@ -27,7 +27,7 @@ HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273 table 3
 
 
 def probe(file: VideoFile) -> Probe:
-    """Read a file's description with PyAV, or with OpenCV where PyAV is not installed."""
+    """Describe a file with PyAV, or with OpenCV where PyAV is not installed; raises VideoError."""
     try:
         import av
     except ImportError:
@@ -54,9 +54,9 @@ def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
         raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
     require_pixels_within_limit(context.width, context.height)
     untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
-    rates = (stream.average_rate, stream.guessed_rate)
+    rates = stream.average_rate, stream.guessed_rate
     fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
-    # The display matrix comes with the frames, not with the stream.
+    # The display matrix comes with the frames, not with the stream, so one frame is decoded.
     frame = next(decode_frames(container, stream, []), None)
     orientation = _orientation(frame)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -84,7 +84,10 @@ def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
 
 
 def _orientation(frame: "VideoFrame | None") -> Orientation:
-    """Read the display matrix: a negative determinant mirrors, which `frame.rotation` hides."""
+    """Read the display matrix. Its determinant is negative when the picture is mirrored.
+
+    `frame.rotation` does not tell: for a mirrored picture it says 180.
+    """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
     if matrix is None:
         return UPRIGHT
@@ -98,7 +101,7 @@ def _orientation(frame: "VideoFrame | None") -> Orientation:
 
 
 def _duration(container: "InputContainer", stream: "VideoStream") -> float | None:
-    """Seconds of video as the stream or the container claims; None without a claim."""
+    """Seconds of video that the stream claims, or else the container; None without a claim."""
     if stream.time_base is None:
         return None
     if stream.duration:
@@ -106,13 +109,15 @@ def _duration(container: "InputContainer", stream: "VideoStream") -> float | Non
     if container.duration is None:
         return None
     start = float((stream.start_time or 0) * stream.time_base)
-    if not container.format.name.startswith("matroska"):  # which counts from 0, others from here:
+    # The container's duration ends with the video, so the video's late start is taken off.
+    # Matroska counts from 0, the others from the container's own start.
+    if not container.format.name.startswith("matroska"):
         start -= (container.start_time or 0) / 1e6
     return container.duration / 1e6 - start
 
 
 def _measure(file: VideoFile, fps: float) -> float:
-    """Seconds of video by reading every packet, decoding none."""
+    """Measure the seconds of video from the times of all packets; nothing is decoded."""
     import av
 
     count = 0

@@ -1,4 +1,8 @@
-"""Opening a video file without being led elsewhere, and finding the files a user means."""
+"""Open a video file so that no decoder is led to other files or to the network.
+
+All three decoders would block on a FIFO, fetch URLs, expand `%03d` in names and follow `concat:`
+and some playlists.
+"""
 
 import errno
 import os
@@ -9,7 +13,7 @@ from types import TracebackType
 
 from timesformer_cli.errors import VideoError
 
-HEAD = 4096
+HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
 # Text that sends a demuxer to other files or hosts: HLS, ffconcat, DASH, SDP, RTSP, shortcuts.
 PLAYLIST = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:#EXTM3U|ffconcat|v=0|rtsp://|https?://|\[playlist\]|\[Reference\])"
@@ -26,8 +30,9 @@ FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 class VideoFile:
     """An open, regular, non-empty file that is no playlist; raises VideoError for all others.
 
-    `source` is what a decoder may open: on Linux the descriptor itself, so that no name, however
-    hostile (`concat:a|b`, `%03d`, bytes that are not UTF-8), reaches a decoder.
+    `source` is what a decoder may open. On Linux it is the open descriptor, so that no decoder sees
+    the name of the file: names such as `concat:a|b` and `%03d` mean more than one file to them, and
+    OpenCV crashes on bytes that are not UTF-8.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,14 +59,17 @@ class VideoFile:
         self.source = f"/proc/self/fd/{self._fd}" if linux else os.path.abspath(path)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     @property
     def mpeg_stream(self) -> bool:
-        """Whether this is an MPEG program or transport stream, or a bare MPEG-1/2 sequence."""
+        """Whether this is an MPEG program or transport stream, or a bare MPEG-1/2 sequence.
+
+        A transport stream has the byte 0x47 every 188 bytes, or every 192 after four (M2TS).
+        """
         if self.head.startswith((b"\0\0\1\xba", b"\0\0\1\xb3")):
             return True
         return any(
@@ -70,7 +78,7 @@ class VideoFile:
         )
 
     def cut_off(self) -> bool:
-        """Whether this is an mp4 or mov file whose boxes run past its end or lack an index."""
+        """Whether this is an mp4 or mov file that lost its end or its index (the `moov` box)."""
         if self.head[4:8] != b"ftyp":
             return False
         position = 0
@@ -78,11 +86,11 @@ class VideoFile:
             os.lseek(self._fd, position, os.SEEK_SET)
             header = os.read(self._fd, 16)
             length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if length == 1:
+            if length == 1:  # the real length follows as 64 bits
                 length = int.from_bytes(header[8:16], "big")
             if kind == b"moov":
                 return position + length > self.size
-            if length < 8:
+            if length < 8:  # shorter than its own header: broken, or 0 for "up to the end"
                 return True
             position += length
         return True
@@ -115,6 +123,7 @@ def _open(path: str) -> int:
 
 
 def missing_file(path: str) -> VideoError:
+    """The error of a path that does not exist, in the words that help most."""
     if URL.match(path):
         return VideoError("not_found", "is a URL: download the video and give the file's name")
     if os.path.lexists(path.replace("\0", "")):

@@ -4,38 +4,38 @@ from dataclasses import dataclass
 
 from timesformer_cli.config import Sampling
 
-RATE = 30  # strides are counted in frames of this rate, as the published recipe does
+RATE = 30  # frames per second in which strides are counted, as in the published recipe
 # Frames closer together than half of what the model saw in training may change its answer.
 WORTH_A_NOTE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip of a video: its bounds and the moments of its frames, in seconds from the start."""
+    """One clip of a video; all times are seconds from the start of the video."""
 
     start: float
     end: float
-    times: tuple[float, ...]
+    times: tuple[float, ...]  # the moment of each frame
 
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """Where a training clip lies: `pace` scales the time between its frames.
+    """Random numbers that say where a training clip lies.
 
-    Of `offsets`, one a frame and each in 0..1, a strided clip starts at the first share of the
-    room it has, and a uniform one takes each frame at its share of its segment.
+    A clip with a stride uses only the first offset: 0 puts it at the start of the video, 1 at the
+    end. A clip without one takes frame `i` at `offsets[i]` of segment `i`.
     """
 
-    offsets: tuple[float, ...]
-    pace: float = 1.0
+    offsets: tuple[float, ...]  # one per frame, each in 0..1
+    pace: float = 1.0  # factor on the time between frames; only with a stride
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The clips to take from a video; `note` says in words what could not be as asked."""
+    """The clips to take from a video."""
 
     clips: tuple[Clip, ...]
-    note: str | None = None
+    note: str | None = None  # a warning when the video is much shorter than a clip
 
 
 def span(sampling: Sampling) -> float | None:
@@ -55,9 +55,15 @@ def plan_clips(
 ) -> Plan:
     """Choose the moments of `clips` clips in a video of `duration` seconds.
 
-    One clip is centred, or lies where `jitter` says; several start at even steps, the first at 0,
-    the last ending with the video. Every moment lies in `[0, duration]`. `frame` is how long the
-    last frame is shown.
+    With a stride, one clip is centred; several start at even steps, so that the first begins at 0
+    and the last ends with the video. Without a stride, every frame comes from its own segment of
+    the video. `jitter` moves a single clip. A video shorter than a clip is taken whole, its frames
+    closer together. Every moment lies in `[0, duration]`. `frame` is the number of seconds for
+    which the last frame is shown.
+
+        one clip     [.....xxxxx.....]
+        three clips  [xxxxx..........]  [.....xxxxx.....]  [..........xxxxx]
+        no stride    [.x.|.x.|.x.|.x.]
     """
     length = span(sampling)
     if length is None:
@@ -66,11 +72,11 @@ def plan_clips(
         return Plan(tuple(_segments(duration, shares) for shares in offsets))
     length *= 1.0 if jitter is None else jitter.pace
     if length > duration:
-        last = max(duration - frame, 0.0)
+        last = max(duration - frame, 0.0)  # the last frame begins this long before the end
         squeezed = _spread(0.0, last, sampling.frames)
         slight = duration > WORTH_A_NOTE * length
         note = None if slight else _short_note(duration, length, last, sampling.frames)
-        return Plan((squeezed,) * clips, note)
+        return Plan((squeezed,) * clips, note)  # all clips are the same: the whole video
     room = duration - length
     starts = [room / 2] if clips == 1 else [room * c / (clips - 1) for c in range(clips)]
     if jitter is not None:
@@ -80,16 +86,17 @@ def plan_clips(
 
 
 def _spread(start: float, end: float, frames: int) -> Clip:
-    """`frames` moments at even steps from `start` to `end`, both included; one is in the middle."""
+    """Place moments at even steps from `start` to `end`, both included; one alone in the middle."""
     if frames == 1:
         return Clip(start, end, ((start + end) / 2,))
     step = (end - start) / (frames - 1)
     inner = (start + step * i for i in range(frames - 1))
+    # Rounding may carry a moment past the end: hence the minimum, and the end as it is.
     return Clip(start, end, (*(min(moment, end) for moment in inner), end))
 
 
 def _segments(duration: float, offsets: tuple[float, ...]) -> Clip:
-    """One moment in each of as many equal segments as there are offsets, at its share of it."""
+    """Cut the video into equal segments, one per offset; 0.5 is the middle of its segment."""
     frames = len(offsets)
     moments = (duration * (i + offset) / frames for i, offset in enumerate(offsets))
     return Clip(0.0, duration, tuple(moments))

@@ -10,17 +10,17 @@ from timesformer_cli.video.facts import MAX_PIXELS, UPRIGHT, Orientation, Pixels
 
 def upright(frame: Pixels, orientation: Orientation) -> Pixels:
     """The picture as it is meant to be seen (a view of the same memory)."""
-    if orientation.mirrored:
+    if orientation.mirrored:  # before turning: the display matrix means this order
         frame = frame[:, ::-1]
     return np.rot90(frame, orientation.turns)
 
 
 def resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Width and height after resizing: the short side as asked, never smaller than the crop."""
+    """Width and height after resizing: the short side as asked, but large enough for the crop."""
     crop_height, crop_width = preprocessing.crop
     short = preprocessing.short_side
     if width <= height:
-        new = short, int(short * height / width)
+        new = short, int(short * height / width)  # rounded down, as transformers' processor does
     else:
         new = int(short * width / height), short
     if new[0] < crop_width or new[1] < crop_height:
@@ -53,10 +53,10 @@ def prepare_frame(
     pixel_aspect: float = 1.0,
     crops: int = 1,
 ) -> dict[str, Pixels]:
-    """Turn, resize and crop one RGB frame; the crops by name, each `(height, width, 3)`.
+    """Turn, resize and crop one RGB frame `(height, width, 3)`; returns the crops by name.
 
-    With 0 crops the whole picture, of whatever width and height it then has. `pixel_aspect` is the
-    width of a stored pixel over its height. The result for an upright frame of square pixels equals
+    0 crops gives the whole resized picture, so its size depends on the video. `pixel_aspect` is the
+    width of a stored pixel over its height. For an upright frame of square pixels the result equals
     that of transformers' VideoMAE processor (its Pillow version) exactly.
     """
     height, width = frame.shape[:2]

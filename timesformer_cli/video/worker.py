@@ -1,4 +1,4 @@
-"""The decode worker: a process of its own, so that what hangs or crashes a decoder can be killed."""
+"""The decode worker: a process of its own, because a decoder that hangs can only be killed."""
 
 import importlib
 import signal
@@ -9,8 +9,8 @@ from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.messages import DecodeRequest
 
-MEMORY = 6 << 30  # address space, bytes
-GRACE = 5  # seconds past the time limit after which an orphan ends itself
+MEMORY = 6 << 30  # bytes of address space: a hostile file must not take the machine's memory
+GRACE = 5  # seconds past the time limit, so that the parent's own kill comes first
 
 
 def main(parent: int) -> None:
@@ -21,18 +21,18 @@ def main(parent: int) -> None:
     send(replies, {"status": "ready"})
     while True:
         try:
-            request, _ = receive(requests)
+            asked, _ = receive(requests)
         except EOFError:
             return
-        asked = DecodeRequest.from_header(request)
-        _self_destruct(asked.timeout)
-        header, pixels = _answer(asked)
+        request = DecodeRequest.from_header(asked)
+        _self_destruct(request.timeout)
+        header, pixels = _answer(request)
         _self_destruct(None)
         send(replies, header, pixels)
 
 
 def _confine(parent: int) -> None:
-    """Bound the memory, and die with the parent; each as far as the platform allows."""
+    """Limit the memory and end with the parent; each only where the platform can do it."""
     try:
         import resource
 
@@ -45,18 +45,22 @@ def _confine(parent: int) -> None:
 
 
 def _warm_up() -> None:
-    """Load what most requests need while the parent is still busy with its own start."""
+    """Load what most requests need, while the parent still loads its own libraries."""
     import timesformer_cli.video.decode  # noqa: F401
 
     for module in ("av", "decord"):
         try:
             importlib.import_module(module)
-        except Exception:  # said again, with advice, when a request needs it
+        except Exception:  # reported, with advice, when a request needs this decoder
             continue
 
 
 def _self_destruct(timeout: float | None) -> None:
-    """An alarm the kernel acts on even while a native loop holds the interpreter's lock."""
+    """Set an alarm that ends this process, or clear it (None).
+
+    The kernel delivers it even while decord spins in native code and holds the GIL, when no signal
+    handler of Python can run.
+    """
     if hasattr(signal, "alarm"):
         signal.alarm(int(timeout) + GRACE if timeout is not None else 0)
 

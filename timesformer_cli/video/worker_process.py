@@ -1,4 +1,4 @@
-"""The parent's handle on one decode worker: start it, ask it, kill it when it is late."""
+"""One decode worker as its parent sees it: start it, ask it, kill it when it is late."""
 
 import threading
 import time
@@ -14,16 +14,21 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.video.messages import Decoded, DecodeRequest
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
-LIFETIME = 500  # files: decord loses up to 0.3 MB of memory with each
+LIFETIME = 500  # files, then a fresh process: decord leaks up to 0.3 MB with each
 ENVIRONMENT = {
+    # One thread each: the pool already runs one process per file.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # OpenCV has no argument for this; without it a file may name URLs to fetch.
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file",
 }
 
 
 class WorkerDied(Exception):
-    """The worker ended before it answered: by itself, or (`overdue`) by our hand."""
+    """The worker ended before it answered: it crashed, or (`overdue`) we killed it for being late.
+
+    `spent` is how many seconds it had worked on the request.
+    """
 
     def __init__(self, message: str, *, overdue: bool, spent: float) -> None:
         super().__init__(message)
@@ -41,7 +46,7 @@ class DecodeWorker:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """See to it that a process is there, without waiting until it is ready."""
+        """Start a process unless one is running; does not wait until it is ready."""
         with self._lock:
             if self._closed or (self._child is not None and self._child.is_running):
                 return
@@ -52,7 +57,7 @@ class DecodeWorker:
             )
 
     def ask(self, request: DecodeRequest, limit: float) -> Decoded | VideoError:
-        """Send a request and wait up to `limit` seconds for the answer; raises Died."""
+        """Send a request and wait up to `limit` seconds for the answer; raises WorkerDied."""
         self.start()
         if not self._ready:
             self._exchange(None, START_LIMIT)
@@ -100,7 +105,12 @@ class DecodeWorker:
 
     @contextmanager
     def _killed_after(self, limit: float, child: ChildProcess) -> Iterator[threading.Event]:
-        """Kill the process when the block takes longer: a thread, as pipes have no time limits."""
+        """Kill the process when the block takes longer than `limit` seconds.
+
+        A timer thread does it, because reading from a pipe has no time limit. Yields an event that
+        is set when the process was killed.
+        """
+        # The lock keeps the timer from killing a worker whose answer has just arrived.
         overdue, lock, done = threading.Event(), threading.Lock(), False
 
         def strike() -> None:

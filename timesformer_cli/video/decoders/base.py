@@ -1,4 +1,4 @@
-"""What the decoders share: the order of their answers, and choosing frames by their times."""
+"""What the decoders share: their errors, their result, and how frames are chosen by time."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.safe_file import VideoFile
 
-EPSILON = 1e-3  # containers round times to a millisecond: a frame that much late is on screen
+EPSILON = 1e-3  # seconds; containers round times to a millisecond, so a frame may begin this late
 MISSING = {
     "decord": "decord is not installed; where it has no wheel (macOS and Linux on ARM), decord2"
     " offers the same: pip install decord2, or leave --decoder at auto",
@@ -27,16 +27,18 @@ class DecoderMissing(ReaderDeclined):
 
 
 class NoFrames(ReaderDeclined):
-    """This decoder could not make a single picture of this file."""
+    """This decoder found no picture in this file."""
 
 
 class Unordered(Exception):
-    """Times ran backwards, or a seek went too far: read again, trusting less."""
+    """Times ran backwards, or a seek went too far: read again, and trust the file less."""
 
 
 def import_decoder(module: str) -> Any:
+    """Import a decoder's module; raises DecoderMissing with advice on how to install it."""
     try:
         return importlib.import_module(module)
+    # A native library that is missing may raise OSError or RuntimeError instead of ImportError.
     except (ImportError, OSError, RuntimeError) as error:
         raise DecoderMissing(f"{MISSING[module]} ({first_line(error)})") from None
 
@@ -49,12 +51,14 @@ def first_line(error: BaseException) -> str:
 
 @dataclass(slots=True)
 class Reading:
-    """What one pass over a file gave: a picture for each wanted moment that the file reached."""
+    """The result of one pass over a file."""
 
-    pictures: list[Any]
-    chosen: list[int]  # which frame of the pass each picture is: equal numbers, equal frames
-    end: float | None = None  # where the last frame ends, when the pass met the end of the file
-    damaged: list[str] = field(default_factory=list)  # why, for each packet that failed
+    pictures: list[Any]  # one per wanted moment, in order; fewer when the file ended before
+    chosen: list[int]  # a number per picture; two pictures with one number are the same frame
+    end: float | None = (
+        None  # seconds at which the last frame ends; None if the pass stopped before
+    )
+    damaged: list[str] = field(default_factory=list)  # one reason per packet that failed
 
 
 Prepare = Callable[[Pixels], Any]
@@ -62,7 +66,11 @@ Reader = Callable[[VideoFile, Probe, Sequence[float], Prepare], Reading]
 
 
 class Picker:
-    """Takes, from frames offered in order, the last one that began before each wanted moment."""
+    """Chooses, from frames offered in order, the one that is on screen at each wanted moment.
+
+    That is the last frame that began at or before the moment. Frames come as functions, so that
+    only the chosen ones are converted. `wanted` is sorted; `interval` is the time of one frame.
+    """
 
     def __init__(self, wanted: Sequence[float], interval: float) -> None:
         self.wanted, self.interval = wanted, interval
@@ -77,7 +85,11 @@ class Picker:
         return self.wanted[done] if done < len(self.wanted) else None
 
     def offer(self, time: float | None, picture: Callable[[], Any]) -> bool:
-        """Show the picker a frame; False when it has all it wanted. No time: one interval on."""
+        """Offer the next frame; returns False once there is a picture for every moment.
+
+        A frame without a time counts as one interval later than the last. Raises Unordered when
+        time runs backwards.
+        """
         if self.last is not None:
             before = self.last[0]
             time = before + self.interval if time is None else time
@@ -89,7 +101,10 @@ class Picker:
         return self.next is not None
 
     def finish(self) -> Reading:
-        """The file has ended: its last frame stays on screen for one more interval."""
+        """Close the reading at the end of the file, where the last frame is shown for one interval.
+
+        Moments up to one more interval later are still given this frame.
+        """
         if self.last is not None:
             self.reading.end = self.last[0] + self.interval
             self._take_before(self.reading.end + self.interval)

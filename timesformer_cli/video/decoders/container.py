@@ -1,4 +1,4 @@
-"""FFmpeg containers through PyAV: opened safely, the right stream chosen, damage tolerated."""
+"""Containers read with PyAV (FFmpeg): open safely, choose the stream, skip damaged packets."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 def open_container(file: VideoFile) -> "InputContainer":
-    """Open with PyAV, allowed to read this one local file and nothing else."""
+    """Open with PyAV; the whitelist keeps FFmpeg from following URLs inside the file."""
     import av
 
+    # By default PyAV raises on metadata that is not UTF-8.
     return av.open(file.source, metadata_errors="ignore", options={"protocol_whitelist": "file"})
 
 
 def best_stream(container: "InputContainer") -> "VideoStream":
-    """FFmpeg's choice among the video streams; a cover picture is not a video."""
+    """Return the video stream that FFmpeg prefers; raises VideoError for none or only a cover."""
     stream: Any = container.streams.best("video")
     if stream is None or stream.disposition & stream.disposition.attached_pic:
         what = "only a cover picture" if stream is not None else "no picture"
@@ -31,15 +32,18 @@ def best_stream(container: "InputContainer") -> "VideoStream":
 def decode_frames(
     container: "InputContainer", stream: "VideoStream", damaged: list[str]
 ) -> Iterator["VideoFrame"]:
-    """Frames in the order of showing; packets that fail are left out, and noted in `damaged`."""
+    """Yield frames in the order in which they are shown; skip packets that fail.
+
+    The reason of each failure is added to `damaged`.
+    """
     import av
 
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        # The container breaks off here, or (IndexError, in PyAV) grew a stream while it was read:
-        # what came before still counts.
+        # FFmpegError: the container breaks off here. IndexError: PyAV met a stream that appeared
+        # only while reading. What came before still counts, so the decoder is drained.
         except (av.error.FFmpegError, IndexError):
             packet = None
         try:

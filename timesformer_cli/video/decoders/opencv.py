@@ -1,4 +1,4 @@
-"""Reading with OpenCV, the last resort: every frame in order."""
+"""Read with OpenCV, the last resort: every frame in order, because its seeks repeat old frames."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,10 +23,11 @@ from timesformer_cli.video.safe_file import VideoFile
 def read_opencv(
     file: VideoFile, probe: Probe, wanted: Sequence[float], prepare: Prepare
 ) -> Reading:
-    """Read with OpenCV, in order from the first frame."""
+    """Read with OpenCV, in order from the first frame; declines files that it reads wrongly."""
     if probe.video_streams > 1:
         raise ReaderDeclined("OpenCV may choose another of the video streams")
     if probe.interlaced:
+        # It reports success for them, so nothing later would notice.
         raise ReaderDeclined("OpenCV returns dark pictures for interlaced video")
     with suppress(Unordered):
         return _read_opencv(file, probe, wanted, prepare)
@@ -66,16 +67,16 @@ def _read_opencv(
 def open_capture(file: VideoFile) -> tuple[Any, Any]:
     """An OpenCV capture that leaves the pictures as stored, and the cv2 module."""
     cv2 = import_decoder("cv2")
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # the pool decodes several files at a time
     capture = cv2.VideoCapture(file.source, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ReaderDeclined("OpenCV cannot open it")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # `prepare` turns pictures of every decoder
     return capture, cv2
 
 
 def probe_opencv(file: VideoFile) -> Probe:
-    """A file's description where PyAV is not installed; no mirroring, no transfer, one stream."""
+    """Describe a file without PyAV; OpenCV tells nothing of mirroring, HDR or other streams."""
     try:
         capture, cv2 = open_capture(file)
     except DecoderMissing as reason:

@@ -1,4 +1,4 @@
-"""Reading with PyAV: exact in order, and after seeks where the container keeps exact times."""
+"""Read with PyAV: in order, with seeks where a container keeps its times exact after them."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,14 +22,19 @@ from timesformer_cli.video.safe_file import VideoFile
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-LONG_GAP = 10.0  # seconds of frames nobody wants that are worth a seek
+LONG_GAP = 10.0  # seconds without a wanted frame, from which on a seek is made
 SEEKABLE = ("mov", "matroska")  # containers whose times are the same after a seek
-MARGIN = 1.0  # seconds to seek ahead of a wanted frame: pictures after a keyframe may lean on it
-THREADS = 1  # a file; the pool decodes several files at a time
+# Seconds to land before a wanted frame: frames near a keyframe may need what lies before it.
+MARGIN = 1.0
+THREADS = 1  # per file; the pool decodes several files at a time
 
 
 def read_av(file: VideoFile, probe: Probe, wanted: Sequence[float], prepare: Prepare) -> Reading:
-    """Read with PyAV, seeking over long stretches that are not wanted where that is exact."""
+    """Read with PyAV, in up to three passes that trust the file less and less.
+
+    First with seeks over long gaps, then every frame in order, then with times counted from the
+    frame rate.
+    """
     av = import_decoder("av")
     try:
         if probe.container.startswith(SEEKABLE):
@@ -51,7 +56,7 @@ def _read_av(
     seek: bool = False,
     counted: bool = False,
 ) -> Reading:
-    """One pass; `counted` takes times from the frames' order, for files whose times are wrong."""
+    """Make one pass; `counted` ignores the file's times and counts frames instead."""
     picker = Picker(wanted, 1 / probe.fps)
 
     def picture(frame: "VideoFrame") -> Any:
@@ -69,11 +74,13 @@ def _read_av(
             time = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
             start = (time or 0.0) if start is None else start
             since = None if time is None else time - start
+            # The first frame after a seek comes after the target: frames between were missed.
             if picker.last is None and target is not None and (since is None or since > target):
                 raise Unordered
             if not picker.offer(since, partial(picture, frame)):
                 return picker.reading
             ahead = picker.wanted[len(picker.reading.pictures)]
+            # A target is tried once: a seek may land on a keyframe far before it.
             if seek and since is not None and ahead != target and ahead - since > LONG_GAP:
                 target = ahead
                 container.seek(int((start + ahead - MARGIN) / stream.time_base), stream=stream)
