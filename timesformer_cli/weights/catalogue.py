@@ -1,4 +1,4 @@
-"""The published weights `tsf` knows by name; one row each, no network needed to read them."""
+"""The published weights that `tsf` knows by name, one row per model; needs no network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from timesformer_cli.config import ModelConfig
 
 ASSETS = Path(__file__).parents[1] / "assets"
-
 
 DEFAULT = "base-k400"
 BUNDLED = "camera-motion"
@@ -26,35 +25,31 @@ VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """Where weights lie, how their clips are taken, and what is reported of them.
+    """One row: where the weights are, how to take clips for them, and their published accuracy.
 
-    They come from a hub `repo` (at `revision`, None: its main branch), from a plain `url`, with
-    the package (`bundled`), or, with none of these, only from a file that the user has.
-    `sha256` may be the first digits only. `labels` names a list in the package for files that
-    lack label names. `stride` counts 30-fps frames; None spreads the frames over the video.
-    Top-1 and top-5 are per cent, for three crops of one clip, or of as many as `reported` says.
+    Without `repo`, `url` and `bundled`, only a user who has the file can use them.
     """
 
     name: str
-    about: str
+    about: str  # the data it was trained on
     frames: int
-    stride: int | None
-    size: int
+    stride: int | None  # in frames at 30 fps; None spreads the frames over the video
+    size: int  # height and width of a crop, pixels
     classes: int
     licence: str
     attention: str = "divided"
-    shape: str = "base"
-    repo: str | None = None
-    revision: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-    bundled: bool = False
-    labels: str | None = None
+    shape: str = "base"  # a key of config.SIZES
+    repo: str | None = None  # on the hub
+    revision: str | None = None  # of `repo`; None means its main branch
+    url: str | None = None  # of a plain file
+    sha256: str | None = None  # of the weights file; the first digits are enough
+    bundled: bool = False  # comes with the package
+    labels: str | None = None  # a list in the package, for files without label names
     mean: Channels = (0.45, 0.45, 0.45)
     std: Channels = (0.225, 0.225, 0.225)
-    top1: float | None = None
+    top1: float | None = None  # per cent, for three crops of one clip unless `reported` says more
     top5: float | None = None
-    reported: str | None = None
+    reported: str | None = None  # who published top-1 and top-5
     aliases: tuple[str, ...] = ()
 
     @property
@@ -70,13 +65,14 @@ class Weights:
         )
 
 
-# What the files lack, the package has: label lists by data set, in the checkpoints' order.
+# Per data set: its title, its classes, and its label list in the package, in the order of the
+# checkpoints (their files name no labels).
 _DATA = {
     "k400": ("Kinetics-400", 400, "kinetics400"),
     "k600": ("Kinetics-600", 600, "kinetics600"),
     "ssv2": ("Something-Something v2", 174, "something_something_v2"),
 }
-# org/size, data set, frames, stride, size, official name, top-1, top-5, pinned revision.
+# org/shape, data set, frames, stride, size, official name, top-1, top-5, pinned revision.
 _HUB = (
     ("facebook/base", "k400", 8, 32, 224, "8x32_224_K400", 77.9, 93.2, "8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0"),
     ("facebook/hr", "k400", 16, 16, 448, "16x16_448_K400", 79.6, 94.0, "188026c3022e39dac25da0111f9a015603915775"),
@@ -88,15 +84,16 @@ _HUB = (
     ("facebook/hr", "ssv2", 16, None, 448, "16_448_SSv2", 61.8, 86.9, None),
     ("fcakyon/large", "ssv2", 64, None, 224, "64_224_SSv2", 62.0, 87.5, None),
 )  # fmt: skip
-# name, scheme, file name's middle and first digits of its SHA-256, top-1, top-5.
+# name, scheme, middle of the file's name, first digits of its SHA-256 (as its name says them),
+# top-1, top-5.
 _MMACTION2 = (
     ("mmaction2-divided-k400", "divided", "divST", "a4d0d01f", 77.69, 93.45),
     ("mmaction2-joint-k400", "joint", "jointST", "8022d1c0", 76.95, 93.28),
     ("mmaction2-space-k400", "space", "spaceOnly", "78f05367", 76.93, 92.88),
 )
-# frames, top-1: 1059 task classes of HowTo100M; their authors publish files only.
+# frames, top-1. The authors publish these only as files, on no server that tsf can ask.
 _HOWTO100M = ((8, 56.8), (32, 61.2), (64, 62.2), (96, 62.6))
-# shape, data set as its repository is called, stride, top-1, top-5; all of 16 frames at 224 px.
+# shape, data set as its repository spells it, stride, top-1, top-5; all 16 frames at 224 px.
 _VIDEOMAE = (
     ("small", "kinetics", 4, 79.0, 93.8),
     ("base", "kinetics", 4, 80.9, 94.7),
@@ -228,7 +225,7 @@ WEIGHTS = {row.name: row for row in _ROWS}
 
 
 def find_weights(name: str) -> Weights | None:
-    """The row of a name, an alias or a hub repository, where there is one."""
+    """Return the row of a name, an alias or a hub repository; None where there is none."""
     for row in WEIGHTS.values():
         if name in (row.name, row.repo) or name in row.aliases:
             return row
@@ -236,5 +233,5 @@ def find_weights(name: str) -> Weights | None:
 
 
 def read_labels(name: str) -> tuple[str, ...]:
-    """The class names of a data set the package has: kinetics400, kinetics600, ..."""
+    """Read the class names of a data set from the package: kinetics400, kinetics600, ..."""
     return tuple((ASSETS / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""A hub-style folder's JSON files, read and written: what the model is, without its tensors."""
+"""Read and write the JSON files of a model folder: what the model is, without its tensors."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,11 @@ from timesformer_cli.weights.layout_tables import TRANSFORMERS
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 MODEL_TYPE = "tsf"
-LARGEST_JSON = 16 * 2**20
-BILINEAR = 2
+LARGEST_JSON = 16 * 2**20  # bytes
+BILINEAR = 2  # Pillow's number for it
 
-# transformers' configuration keys for ours; sizes and the scheme's name need more than a new name.
+# Our configuration keys to those of transformers. Image size, tubelet and scheme are not here,
+# because their values differ too.
 _KEYS = {
     "dim": "hidden_size",
     "depth": "num_hidden_layers",
@@ -32,8 +33,8 @@ _KEYS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "drop_path": "drop_path_rate",
 }
-# transformers' model types: what ours are called, its defaults where they differ from ours, and
-# the values without which a model is another.
+# Per model type of transformers: its defaults where they differ from ours (with our name of the
+# scheme), then values that must be these, because another value means another network.
 _ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "timesformer": ({}, {"hidden_act": "gelu"}),
     "vivit": ({"attention": "vivit-1", "frames": 32}, {"hidden_act": "gelu_fast"}),
@@ -45,7 +46,7 @@ _ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 class Described(Protocol):
-    """Whatever carries what using it takes: models, published or made fast, and exported files."""
+    """All that can describe itself: a published model, its fast form, an exported file."""
 
     config: ModelConfig
     labels: tuple[str, ...]
@@ -55,16 +56,16 @@ class Described(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What using a model takes, complete."""
+    """All that is needed to use a model, apart from its tensors."""
 
     config: ModelConfig
-    labels: tuple[str, ...]  # one a class
+    labels: tuple[str, ...]  # one per class
     sampling: Sampling
     preprocessing: Preprocessing
 
     @classmethod
     def of(cls, model: Described) -> "Description":
-        """What a model carries."""
+        """Take the description from a model."""
         return cls(
             config=model.config,
             labels=model.labels,
@@ -75,7 +76,7 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartialDescription:
-    """What a model's files say of it; empty or None where they are silent."""
+    """What the files of a model say about it; empty or None where they say nothing."""
 
     config: ModelConfig
     labels: tuple[str, ...] = ()
@@ -95,7 +96,10 @@ def read_description(folder: Path) -> PartialDescription:
 
 
 def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> PartialDescription:
-    """The inverse of `describe`; `where` the files are, for the WeightsError of a wrong field."""
+    """The inverse of `description_files`; `where` is the folder that error messages name.
+
+    Raises WeightsError naming the file and the field.
+    """
     values = files[CONFIG]
     try:
         labels = _labels(values)
@@ -106,6 +110,7 @@ def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Parti
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise WeightsError(f"{where / CONFIG}: {reason}") from error
+    # 0 (or no key) says nothing; null is ours for frames spread over the whole video.
     sampling = None if rate == 0 else Sampling(frames=config.frames, stride=rate)
     preprocessing = None
     if PREPROCESSOR in files:
@@ -121,7 +126,7 @@ def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Parti
 
 
 def description_files(description: Description) -> dict[str, dict[str, Any]]:
-    """The folder's JSON files by name; transformers reads them too where it knows the model."""
+    """The folder's JSON files by name. Where transformers has the model, it can read them too."""
     config = description.config
     sampling, preprocessing = description.sampling, description.preprocessing
     values: dict[str, Any]
@@ -135,7 +140,7 @@ def description_files(description: Description) -> dict[str, dict[str, Any]]:
             if config.height == config.width
             else [config.height, config.width],
             **{_KEYS[name]: value for name, value in config.to_dict().items() if name in _KEYS},
-            # A rate of training, not of the weights; transformers' type for it admits 0 only.
+            # It matters in training only. An integer, since transformers' type for it admits only 0.
             _KEYS["drop_path"]: 0,
         }
     else:
@@ -207,7 +212,7 @@ def _config(values: Mapping[str, Any], classes: int) -> ModelConfig:
 
 
 def _tubelet(size: Any) -> dict[str, Any]:
-    """VideoMAE gives the frames of a tubelet, ViViT also its height and width."""
+    """VideoMAE's files give the frames of a tubelet; ViViT's give frames, height and width."""
     if not isinstance(size, list):
         return {"tubelet": size}
     frames, height, width = size
@@ -217,7 +222,10 @@ def _tubelet(size: Any) -> dict[str, Any]:
 
 
 def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """`id2label` in index order; transformers leaves it out for its default of two classes."""
+    """`id2label` in the order of the classes.
+
+    transformers does not write it when a model has two classes, its default.
+    """
     table = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     if not isinstance(table, Mapping) or set(table) != {str(index) for index in range(len(table))}:
         raise UsageError("id2label does not count from 0")
@@ -251,9 +259,10 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
 
 
 def _scale(values: Mapping[str, Any]) -> tuple[int, int]:
-    """What values of 0..1 are multiplied with, and what is then taken off.
+    """The factor on values of 0..1 and the offset that is then subtracted.
 
-    ViViT's processor maps pixels to -1..1, and only then subtracts the mean.
+    ViViT's processor maps pixels to -1..1 (factor 2, offset 1) before it subtracts the mean. The
+    caller folds both into mean and std.
     """
     kinds = f"{values.get('image_processor_type')} {values.get('video_processor_type')}"
     scale, offset = (2, 1) if values.get("offset", "Vivit" in kinds) else (1, 0)

@@ -1,4 +1,7 @@
-"""Image models of timm as space-only video models: each frame alone, averaged at the end."""
+"""Image models of timm as video models: each frame is seen alone, and the results are averaged.
+
+A plain ViT is a space-only model, so its tensors load in the official layout as they are.
+"""
 
 from dataclasses import replace
 from math import floor
@@ -17,7 +20,7 @@ FRAMES = 8
 
 
 def read_vit(name: str, folder: Path) -> Checkpoint:
-    """Read a timm ViT's weights from its hub folder; architecture and pictures are timm's to say.
+    """Read a timm ViT from its hub folder; timm tells its heads, crop, mean and std.
 
     Raises WeightsError for models that are no plain ViT with a class token.
     """
@@ -45,7 +48,7 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
         norm_eps=reference.norm.eps,
         frames=FRAMES,
     )
-    pictures = reference.pretrained_cfg
+    pretrained = reference.pretrained_cfg
     subset = infer_imagenet_subset(reference)
     labels = tuple(f"LABEL_{index}" for index in range(config.classes))
     if subset is not None:
@@ -57,10 +60,10 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
         labels=labels,
         sampling=Sampling(frames=FRAMES, stride=stride),
         preprocessing=Preprocessing(
-            short_side=floor(config.height / pictures["crop_pct"]),
+            short_side=floor(config.height / pretrained["crop_pct"]),
             crop=(config.height, config.width),
-            mean=tuple(pictures["mean"]),
-            std=tuple(pictures["std"]),
+            mean=tuple(pretrained["mean"]),
+            std=tuple(pretrained["std"]),
         ),
     )
     note = f"{name}: an image model; {FRAMES} frames at a stride of {stride} are averaged"

@@ -1,4 +1,4 @@
-"""How others name the tensors that we have: one table for each code base."""
+"""How other code bases name our tensors: the type of such a table, and translation with it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 
-# Their tensor's name; several that lie one after another in ours; None where ours is zero.
+# The name of their tensor. A tuple: ours is their tensors joined along the first axis, and None
+# stands for a part that they lack, which is zero in ours.
 Theirs = str | tuple[str | None, ...]
 
-# The scheme names of the transformers configuration and of the official code.
+# Our schemes as the transformers configuration and the official code call them.
 ATTENTION_TYPES = {
     "divided": "divided_space_time",
     "joint": "joint_space_time",
@@ -19,22 +20,20 @@ ATTENTION_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Another code base's names. `stem` names whole-model modules, `block` those of block `{}`.
+    """The tensor names of one code base: our modules on the left, theirs on the right.
 
-    `time` and `space` stand for the two attention passes. A name that ends in `_` runs on into
-    `weight` or `bias`. `dropped` are tensors that hold nothing learned. `schemes` are those that
-    the code base has; `patch` is how it lays out a patch's pixels, where not as we do.
+    A name that ends in `_` continues directly with `weight` or `bias` (`in_proj_weight`).
     """
 
     name: str
-    stem: Mapping[str, str]
-    block: Mapping[str, Theirs]
-    schemes: frozenset[str] = frozenset(ATTENTION_TYPES)
-    dropped: frozenset[str] = frozenset()
-    patch: str = "c p q"
+    stem: Mapping[str, str]  # modules outside the blocks
+    block: Mapping[str, Theirs]  # modules of block `{}`; `time` and `space` are its passes
+    schemes: frozenset[str] = frozenset(ATTENTION_TYPES)  # those that the code base has
+    dropped: frozenset[str] = frozenset()  # their tensors that hold nothing learned
+    patch: str = "c p q"  # order of a patch's pixels: channel, row, column
 
     def has(self, config: ModelConfig) -> bool:
-        """Whether the code base has such a model."""
+        """Whether the code base has a model of this configuration."""
         tubelet = config.scheme.tubelet
         return (
             config.attention in self.schemes
@@ -43,8 +42,8 @@ class Layout:
         )
 
     def names(self, config: ModelConfig) -> dict[str, Theirs]:
-        """Our module names to theirs, for a model of this configuration."""
-        # The space pass is the last of either scheme, the time pass comes before it.
+        """Map our module names to theirs, for a model of this configuration."""
+        # With two passes, time comes before space; with one, that one is called space.
         passes = {"space": f"passes.{len(config.scheme.passes) - 1}", "time": "passes.0"}
         named: dict[str, Theirs] = dict(self.stem)
         for number in range(config.depth):
@@ -57,18 +56,18 @@ class Layout:
         return named
 
     def tensors(self, ours: str, leaf: str = "") -> tuple[str, ...]:
-        """Their names of a tensor of the whole model or of its first block."""
+        """Return their names of one of our tensors; of a block's tensor, those in the first block."""
         theirs = join_leaf(_numbered(self.stem.get(ours) or self.block[ours], 0), leaf)
         return tuple(name for name in as_parts(theirs) if name is not None)
 
 
 def as_parts(theirs: Theirs) -> tuple[str | None, ...]:
-    """Their tensors that make up one of ours, one after another."""
+    """Return their names for one of our tensors as a tuple, also where it is a single name."""
     return (theirs,) if isinstance(theirs, str) else theirs
 
 
 def join_leaf(theirs: Theirs, leaf: str) -> Theirs:
-    """The names of a module's weight or bias."""
+    """Append `weight` or `bias` to the name of a module."""
     if not isinstance(theirs, str):
         return tuple(name and str(join_leaf(name, leaf)) for name in theirs)
     return theirs + leaf if theirs.endswith("_") or not leaf else f"{theirs}.{leaf}"
@@ -81,7 +80,7 @@ def _numbered(theirs: Theirs, number: int) -> Theirs:
 
 
 def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -> dict[str, Theirs]:
-    """Our tensor names to theirs; None is our own layout.
+    """Map our tensor names to theirs; a layout of None is our own.
 
     Raises WeightsError where the layout has no names for such a model.
     """

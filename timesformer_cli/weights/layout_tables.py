@@ -1,4 +1,4 @@
-"""The names of ViViT, VideoMAE and lucidrains' TimeSformer."""
+"""The tensor names of each code base that we load, and how to tell which one wrote a file."""
 
 from collections.abc import Iterable
 
@@ -63,7 +63,8 @@ _MMACTION2_MLP = {
     "mlp.fc1": "backbone.transformer_layers.layers.{}.ffns.0.layers.0.0",
     "mlp.fc2": "backbone.transformer_layers.layers.{}.ffns.0.layers.1",
 }
-# Divided attention keeps its norms inside the passes there, the other two schemes beside them.
+# In mmaction2, divided attention has its norms inside the passes; the other two schemes have them
+# beside the passes. Hence two layouts.
 MMACTION2_DIVIDED = Layout(
     "mmaction2 divided",
     stem=_MMACTION2_STEM,
@@ -93,7 +94,7 @@ MMACTION2 = Layout(
 
 
 def _vit(prefix: str) -> dict[str, Theirs]:
-    """A block as transformers names it in its plain video transformers."""
+    """The names of a block in the ViViT and VideoMAE of transformers."""
     layer = f"{prefix}.encoder.layer.{{}}"
     attention = f"{layer}.attention.attention"
     return {
@@ -118,7 +119,8 @@ VIVIT = Layout(
     block=_vit("vivit"),
     schemes=frozenset({"vivit-1"}),
 )
-# Its keys have no bias, and need none: it would raise all of a query's scores alike.
+# VideoMAE's keys have no bias. A zero does instead: a bias would add the same number to all scores
+# of a query, and softmax ignores that.
 VIDEOMAE = Layout(
     "videomae",
     stem={
@@ -139,7 +141,10 @@ VIDEOMAE = Layout(
 
 
 def _lucidrains(name: str, inner: str) -> Layout:
-    """Each part of a block lies in as many wrappers as it has steps before it."""
+    """The names of lucidrains' code; `inner` is the path through the wrappers around a part.
+
+    Each part is wrapped in its norm (`fn`), and with token shift once more (`fn.fn`).
+    """
     return Layout(
         name,
         stem={
@@ -169,8 +174,7 @@ def _lucidrains(name: str, inner: str) -> Layout:
 LUCIDRAINS = _lucidrains("lucidrains", "fn")
 LUCIDRAINS_SHIFT = _lucidrains("lucidrains with token shift", "fn.fn")
 
-
-# A timm ViT is a space-only model in the official layout: the same names, without the video ones.
+# timm is missing here on purpose: its ViT has the names of the official layout without time.
 LAYOUTS = (
     TRANSFORMERS,
     OFFICIAL,
@@ -184,10 +188,10 @@ LAYOUTS = (
 
 
 def detect(names: Iterable[str]) -> Layout | None:
-    """The layout a checkpoint is written in, by its keys; None is our own.
+    """Return the layout in which a checkpoint is written, judged by its keys; None is our own.
 
-    The one that knows most of them, so that a key too few is told as that and no more. Raises
-    WeightsError for keys of no known layout.
+    It is the layout that knows most of the keys. A file that lacks one tensor is still recognised,
+    so the user is told which one. Raises WeightsError for keys of no known layout.
     """
     names = set(names)
     if any(".passes." in name for name in names):

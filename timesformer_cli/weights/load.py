@@ -1,8 +1,8 @@
-"""Models from whatever was located, and folders of models.
+"""Load models that were located, and save models as folders.
 
-The way of every model: `locate` says where its files are, `read_located` maps their tensors and
-says what they are, `build_model` puts them into the network. What runs fast is made of that, in
-`inference`; what is trained or exported is that.
+Every model takes this way: `locate` finds its files, `read_located` maps their tensors and says
+what they are, `build_model` puts them into the network. Training and export use this network;
+`inference` makes its fast form from it.
 """
 
 from dataclasses import replace
@@ -20,15 +20,15 @@ from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
 from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
 
-SNAPSHOTS = "snapshots"  # of a repository, one a commit, in the hub's cache
+SNAPSHOTS = "snapshots"  # folder in the hub's cache, with one folder per commit
 Notes = tuple[str, ...]
 
 
 def load_model(model: str | Located, *, classes: int | None = None) -> tuple[TimeSformer, Notes]:
-    """A model in evaluation mode on the CPU in float32, and notes on what had to be assumed.
+    """Load a model, with notes on what had to be assumed; it is on the CPU, float32, in eval mode.
 
-    `model` is what `--model` takes, or that located. With `classes`, for training, a head of
-    another class count is replaced by a new one, and a note says so. Raises WeightsError.
+    `model` is what `--model` takes, or the result of `locate`. `classes` is for training: where the
+    model has another number of classes, it gets a new head and a note says so. Raises WeightsError.
     """
     located = as_located(model)
     loaded, notes = build_model(read_located(located))
@@ -40,7 +40,7 @@ def load_model(model: str | Located, *, classes: int | None = None) -> tuple[Tim
 
 
 def read_located(located: Located) -> Checkpoint:
-    """The checkpoint that lies there, its tensors mapped from disk; raises WeightsError."""
+    """Read the checkpoint, its tensors mapped from disk; raises WeightsError."""
     if located.exported:
         raise WeightsError(
             f"{located.name}: an exported model runs, and cannot be changed; give the one it was "
@@ -52,7 +52,10 @@ def read_located(located: Located) -> Checkpoint:
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
-    """The published form of a model, in evaluation mode, and notes on what had to be assumed."""
+    """Build the network as published, in eval mode, with the checkpoint's notes.
+
+    Raises WeightsError for tensors that do not fit.
+    """
     described = checkpoint.description
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
@@ -66,12 +69,12 @@ def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
 
 
 def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, Notes]:
-    """The model of a folder or checkpoint file; `row` fills in what its files leave out."""
+    """Load a folder or checkpoint file; `row` fills in what its files leave out."""
     return build_model(read_checkpoint(path, row))
 
 
 def revision_of(located: Located) -> str:
-    """Which weights these are: the hub's commit, or else their file's SHA-256."""
+    """Say which weights these are: the commit on the hub, or else the SHA-256 of their file."""
     path = located.path
     if path.parent.name == SNAPSHOTS:
         return path.name
@@ -81,5 +84,5 @@ def revision_of(located: Located) -> str:
 
 
 def save_model(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a model as a hub-style folder that `load_path`, and mostly transformers too, reads."""
+    """Write a model as a folder that `load_path` reads, and transformers where it has the model."""
     write_folder(folder, model.state_dict(), Description.of(model), dtype)

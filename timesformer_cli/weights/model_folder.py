@@ -1,4 +1,7 @@
-"""A folder or checkpoint file taken apart into what a model needs, and written, strict both ways."""
+"""Read a model folder or checkpoint file into what a model needs, and write such folders.
+
+Strict in both directions: a tensor that is missing or left over is an error.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,26 +29,28 @@ from timesformer_cli.weights.layout_tables import TRANSFORMERS, detect
 from timesformer_cli.weights.tensors import PICKLES, SUFFIXES, is_finite, read_tensors
 
 PATCH_WEIGHT = "patches.proj.weight"
-# Seconds the published Kinetics models look at, as 30-fps frames: what an unknown model is given.
+# Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
+# does not say.
 PUBLISHED_SPAN = 256
-CONFIG_KEY = "tsf"
+CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """Tensors as they lie in `file`, what they are said to be, and `notes` on what was assumed."""
+    """The content of a checkpoint, under the names of its own layout and not yet checked."""
 
     file: Path
     description: Description
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what had to be assumed
     tensors: Mapping[str, Tensor]
-    layout: Layout | None
+    layout: Layout | None  # None is our own
 
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors under our names, once all of them are known to be right.
+        """Return the tensors under our names, all of them checked.
 
-        `expected` is the state dict of the built model (on the meta device, for all we read of
-        it). Raises WeightsError for what is missing, left over, of another shape or not finite.
+        `expected` is the state dict of the built model; only its names, shapes and types are used,
+        so it may be on the meta device. Raises one WeightsError for all tensors that are missing,
+        left over, of another shape or not finite.
         """
         names = translate(expected, self.layout, self.description.config)
         faults = []
@@ -69,7 +74,8 @@ class Checkpoint:
                 faults.append(f"'{named}' is {shape} and should be {should}")
             elif tensor.is_floating_point() != wanted.is_floating_point():
                 faults.append(f"'{named}' is of type {tensor.dtype}")
-            elif self.file.suffix in PICKLES and not is_finite(tensor):  # others were, when mapped
+            # Tensors of a safetensors file were checked when they were mapped.
+            elif self.file.suffix in PICKLES and not is_finite(tensor):
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
@@ -82,26 +88,29 @@ class Checkpoint:
         return state
 
     def _tensor(self, ours: str, theirs: Theirs, wanted: Tensor) -> Tensor:
-        """One of our tensors, put together from theirs; of a wrong shape where theirs are."""
-        known = [None if name is None else self.tensors[name] for name in as_parts(theirs)]
-        like = next(part for part in known if part is not None)
-        shapes = {part.shape for part in known if part is not None}
-        if len(known) > 1 and len(shapes) == 1 and like.ndim:
-            return torch.cat([torch.zeros_like(like) if part is None else part for part in known])
+        """Make one of our tensors from theirs.
+
+        Where theirs do not fit, the result has a wrong shape, which the caller reports.
+        """
+        parts = [None if name is None else self.tensors[name] for name in as_parts(theirs)]
+        like = next(part for part in parts if part is not None)
+        shapes = {part.shape for part in parts if part is not None}
+        if len(parts) > 1 and len(shapes) == 1 and like.ndim:
+            return torch.cat([torch.zeros_like(like) if part is None else part for part in parts])
         if ours == PATCH_WEIGHT and like.ndim > 2 and wanted.ndim == 2:
-            return like.flatten(1)
+            return like.flatten(1)  # their convolution is our linear layer
         if ours == PATCH_WEIGHT and self.layout is not None and like.shape == wanted.shape:
             config = self.description.config
             lengths = {"c": config.channels, "p": config.patch, "q": config.patch}
             return rearrange(like, f"d ({self.layout.patch}) -> d (c p q)", **lengths)
-        # A table or token without the axis of the batch.
+        # Some code bases store tables and tokens without our leading axis of length 1.
         return like[None] if like.ndim and like.shape == wanted.shape[1:] else like
 
 
 def read_checkpoint(path: Path, row: Weights | None = None) -> Checkpoint:
     """Read a hub-style folder or a checkpoint file; `row` fills in what its files leave out.
 
-    Raises WeightsError where it is not one, is unsafe, or belongs to no model we know.
+    Raises WeightsError where it is neither, is unsafe, or belongs to no model that we know.
     """
     described = None
     if path.is_dir():
@@ -135,9 +144,10 @@ def write_folder(
     description: Description,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a hub-style folder; transformers loads it too where it knows the model.
+    """Write a hub-style folder; where transformers has the model, it can load the folder too.
 
-    Each file appears whole or not at all, the configuration last.
+    Each file appears whole or not at all. The configuration comes last: without it, a folder whose
+    writing was stopped is not taken for a model.
     """
     from safetensors.torch import save_file
 
@@ -173,7 +183,7 @@ def _describe_file(
 
 
 def _complete(described: PartialDescription, row: Weights | None) -> tuple[Description, list[str]]:
-    """Fill in labels, sampling and preprocessing where no file told; say what was assumed."""
+    """Fill in labels, sampling and preprocessing that no file gives; notes say what was assumed."""
     notes = []
     config = described.config
     labels, sampling, preprocessing = (

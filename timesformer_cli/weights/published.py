@@ -1,4 +1,4 @@
-"""Published weights: what there is, fetching it, checking it, taking it from a user's file."""
+"""Published weights: list them, download them, verify them, convert them from a user's file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from timesformer_cli.weights.hub.locate import VerifiedFile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedWeights:
-    """One row of the catalogue: `bytes` of its float32 tensors, `stride` None where uniform."""
+    """One row of the catalogue, with its cost and whether it is on this machine."""
 
     name: str
     attention: str
     frames: int
-    stride: int | None
+    stride: int | None  # in frames at 30 fps; None spreads the frames over the video
     image_size: int
     data: str
     classes: int
@@ -28,16 +28,16 @@ class ListedWeights:
     top5: float | None
     reported: str | None
     parameters: int
-    gmacs: float
-    bytes: int
+    gmacs: float  # per clip
+    bytes: int  # of its tensors in float32
     licence: str
-    source: str
+    source: str  # hub repository and revision, URL, "package" or "file only"
     cached: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyWeights:
-    """Weights that lie on this machine and can be used."""
+    """Weights that are on this machine and can be used."""
 
     name: str
     path: str
@@ -45,7 +45,7 @@ class ReadyWeights:
 
 
 def list_weights(cache_dir: Path | None = None) -> list[ListedWeights]:
-    """Every row of the catalogue; needs no network."""
+    """List every row of the catalogue; needs no network."""
     return [_listed(row, cache_dir) for row in WEIGHTS.values()]
 
 
@@ -57,30 +57,30 @@ def download_weights(
     offline: bool = False,
     progress: TransferCallback | None = None,
 ) -> Iterator[ReadyWeights | WeightsError]:
-    """Fetch weights by name, in order; one that cannot be had does not stop the others."""
+    """Download weights by name, in order; yields an error for one that fails, and goes on."""
     for name in names:
         try:
-            found = locate.locate(
+            located = locate.locate(
                 name, revision=revision, cache_dir=cache_dir, offline=offline, progress=progress
             )
         except WeightsError as error:
             yield error
         else:
-            licence = "see its model card" if found.row is None else found.row.licence
-            yield ReadyWeights(name, str(found.path), licence)
+            licence = "see its model card" if located.row is None else located.row.licence
+            yield ReadyWeights(name, str(located.path), licence)
 
 
 def verify_weights(
     names: list[str], cache_dir: Path | None = None
 ) -> Iterator[tuple[str, VerifiedFile]]:
-    """Hash what the cache holds of these weights again; a file that is not as published goes."""
+    """Hash the cached files of these weights again; a file that is not as published is removed."""
     for name in names:
         for checked in locate.verify_files(name, cache_dir=cache_dir):
             yield name, checked
 
 
 def downloadable() -> list[str]:
-    """The names that can be fetched: those on the hub or at a URL."""
+    """The names that can be downloaded: those on the hub or at a URL."""
     return [name for name, row in WEIGHTS.items() if row.repo or row.url]
 
 
@@ -92,11 +92,11 @@ def cached_names(cache_dir: Path | None = None) -> list[str]:
 def convert_checkpoint(
     path: Path, name: str | None, cache_dir: Path | None, note: NoteCallback
 ) -> ReadyWeights:
-    """Take weights from a user's checkpoint file into a hub-style folder of our own.
+    """Convert a user's checkpoint file to a hub-style folder.
 
-    With a `name` of the catalogue (or a file called as its authors called it) labels and sampling
-    are that row's and the folder is where the name will be looked for; else it lies beside the
-    file. Raises WeightsError.
+    With a `name` of the catalogue, or a file that has its authors' name, labels and sampling come
+    from that row and the folder is written where `locate` looks for the name. Otherwise it is
+    written beside the file. Raises WeightsError, and UsageError for a name that is not known.
     """
     from timesformer_cli.weights.load import load_path, save_model
 
@@ -104,6 +104,7 @@ def convert_checkpoint(
     if name is not None and row is None:
         raise UsageError(f"no weights named '{name}'; tsf download-weights --list shows the names")
     model, notes = load_path(path, row)
+    # drop_path belongs to training, and no row has it.
     if row is not None and replace(model.config, drop_path=0.0) != row.config:
         raise WeightsError(f"{path}: it is a model of another shape than '{name or path.stem}'")
     for text in notes:

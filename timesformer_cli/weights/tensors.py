@@ -1,4 +1,8 @@
-"""Reading tensors from files that nobody vouched for: nothing is executed, sizes come first."""
+"""Read tensors from files of unknown origin: nothing is executed, sizes are checked first.
+
+safetensors or pickle is decided by the suffix alone; a bad safetensors file never falls back to
+pickle, which can carry code.
+"""
 
 import json
 import mmap
@@ -18,11 +22,11 @@ from timesformer_cli.errors import WeightsError
 PICKLES = (".bin", ".pth", ".pyth", ".pt")
 SUFFIXES = (".safetensors", *PICKLES)
 
-# Training code wraps the tensors in one of these, and names in one of those.
+# Training code puts the tensors under one of these keys, and one of these before their names.
 WRAPPERS = ("model_state", "state_dict", "model", "module")
 PREFIXES = ("module.", "model.")
 
-# What safetensors calls the types that tensors of ours may have.
+# The types that we support, as safetensors calls them.
 STORED = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -31,13 +35,13 @@ STORED = {
     "I64": torch.int64,
     "I32": torch.int32,
 }
-STRETCH = 32 << 20  # bytes of a file that are mapped together: about a block of a base model
+STRETCH = 32 << 20  # bytes of a file that are mapped together, about one block of a base model
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Named tensors of a checkpoint file (on the CPU, mapped from disk) and its metadata.
+    """Read a checkpoint file: its tensors by name (on the CPU, mapped from disk) and its metadata.
 
-    safetensors, or a pickle that holds nothing but tensors (`torch.load(weights_only=True)`).
+    The file is safetensors, or a pickle that holds only tensors (`torch.load(weights_only=True)`).
     Raises WeightsError for everything else.
     """
     with _named(path):
@@ -45,6 +49,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return _read_safetensors(path)
         if path.suffix in PICKLES:
             tensors = _unwrap(_read_pickle(path))
+            # A pickle may describe a huge tensor by a few bytes, such as one that repeats a number.
             if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
                 raise WeightsError("its tensors claim more bytes than the file has; refused")
             return tensors, {}
@@ -53,7 +58,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the file's name in front of whatever went wrong with it."""
+    """Put the name of the file in front of its errors."""
     try:
         yield
     except OSError as error:
@@ -74,10 +79,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _map_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a sound safetensors file, mapped a stretch at a time.
+    """Map the tensors of a sound safetensors file, one stretch of the file at a time.
 
-    A stretch leaves memory once it is checked, and for good with the last of its tensors: a model
-    that is being converted is never there twice.
+    The pages of a stretch leave memory once they are checked, and its mapping ends with the last of
+    its tensors. So a model that is being converted is never in memory twice.
     """
     with path.open("rb") as file:
         start = 8 + (length := int.from_bytes(file.read(8), "little"))
@@ -108,12 +113,13 @@ def _map_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no element is infinite or NaN: either would show in the sum, which is quick."""
+    """Whether no element is infinite or NaN."""
+    # An infinity or NaN makes the sum one too. A sum can also overflow by itself: look then.
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _forget(stretch: mmap.mmap) -> None:
-    """Let go of pages that nobody has written to; they are read again where they are used."""
+    """Free the pages of a stretch; nobody has written to them, so they can be read again."""
     if hasattr(mmap, "MADV_DONTNEED"):
         stretch.madvise(mmap.MADV_DONTNEED)
 
@@ -139,7 +145,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
-    """The tensors of a training checkpoint, without the wrappers' names."""
+    """Return the tensors of a training checkpoint, without wrappers and prefixes."""
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

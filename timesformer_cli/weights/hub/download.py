@@ -1,4 +1,4 @@
-"""One file from a URL to the disk: resumed, hashed while it is written, renamed when it is right."""
+"""Download one file: resume it, hash it while it is written, rename it once the hash is right."""
 
 import errno
 import os
@@ -18,36 +18,35 @@ from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
 from timesformer_cli.weights.hub.https import open_url
 from timesformer_cli.weights.hub.stall import TransferState
 
-LARGEST = 8 * 2**30
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries, five at most
-BUSY = (408, 429, 500, 502, 503, 504)
-# A try that brought this much was worth it: the tries count anew.
+LARGEST = 8 * 2**30  # bytes; a server may not fill the disk
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between tries, so there are at most five
+BUSY = (408, 429, 500, 502, 503, 504)  # answers that may be better in a moment
+# After a try that brought this many bytes, the count of tries begins again: a bad line that still
+# makes progress is not given up.
 WORTHWHILE = 4 * 2**20
 RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A file to be had: where, how many bytes, what they hash to.
+    """A file on a server, and all that is known about it."""
 
-    `name` is for messages; `instead` says in them what to do where there is no network.
-    """
-
-    name: str
+    name: str  # for messages
     url: str
-    instead: str = "is there a network?"
+    instead: str = "is there a network?"  # for the message that the server cannot be reached
     digest: Digest = SHA256
-    size: int | None = None
-    largest: int = LARGEST
+    size: int | None = None  # bytes; None where nobody has said it
+    largest: int = LARGEST  # bytes that are accepted where `size` is None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
+        """The server's name, for messages."""
         return urlsplit(self.url).hostname or "it"  # not netloc, which may hold a password
 
 
 class _Again(Exception):
-    """Why another try is worth it."""
+    """This try failed in a way that another may not; the message says how."""
 
 
 def download_file(
@@ -59,10 +58,10 @@ def download_file(
     watch: TransferState,
     record: bool = False,
 ) -> None:
-    """Have the file at `target`, fetched there unless another process does it first.
+    """Download the file to `target`, unless another process that holds `lock` does it first.
 
-    Until its last byte is checked it lies at `part`, from where a later run goes on. `record`
-    writes its SHA-256 beside it. Raises WeightsError.
+    Until it is complete and checked it is at `part`, which a later run continues. With `record`,
+    its SHA-256 is written beside it. Raises WeightsError.
     """
     with on_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,19 +70,20 @@ def download_file(
             if target.exists():
                 watch.report(source.name, size_of(target), size_of(target))
                 return
-            found = _persist(source, part, watch)
+            digits = _persist(source, part, watch)
             if record:
                 beside = target.with_name(f"{target.name}.sha256")
-                beside.write_text(f"{found}  {target.name}\n", encoding="utf-8")
+                beside.write_text(f"{digits}  {target.name}\n", encoding="utf-8")
             put_in_place(part, target)
 
 
 def size_of(part: Path) -> int:
+    """The bytes of a file; 0 where there is none."""
     return part.stat().st_size if part.exists() else 0
 
 
 def require_room(folder: Path, size: int, name: str) -> None:
-    """Raise WeightsError unless so many bytes fit on the disk of `folder`, or of its parents."""
+    """Raise WeightsError unless `size` bytes fit on the disk of `folder`, which need not exist."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -96,7 +96,7 @@ def require_room(folder: Path, size: int, name: str) -> None:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
-    """A disk's errors in one line; a network's are caught where they arise."""
+    """Turn errors of the disk into one line; those of the network are caught where they arise."""
     try:
         yield
     except OSError as error:
@@ -107,12 +107,13 @@ def on_disk(path: Path) -> Iterator[None]:
 
 
 def _persist(source: Source, part: Path, watch: TransferState) -> str:
-    """Try until the file is there and right; its digest."""
+    """Try until the file is complete and right; returns its digest."""
+    # A run that was killed before the rename has left the whole file.
     if source.digest.digits and source.size and size_of(part) == source.size:
-        taken = source.digest.start(source.size)
-        update(taken, part, watch.alive)
-        if source.digest.matches(taken.hexdigest()):
-            return taken.hexdigest()  # only the last step was missing
+        hasher = source.digest.start(source.size)
+        update(hasher, part, watch.alive)
+        if source.digest.matches(hasher.hexdigest()):
+            return hasher.hexdigest()
         part.unlink()
     tries, answered = 0, False
     while True:
@@ -129,9 +130,9 @@ def _persist(source: Source, part: Path, watch: TransferState) -> str:
         except URLError as error:
             why = getattr(error.reason, "strerror", None) or error.reason
             reason = f"cannot be reached ({why})"
-            if not answered:  # no network, most likely: say so at once
-                told = f"'{source.name}': {source.host} {reason}; {source.instead}"
-                raise WeightsError(told) from error
+            if not answered:  # there is no network, most likely, so more tries would not help
+                message = f"'{source.name}': {source.host} {reason}; {source.instead}"
+                raise WeightsError(message) from error
         except _Again as error:
             reason = str(error)
         tries = 1 if size_of(part) - before >= WORTHWHILE else tries + 1
@@ -147,30 +148,31 @@ def _persist(source: Source, part: Path, watch: TransferState) -> str:
 def _answer(
     source: Source, part: Path, watch: TransferState
 ) -> Iterator[tuple[HTTPResponse, int, int]]:
-    """The open answer, the byte that it starts from, and how many there are in all."""
-    have = size_of(part) if source.digest.digits else 0  # no digest, no proof that a joint fits
+    """Open the answer; yields it, the byte it starts from and the bytes of the whole file."""
+    # Without a digest nothing proves that the new bytes continue the old ones.
+    have = size_of(part) if source.digest.digits else 0
     wanted = {"Range": f"bytes={have}-"} if have else {}
     try:
-        # A third of the limit: a dead connection is opened anew before all patience is lost.
+        # A third of the stall limit, so that a dead connection is opened again before it runs out.
         response = open_url(source.url, {**source.headers, **wanted}, watch.stall / 3)
     except HTTPError as error:
-        if error.code != 416:
+        if error.code != 416:  # the partial file is as long as this one, or longer
             raise
         error.close()
         part.unlink()
         raise _Again("has no such range") from error
-    except URLError:
+    except URLError:  # a subclass of OSError, and the caller tells it apart
         raise
     except (OSError, HTTPException, ValueError) as error:
         raise _Again(f"broke off ({error or type(error).__name__})") from error
     with response:
         start, total = 0, source.size
         if response.status == 206:
-            told = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            if told is None or not have or int(told[1]) != have:
+            match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if match is None or not have or int(match[1]) != have:
                 part.unlink(missing_ok=True)
                 raise _Again("sent another range than it was asked for")
-            start, total = have, int(told[3])
+            start, total = have, int(match[3])
         elif response.length is not None:
             total = response.length
         if response.headers.get("Content-Encoding", "identity") != "identity" or total is None:
@@ -185,35 +187,35 @@ def _answer(
 def _write(
     source: Source, part: Path, response: HTTPResponse, start: int, total: int, watch: TransferState
 ) -> str:
-    """Take the body in, after the `start` bytes that are there; the digest of all of them."""
-    taken = source.digest.start(total)
+    """Write the body after the `start` bytes that are there; returns the digest of all bytes."""
+    hasher = source.digest.start(total)
     if start:
-        update(taken, part, watch.alive)
+        update(hasher, part, watch.alive)
     with part.open("ab" if start else "wb") as out:
         done = start
         watch.report(source.name, done, total)
         while done < total:
             chunk = _read(response, min(BLOCK, total - done))
             out.write(chunk)
-            taken.update(chunk)
+            hasher.update(chunk)
             done += len(chunk)
             watch.report(source.name, done, total)
         out.flush()
-        os.fsync(out.fileno())  # or a power cut could leave a whole name and half a file
-    found = taken.hexdigest()
-    if source.digest.matches(found):
-        return found
+        os.fsync(out.fileno())  # else a power cut after the rename could leave half a file
+    digits = hasher.hexdigest()
+    if source.digest.matches(digits):
+        return digits
     part.unlink()
-    if start:  # perhaps only what an earlier run had left was bad
+    if start:  # perhaps only the bytes of an earlier run were bad
         raise _Again("sent what does not continue what had come before")
     raise WeightsError(
         f"'{source.name}': what came from {source.host} is not what was published (its hash is "
-        f"{found[:16]}…, not {source.digest.digits[:16]}…); nothing of it is kept"
+        f"{digits[:16]}…, not {source.digest.digits[:16]}…); nothing of it is kept"
     )
 
 
 def _read(response: HTTPResponse, most: int) -> bytes:
-    """The bytes that have come, at least one."""
+    """Read the bytes that have come, at least one."""
     try:
         if chunk := response.read1(most):
             return chunk
@@ -224,7 +226,10 @@ def _read(response: HTTPResponse, most: int) -> bytes:
 
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock that keeps other processes from fetching the same; call `waiting` meanwhile."""
+    """Hold the lock that keeps other processes from downloading the same file.
+
+    While another process holds it, `waiting` is called.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, mode=0o664)

@@ -1,4 +1,4 @@
-"""Opening a URL: over https, or on this machine, wherever a server may redirect to."""
+"""Open a URL over https only, also after redirects; plain http is allowed on this machine."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ AGENT = {"User-Agent": "timesformer-cli"}
 
 
 def require_secure(url: str, *, loopback: bool = True) -> None:
-    """Raise WeightsError unless the URL is https, or (where `loopback` may be) of this machine."""
+    """Raise WeightsError unless the URL is https, or with `loopback` http on this machine."""
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
@@ -23,6 +23,7 @@ def require_secure(url: str, *, loopback: bool = True) -> None:
 
 
 def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -31,11 +32,12 @@ def is_loopback(url: str) -> bool:
 
 
 def open_url(url: str, headers: Mapping[str, str], seconds: float) -> HTTPResponse:
-    """The server's answer, its body still to be read; no wait for it exceeds `seconds`.
+    """Return the server's answer, its body not yet read; no single wait exceeds `seconds`.
 
     Raises what urllib and http.client raise, and WeightsError for a URL that is not safe.
     """
     require_secure(url)
+    # "identity": a compressed body has another length and hash than the file.
     request = Request(url, headers={**AGENT, "Accept-Encoding": "identity", **headers})
     response: HTTPResponse = build_opener(_Redirects(url)).open(request, timeout=seconds)
     return response
@@ -43,7 +45,7 @@ def open_url(url: str, headers: Mapping[str, str], seconds: float) -> HTTPRespon
 
 class _Redirects(HTTPRedirectHandler):
     def __init__(self, first: str) -> None:
-        # A server elsewhere has no business with what listens on this machine.
+        # A server elsewhere must not send us to a service that listens on this machine only.
         self.loopback = is_loopback(first)
 
     def redirect_request(
@@ -56,10 +58,11 @@ class _Redirects(HTTPRedirectHandler):
         newurl: str,
     ) -> Request | None:
         require_secure(newurl, loopback=self.loopback)
-        # Python 3.10 knows no 308, which for a GET is a 307.
+        # Python 3.10 does not follow a 308; for a GET it means the same as a 307.
         again = super().redirect_request(
             req, fp, 307 if code == 308 else code, msg, headers, newurl
         )
+        # The token is for the hub, not for the store that it redirects to.
         if again is not None and _origin(newurl) != _origin(req.full_url):
             again.remove_header("Authorization")
         return again

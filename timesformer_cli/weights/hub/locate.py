@@ -1,4 +1,4 @@
-"""From what a user calls a model to where it lies on disk: looked up, fetched, verified."""
+"""Find the files of a model by its name: look them up, download them, verify them."""
 
 import difflib
 import json
@@ -25,35 +25,34 @@ from timesformer_cli.weights.hub.stall import STALL_SECONDS, run_watched
 TIMM = "timm:"
 EXPORTED = (".onnx", ".pt2")
 
-
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
-# What ends like this was meant as a file; a repository's name may end in a `.5`.
+# A name with one of these suffixes means a file. Not any suffix: a repository may end in `.5`.
 FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Located:
-    """What a model's name means: the folder or file, and the catalogue row that speaks for it.
+    """What a model's name means.
 
-    A name is located once a command; whoever needs the model is handed this.
+    A command locates a name once and passes this on to all that need the model.
     """
 
-    name: str
-    path: Path
-    row: Weights | None = None
+    name: str  # as the user gave it
+    path: Path  # a folder or a file
+    row: Weights | None = None  # of the catalogue, where it has the model
 
     @property
     def exported(self) -> bool:
-        """Whether it is a file that `tsf export` wrote."""
+        """Whether it is a file as `tsf export` writes them."""
         return self.path.suffix in EXPORTED
 
     @property
     def image_model(self) -> str | None:
-        """timm's name of it, where it is an image model of timm."""
+        """timm's name of the model; None where it is no image model of timm."""
         return self.name.removeprefix(TIMM) if self.name.startswith(TIMM) else None
 
     def to_text(self) -> str:
-        """All of it for another process."""
+        """Everything as text, to hand it to another process."""
         row = None if self.row is None else self.row.name
         return json.dumps([self.name, str(self.path), row])
 
@@ -66,22 +65,22 @@ class Located:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedFile:
-    """A cached file hashed again; a bad one has been removed. `note` says what to do."""
+    """The result of hashing a cached file again."""
 
     file: Path
-    state: Literal["ok", "bad", "unknown"]
-    note: str = ""
+    state: Literal["ok", "bad", "unknown"]  # "unknown" when no hash is published
+    note: str = ""  # the reason, and what to do
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a model comes from: with the package, from the hub, or from a URL (the row's)."""
+    """Where a model comes from: the hub if there is a `repo`, else what its `row` says."""
 
     name: str
     row: Weights | None
     repo: str | None = None
     revision: str | None = None
-    weights: Digest = SHA256
+    weights: Digest = SHA256  # expected of the weights file
 
 
 def locate(
@@ -92,30 +91,31 @@ def locate(
     offline: bool = False,
     progress: TransferCallback | None = None,
 ) -> Located:
-    """Where the model of that name lies: a catalogue name, a path, a hub id (`org/name`,
-    `org/name@revision`), or an image model (`timm:name`).
+    """Find the model of a name, and download it if it is not cached (unless `offline`).
 
-    Fetches what is not cached unless `offline`. Raises WeightsError with what to do.
+    `name` is a name of the catalogue, a path, a hub id (`org/name` or `org/name@revision`) or an
+    image model (`timm:name`). Raises WeightsError with advice.
     """
     row = find_weights(name)
     path = Path(name).expanduser()
+    # A file or folder of the user goes before the catalogue, but for the bundled model.
     if (row is None or not row.bundled) and path.exists():
         return Located(name=name, path=path, row=find_weights(path.stem))
     place = _place(name, revision)
-    if (there := _cached(place, cache_dir, surely=not offline)) is None:
+    if (local := _cached(place, cache_dir, surely=not offline)) is None:
         if offline:
             raise _offline(place)
-        there = fetch(name, revision=revision, cache_dir=cache_dir, progress=progress)
-    return Located(name=name, path=there, row=place.row)
+        local = fetch(name, revision=revision, cache_dir=cache_dir, progress=progress)
+    return Located(name=name, path=local, row=place.row)
 
 
 def as_located(model: "str | Located") -> Located:
-    """What was located already as it is; a name is located now."""
+    """Locate a name; return what is located already as it is."""
     return locate(model) if isinstance(model, str) else model
 
 
 def cached(name: str, *, revision: str | None = None, cache_dir: Path | None = None) -> Path | None:
-    """Where a catalogue name or hub id lies already, complete; None where it would be fetched."""
+    """The local path of a catalogue name or hub id; None where it is not complete on this machine."""
     return _cached(_place(name, revision), cache_dir)
 
 
@@ -127,14 +127,14 @@ def fetch(
     progress: TransferCallback | None = None,
     stall: float = STALL_SECONDS,
 ) -> Path:
-    """Folder or file of a catalogue name or hub id, downloaded where the cache lacks it.
+    """Return the folder or file of a catalogue name or hub id; download it if it is not cached.
 
-    `progress` is called in this thread. Gives up after `stall` seconds without a byte. Raises
-    WeightsError.
+    `progress` is called in the calling thread. Gives up after `stall` seconds without a byte.
+    Raises WeightsError.
     """
     place = _place(name, revision)
-    if (there := _cached(place, cache_dir)) is not None:
-        return there
+    if (local := _cached(place, cache_dir)) is not None:
+        return local
     if (repo := place.repo) is not None:
         from huggingface_hub import constants
 
@@ -144,9 +144,10 @@ def fetch(
                 raise _offline(place)
             return run_watched(work, place.name, progress, stall)
         except WeightsError:
-            if (there := _cached(place, cache_dir, surely=False)) is None:
+            # Weights that other tools left without a preprocessor file will do where the hub fails.
+            if (local := _cached(place, cache_dir, surely=False)) is None:
                 raise
-            return there
+            return local
     row = place.row
     if row is None or row.url is None:
         raise _only_a_file(place)
@@ -170,19 +171,19 @@ def fetch(
 def verify_files(
     name: str, *, revision: str | None = None, cache_dir: Path | None = None
 ) -> tuple[VerifiedFile, ...]:
-    """Hash what is cached of a catalogue name or hub id; remove what is not what it should be."""
+    """Hash the cached files of a catalogue name or hub id; remove those with a wrong hash."""
     place = _place(name, revision)
-    there = _cached(place, cache_dir, surely=False)
-    if there is None:
+    local = _cached(place, cache_dir, surely=False)
+    if local is None:
         return ()
-    files = sorted(there.iterdir()) if there.is_dir() else [there]
-    if there == own_folder(place.name, cache_dir):
+    files = sorted(local.iterdir()) if local.is_dir() else [local]
+    if local == own_folder(place.name, cache_dir):
         note = "converted from a file of yours"
         return tuple(VerifiedFile(file=file, state="unknown", note=note) for file in files)
     checked = tuple(_check(file, place) for file in files if file.is_file())
     if place.repo is not None and any(file.state == "bad" for file in checked):
-        with on_disk(there):  # without it the rest is not taken for a whole model
-            (there / CONFIG).unlink(missing_ok=True)
+        with on_disk(local):  # without a config the rest is not taken for a whole model
+            (local / CONFIG).unlink(missing_ok=True)
     return checked
 
 
@@ -200,13 +201,14 @@ def _check(file: Path, place: _Place) -> VerifiedFile:
     real, cache = file.resolve(), file.parents[3 if blob else 0].resolve()
     with on_disk(file):
         for wrong in (file, _record(file), blob or file, real):
-            if wrong is not real or real.is_relative_to(cache):  # or it is the user's own
+            # A link may lead out of the cache, to a file that is the user's own.
+            if wrong is not real or real.is_relative_to(cache):
                 wrong.unlink(missing_ok=True)
     return VerifiedFile(file=file, state="bad", note=note)
 
 
 def _expected(file: Path, blob: Path | None, place: _Place) -> Iterator[Digest]:
-    """All that is known of the file's digest."""
+    """Yield every digest that the file must have."""
     if blob is not None:
         yield Digest.of_etag(blob.name)
     if place.weights.digits and (place.repo is None or file.name in WEIGHT_FILES):
@@ -220,8 +222,8 @@ def _record(file: Path) -> Path:
 
 
 def _place(name: str, revision: str | None) -> _Place:
-    """What the name means. Raises WeightsError where it means nothing that can be had."""
-    if name.startswith(TIMM):  # its models lie on the hub under their own names
+    """Decide what a name means; raises WeightsError where it means nothing."""
+    if name.startswith(TIMM):  # timm's models are on the hub, under the names that timm gives them
         name = f"timm/{name.removeprefix(TIMM)}"
     row = find_weights(name)
     if row is not None:
@@ -256,17 +258,17 @@ def _cached(place: _Place, cache_dir: Path | None, *, surely: bool = True) -> Pa
 
 
 def _target(name: str, url: str, cache_dir: Path | None) -> Path:
-    """Where the file of a plain URL lies, or will."""
+    """The local path for the file of a plain URL."""
     return own_folder(name, cache_dir).with_name(Path(unquote(urlsplit(url).path)).name)
 
 
 def own_folder(name: str, cache_dir: Path | None) -> Path:
-    """Where weights of that name lie once they were converted from a user's file."""
+    """The folder for weights of that name that were converted from a user's file."""
     return (cache_dir or default_cache()).expanduser() / "weights" / name / "converted"
 
 
 def default_cache() -> Path:
-    """Our own cache, for what is not from the hub: TSF_CACHE, or the platform's place for it."""
+    """Our own cache, for files that are not from the hub: TSF_CACHE, or the platform's folder."""
     if given := os.environ.get("TSF_CACHE"):
         return Path(given)
     if sys.platform == "win32":

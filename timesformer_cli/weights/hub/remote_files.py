@@ -1,4 +1,4 @@
-"""What the hub tells of a repository's files: asked, explained, checked."""
+"""Ask the hub for the files of a repository, check its answers, explain its errors."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-# The client's transport has errors of its own, under names that its versions share.
+# Errors of the client's transport (httpx) after which another try would not help. By name, because
+# its versions share the names.
 UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HubFile:
-    """What the hub tells of a file; `etag` is its digest, and its name in the cache."""
+    """One file as the hub describes it."""
 
     name: str
     commit: str
-    etag: str
-    size: int | None
+    etag: str  # its digest, which is also its name in the cache
+    size: int | None  # bytes
 
 
 def list_files(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
-    """The files that make a model, weights last, of one commit whatever becomes of the branch.
+    """List the files that make a model, the weights last.
 
-    Raises WeightsError in one line, with what to do next.
+    All are of the commit of the first one, even if the branch moves meanwhile. Raises WeightsError
+    in one line, with advice.
     """
     from huggingface_hub import constants
 
@@ -59,22 +61,26 @@ def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
 
 
 def _ask(repo: str, name: str, revision: str, watch: TransferState) -> HubFile:
-    """What the hub says of a file. The cache's paths are made of it: refused unless it is hex."""
+    """Ask the hub about one file.
+
+    Commit and ETag become paths in the cache, so they are refused unless they are hashes: an ETag
+    such as `../../` made the hub's own client write outside its cache.
+    """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repo, name, revision=revision)
-    found: HfFileMetadata | None = None
+    metadata: HfFileMetadata | None = None
     for pause in (*download.PAUSES, None):
         try:
-            found = get_hf_file_metadata(url)
+            metadata = get_hf_file_metadata(url)
             break
         except Exception as error:
             if pause is None or not _passing(error):
                 raise
             watch.pause(pause)
-    assert found is not None
+    assert metadata is not None
     watch.alive()
-    commit, etag = found.commit_hash or "", found.etag or ""
+    commit, etag = metadata.commit_hash or "", metadata.etag or ""
     if not (COMMIT.fullmatch(commit) and ETAG.fullmatch(etag)):
         which = f"commit {commit!a}" if not COMMIT.fullmatch(commit) else f"ETag {etag!a}"
         raise WeightsError(
@@ -83,11 +89,11 @@ def _ask(repo: str, name: str, revision: str, watch: TransferState) -> HubFile:
         )
     if COMMIT.fullmatch(revision) and commit != revision:
         raise WeightsError(f"'{repo}': asked for {revision}, the server answers with {commit}")
-    return HubFile(name=name, commit=commit, etag=etag, size=found.size)
+    return HubFile(name=name, commit=commit, etag=etag, size=metadata.size)
 
 
 def _passing(error: Exception) -> bool:
-    """Whether a failure to answer may be over in a second."""
+    """Whether a failure may be gone at the next try."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
@@ -98,7 +104,7 @@ def _passing(error: Exception) -> bool:
 
 @contextmanager
 def _explained(repo: str, revision: str) -> Iterator[None]:
-    """The hub client's errors in one line each, with what to do next."""
+    """Turn each error of the hub's client into one line with advice."""
     from huggingface_hub import errors
 
     try:
@@ -135,6 +141,6 @@ def _explained(repo: str, revision: str) -> Iterator[None]:
 
 
 def hf_download(repo: str, revision: str | None) -> str:
-    """The client's own command for filling the cache with a repository."""
+    """The command of the hub's client that downloads a repository into the cache."""
     pinned = f" --revision {revision}" if revision not in (None, "main") else ""
     return f"hf download {repo}{pinned}"

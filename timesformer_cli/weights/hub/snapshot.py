@@ -1,8 +1,9 @@
-"""A hub repository's files in the cache that huggingface_hub keeps: looked up, filled, re-hashed.
+"""Find and fill a repository's files in the cache of huggingface_hub.
 
-The client says where the cache is, who the user is and what the server tells of a file. The bytes
-come through our own downloader, since the client writes where a hostile server says, keeps what it
-has not hashed, begins anew after a kill, and can be held by a silent server for minutes.
+The client tells where the cache is, who the user is and what the server says about a file. The
+bytes come through our own downloader, for four faults seen in the client: it writes where a hostile
+server's ETag says, it keeps bytes that it has not hashed, it starts again after a kill, and a
+silent server can hold it for minutes.
 """
 
 import logging
@@ -23,10 +24,10 @@ from timesformer_cli.weights.hub.stall import TransferState
 def cached_snapshot(
     repo: str, revision: str | None, cache_dir: Path | None, *, surely: bool = True
 ) -> Path | None:
-    """The snapshot folder, where the cache holds all that is needed.
+    """Return the snapshot folder if the cache has all that a model needs.
 
-    Other tools may have left out the preprocessing; `surely` asks that it is there, or that the
-    repository is known to have none.
+    Other tools may have downloaded a model without its preprocessor file. With `surely` the file
+    must be there, or the repository must be known to have none.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -44,9 +45,9 @@ def cached_snapshot(
 def fetch_snapshot(
     repo: str, revision: str | None, cache_dir: Path | None, weights: Digest, watch: TransferState
 ) -> Path:
-    """The snapshot folder, with the files that it lacks downloaded.
+    """Download the files that the snapshot folder lacks; returns the folder.
 
-    `weights` is what we know that the hub's answer must say of them. Raises WeightsError.
+    `weights` is the digest that the hub must name for the weights. Raises WeightsError.
     """
     from huggingface_hub import constants
 
@@ -71,15 +72,17 @@ def fetch_snapshot(
     download.require_room(storage, wanted, repo)
     for file in missing:
         blob, locks = blobs / file.etag, cache / ".locks" / storage.name
-        lock = locks / f"{file.etag}.lock"  # the client's own
+        lock = locks / f"{file.etag}.lock"  # the same as the client's, so both wait for each other
         download.download_file(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
         with download.on_disk(folder):
             _point(folder / file.name, blob)
     with download.on_disk(storage):
         _forget_stale(blobs, watch.stall)
-        if OPTIONAL not in (file.name for file in files):  # as the client remembers it
+        # The client's own way to remember that a repository has no such file.
+        if OPTIONAL not in (file.name for file in files):
             _write(storage / ".no_exist" / folder.name / OPTIONAL, "")
-        if revision != folder.name:  # last, so that a branch moves to what is complete
+        # Last, so that a branch never points to a snapshot that is not complete.
+        if revision != folder.name:
             _write(storage / "refs" / revision, folder.name)
     return folder
 
@@ -103,9 +106,9 @@ def _part(blob: Path) -> Path:
 
 
 def blob_of(file: Path) -> Path | None:
-    """The cache's own file behind a snapshot's, which is named by its digest."""
+    """The file in the cache to which a snapshot's file leads; its name is its digest."""
     blobs = file.parent.parent.parent / "blobs"
-    if file.is_symlink():  # not followed further: a blob may itself lead to a store of all models
+    if file.is_symlink():  # followed one step: a blob may itself be a link to a shared store
         blob = blobs / Path(os.readlink(file)).name
         return blob if ETAG.fullmatch(blob.name) else None
     same = (blob for blob in blobs.glob("*") if blob.exists() and blob.samefile(file))
@@ -113,13 +116,13 @@ def blob_of(file: Path) -> Path | None:
 
 
 def _point(pointer: Path, blob: Path) -> None:
-    """Let the snapshot's file be the blob: by a link, or where there are none by moving it."""
+    """Make the snapshot's file a link to the blob; where links are impossible, move the blob."""
     pointer.parent.mkdir(parents=True, exist_ok=True)
     link = pointer.with_name(f".{pointer.name}.{os.getpid()}")
     link.unlink(missing_ok=True)
     try:
         link.symlink_to(os.path.relpath(blob, pointer.parent))
-    except OSError:  # Windows asks for a privilege
+    except OSError:  # Windows allows symbolic links only with a privilege
         try:
             link.hardlink_to(blob)
         except OSError:
@@ -134,7 +137,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _forget_stale(blobs: Path, age: float) -> None:
-    """Remove what downloads of other tools left, once nothing was written to it for so long."""
+    """Remove partial files that nothing was written to for `age` seconds: other tools left them."""
     for part in blobs.glob("*.incomplete"):
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > age:

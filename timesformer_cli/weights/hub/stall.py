@@ -1,4 +1,4 @@
-"""Work on a network in a thread of its own: reported on, ended when it stalls or by Ctrl-C."""
+"""Do network work in a thread that reports its progress and is given up when it stalls."""
 
 import threading
 import time
@@ -10,35 +10,36 @@ from timesformer_cli.errors import WeightsError
 
 T = TypeVar("T")
 
-STALL_SECONDS = 60.0
-REPORT_SECONDS = 0.1
+STALL_SECONDS = 60.0  # without a byte, after which the work is given up
+REPORT_SECONDS = 0.1  # between calls of `progress`
 
 
 class TransferStopped(Exception):
-    """Raised in the thread once nobody waits for it any more."""
+    """Raised in the thread when nobody waits for it any more."""
 
 
 class TransferState:
-    """What the thread last said of itself, and whether somebody still waits for it."""
+    """The last report of the thread, and whether somebody still waits for it."""
 
     def __init__(self, stall: float = STALL_SECONDS) -> None:
         self.stall = stall
-        self.last = time.monotonic()
-        self.news: dict[str, tuple[int, int | None]] = {}
+        self.last = time.monotonic()  # when the thread last made progress
+        self.news: dict[str, tuple[int, int | None]] = {}  # per file: bytes done, bytes in all
         self.stopped = threading.Event()
 
     def alive(self) -> None:
-        """Say that something came, or that the wait is for another process."""
+        """Report progress, or a wait for another process; raises TransferStopped if given up."""
         if self.stopped.is_set():
             raise TransferStopped
         self.last = time.monotonic()
 
     def report(self, file: str, done: int, total: int | None) -> None:
+        """Report that `done` of `total` bytes of a file are there."""
         self.alive()
         self.news[file] = done, total
 
     def pause(self, seconds: float) -> None:
-        """Wait before another try; to the stall limit this is silence like any other."""
+        """Wait before another try; this counts as silence, not as progress."""
         if self.stopped.wait(seconds):
             raise TransferStopped
 
@@ -46,11 +47,11 @@ class TransferState:
 def run_watched(
     work: Callable[[TransferState], T], name: str, progress: TransferCallback | None, stall: float
 ) -> T:
-    """The result of `work`, done in a thread; `progress` is called in this one.
+    """Run `work` in a thread and return its result; `progress` is called in the calling thread.
 
-    A thread, since looking up a name and some of the clients' waits know no limit and hear no
-    Ctrl-C; a daemon, so that leaving does not wait for it. Each wait in it has a limit of its own,
-    after which it finds itself stopped. Raises WeightsError after `stall` seconds without a byte.
+    A thread, because name look-ups and some waits of the hub's client have no time limit and do not
+    end on Ctrl-C. A daemon, so that the program can leave without it; it stops at its next report.
+    Raises WeightsError after `stall` seconds without a byte.
     """
     watch = TransferState(stall)
     results: list[T] = []
@@ -59,7 +60,7 @@ def run_watched(
     def run() -> None:
         try:
             results.append(work(watch))
-        except BaseException as error:  # it is raised again where somebody can catch it
+        except BaseException as error:  # raised again below, in the thread of the caller
             errors.append(error)
 
     thread = threading.Thread(target=run, name=f"fetching {name}", daemon=True)
@@ -68,7 +69,8 @@ def run_watched(
         ended = False
         while not ended:
             thread.join(REPORT_SECONDS)
-            ended = not thread.is_alive()  # asked before its last news is passed on
+            # Asked before the news is read, so that the last news is not lost.
+            ended = not thread.is_alive()
             while watch.news:
                 file, (done, total) = watch.news.popitem()
                 if progress is not None:

@@ -1,17 +1,20 @@
-"""A model folder put on the hub."""
+"""Upload a model folder to the hub."""
 
 import re
 from pathlib import Path
 
 from timesformer_cli.errors import UsageError, WeightsError
 
-# What a model is; a checkpoint to resume from is nobody else's concern.
 REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+# The files of a model. Checkpoints to resume training from stay here.
 FILES = ["*.json", "*.jsonl", "*.png", "README.md", "model.safetensors"]
 
 
 def require_upload_rights(repo: str) -> None:
-    """Raise what would forbid the upload, before hours of training: a bad name, no login."""
+    """Raise for a bad repository name or a missing login, before hours of training.
+
+    Raises UsageError or WeightsError.
+    """
     from huggingface_hub import HfApi
 
     if not REPO.fullmatch(repo):
@@ -23,7 +26,10 @@ def require_upload_rights(repo: str) -> None:
 
 
 def upload(folder: Path, repo: str) -> str:
-    """Create the repository where there is none, and put the folder there; its address."""
+    """Upload the folder, creating the repository if needed; returns the repository's address.
+
+    Raises WeightsError.
+    """
     from huggingface_hub import HfApi
 
     try:
