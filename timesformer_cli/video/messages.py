@@ -19,6 +19,8 @@ class DecodeRequest:
     crops: int = 1  # per clip: 1 (centre), 3 (along the long side) or 0 (the whole picture)
     decoder: str = "auto"  # or "decord", "av", "opencv"
     jitter: Jitter | None = None  # random place of a training clip; None takes the fixed places
+    without: tuple[str, ...] = ()  # decoders that auto leaves out: this file brought them down
+    fps: float | None = None  # the path is a folder of pictures, so many a second
     timeout: float = 60.0  # seconds, then the worker ends itself if its parent did not end it
 
     def to_header(self) -> dict[str, Any]:
@@ -34,6 +36,7 @@ class DecodeRequest:
             "sampling": Sampling(**header["sampling"]),
             "preprocessing": Preprocessing(**preprocessing),
             "jitter": jitter and Jitter(**jitter),
+            "without": tuple(header["without"]),
         }
         return cls(**header | made)
 

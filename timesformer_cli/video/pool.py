@@ -22,13 +22,14 @@ CLOSE_LIMIT = 1.0  # seconds for all threads to end together, so that Ctrl-C end
 
 
 Outcome = Decoded | VideoError
+NAMES = {"av": "PyAV", "decord": "decord", "opencv": "OpenCV", "pillow": "Pillow"}
 
 
 class DecodePool:
     """A pool of `workers` decode processes, each with a thread of ours that talks to it.
 
-    A file that takes longer than `timeout` seconds is stopped and gives an error. `decoder` is
-    auto (decord, then PyAV, then OpenCV), decord, av or opencv. With `debug` the messages of the
+    A file that makes no progress for `timeout` seconds is stopped and gives an error. `decoder` is
+    auto (PyAV, then decord, then OpenCV), decord, av or opencv. With `debug` the messages of the
     native libraries go to stderr. Use the pool as a context manager: leaving it kills the workers.
     """
 
@@ -147,25 +148,25 @@ class DecodePool:
             slot.start()  # where the last one died, the next loads its libraries already now
 
     def _run(self, slot: DecodeWorker, request: DecodeRequest) -> Outcome:
-        try:
-            return slot.ask(request, self._timeout)
-        except WorkerDied as death:
-            left = self._timeout - death.spent
-            if self._decoder != "auto" or death.overdue or self._closed or left <= 0:
-                return self._error_of(death)
-            crash = death
-        # Most likely decord crashed on this file (it aborts on some damaged ones); PyAV may read it.
-        try:
-            result = slot.ask(replace(request, decoder="av"), left)
-        except WorkerDied as death:
-            return self._error_of(death)
-        if isinstance(result, Decoded):
-            note = f"crashed a decoder ({crash}); read with PyAV in its place"
+        """Ask the worker; where the file brings a decoder down, ask again without that one."""
+        crash: WorkerDied | None = None
+        while True:
+            try:
+                result = slot.ask(request, self._timeout)
+                break
+            except WorkerDied as death:
+                again = death.decoder is not None and death.decoder not in request.without
+                if self._decoder != "auto" or death.overdue or self._closed or not again:
+                    return self._error_of(death)
+                crash = death
+                request = replace(request, without=(*request.without, str(death.decoder)))
+        if isinstance(result, Decoded) and crash is not None:
+            note = f"crashed a decoder ({crash}); read with {NAMES[result.decoder]} in its place"
             return replace(result, warnings=(*result.warnings, note))
         return result
 
     def _error_of(self, death: WorkerDied) -> VideoError:
         if death.overdue:
             more = "stopped; --timeout allows more"
-            return VideoError("timeout", f"took longer than {self._timeout:g} s to decode: {more}")
+            return VideoError("timeout", f"made no progress in {self._timeout:g} s: {more}")
         return VideoError("decoder_crashed", f"crashed its decoder ({death})")

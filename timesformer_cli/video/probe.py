@@ -1,13 +1,20 @@
 """Read what a video file says of its size, rate, length and orientation: claims, not facts."""
 
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoders.container import best_stream, decode_frames, open_container
+from timesformer_cli.video.decoders.base import Reading
+from timesformer_cli.video.decoders.container import (
+    ENCRYPTED_TAGS,
+    best_stream,
+    decode_frames,
+    open_container,
+)
+from timesformer_cli.video.decoders.pillow import is_animation, probe_animation
 from timesformer_cli.video.facts import (
     UNTIMED,
     UPRIGHT,
@@ -16,6 +23,7 @@ from timesformer_cli.video.facts import (
     require_pixels_within_limit,
 )
 from timesformer_cli.video.safe_file import VideoFile
+from timesformer_cli.video.timing import PacketTime, Timing, measure_timing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -24,10 +32,19 @@ if TYPE_CHECKING:
 
 
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273 table 3
+# Bytes of a file whose packets are all read to learn its times: about 0.3 s from a disk. Of larger
+# ones the index tells as much in mp4 and mov, and the claims of others are believed.
+LARGEST_COUNTED = 256 << 20
+UNLIKE = 4.0  # a rate so many times off the median step is none to count frames with
 
 
 def probe(file: VideoFile) -> Probe:
-    """Describe a file with PyAV, or with OpenCV where PyAV is not installed; raises VideoError."""
+    """Describe a file with PyAV, or with OpenCV where PyAV is not installed; raises VideoError.
+
+    Pictures that move (WebP, APNG) are Pillow's.
+    """
+    if is_animation(file):
+        return probe_animation(file)
     try:
         import av
     except ImportError:
@@ -36,10 +53,11 @@ def probe(file: VideoFile) -> Probe:
         return probe_opencv(file)
     try:
         with open_container(file) as container:
-            described = _describe(container, best_stream(container))
-        if described.duration > 0:
-            return described
-        return replace(described, duration=_measure(file, described.fps))
+            stream = best_stream(container)
+            described = _describe(file, container, stream)
+            hidden = _hides_pictures(stream)
+        timed = _timed(file, described)
+        return _without_edits(file, described, timed) if hidden else timed
     except av.error.FFmpegError as error:
         if file.cut_off():
             message = "is cut off: the index that players need is missing; copy or record it again"
@@ -48,16 +66,18 @@ def probe(file: VideoFile) -> Probe:
         raise VideoError("cannot_decode", message) from None
 
 
-def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
+def _describe(file: VideoFile, container: "InputContainer", stream: "VideoStream") -> Probe:
     context: Any = stream.codec_context
     if context is None:
         raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
+    if context.codec_tag in ENCRYPTED_TAGS or file.scrambled():
+        raise VideoError("encrypted", "is encrypted: decrypt it first, with the key it came with")
     require_pixels_within_limit(context.width, context.height)
     untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
     rates = stream.average_rate, stream.guessed_rate
     fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
     # The display matrix comes with the frames, not with the stream, so one frame is decoded.
-    frame = next(decode_frames(container, stream, []), None)
+    frame = next(decode_frames(container, stream, Reading([], [])), None)
     orientation = _orientation(frame)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = context.width, context.height
@@ -66,21 +86,123 @@ def _describe(container: "InputContainer", stream: "VideoStream") -> Probe:
     shown = max(1, round(width * aspect)), height
     if orientation.turns % 2:
         shown = shown[1], shown[0]
+    claimed = _duration(container, stream) or 0.0
     return Probe(
         width=shown[0],
         height=shown[1],
         fps=fps,
-        duration=_duration(container, stream) or 0.0,
+        duration=claimed,
+        claimed=claimed,
         frames=stream.frames or None,
         codec=context.name,
         container=container.format.name,
         rotation=orientation.turns * 90,
         mirrored=orientation.mirrored,
         pixel_aspect=aspect,
-        hdr=HDR.get(int(context.color_trc)),
+        coded_width=width,
+        coded_height=height,
+        pixel_format=context.pix_fmt or "",
+        hdr=_hdr(file, int(context.color_trc), frame),
         interlaced=frame.interlaced_frame if frame is not None else False,
         video_streams=len(container.streams.video),
     )
+
+
+def _hdr(file: VideoFile, transfer: int, frame: "VideoFrame | None") -> str | None:
+    """Name what keeps colours from looking right; profile 5 of Dolby Vision has no other form."""
+    dolby = file.dolby_vision_profile() == 5
+    if frame is not None and not dolby and transfer not in HDR:
+        dolby = any("DOVI" in str(key) for key in frame.side_data.keys())  # noqa: SIM118
+    return "Dolby Vision" if dolby else HDR.get(transfer)
+
+
+def _hides_pictures(stream: "VideoStream") -> bool:
+    """Whether an edit list leaves one picture, which lasts for hours, of the many there are."""
+    entries = len(stream.index_entries)
+    return entries == 1 and (stream.frames or 0) > 1
+
+
+def _timed(file: VideoFile, described: Probe) -> Probe:
+    """The description with the times that the packets tell, where these can be read."""
+    if file.size > LARGEST_COUNTED and described.duration > 0:
+        return _by_index(file, described)
+    with open_container(file, ignore_edits=described.ignore_edits) as container:
+        stream = best_stream(container)
+        of_stream = described.container.startswith("mpeg") or file.mpeg_stream
+        timing = measure_timing(
+            _packet_times(container, stream), stream=of_stream, fps=described.fps
+        )
+    return described if timing is None else _with_timing(described, timing)
+
+
+def _with_timing(described: Probe, timing: Timing) -> Probe:
+    notes = []
+    if timing.restarts:
+        notes.append(
+            f"starts its clock anew {timing.restarts} time{'s' * (timing.restarts > 1)}; its parts "
+            "are taken one after another"
+        )
+    if timing.jumps:
+        notes.append(
+            f"has a frame that claims to last {timing.jumps:,.0f} s; it is taken for one of "
+            f"{timing.interval:.2g} s"
+        )
+    # A mean rate says nothing where one picture stands for most of the time.
+    odd = not 1 / UNLIKE < described.fps * timing.interval < UNLIKE
+    return replace(
+        described,
+        duration=timing.duration,
+        frames=timing.pictures,
+        fps=1 / timing.interval if odd and timing.interval > 0 else described.fps,
+        tail=timing.tail,
+        longest=timing.longest,
+        steady=timing.steady,
+        restarts=timing.restarts,
+        counted=True,
+        notes=tuple(notes),
+    )
+
+
+def _packet_times(container: "InputContainer", stream: "VideoStream") -> Iterator[PacketTime]:
+    """The times of all packets; what a broken end does not tell is left out."""
+    import av
+
+    if stream.time_base is None:
+        return
+    base = float(stream.time_base)
+    with suppress(av.error.FFmpegError, IndexError):
+        for packet in container.demux(stream):
+            if packet.size:
+                dts, pts = packet.dts, packet.pts
+                yield PacketTime(
+                    None if dts is None else dts * base,
+                    None if pts is None else pts * base,
+                    (packet.duration or 0) * base,
+                )
+
+
+def _by_index(file: VideoFile, described: Probe) -> Probe:
+    """The description with the steps that the index tells; nothing else of the file is read."""
+    with open_container(file) as container:
+        stream = best_stream(container)
+        if stream.time_base is None or len(stream.index_entries) < 2:
+            return described
+        base = float(stream.time_base)
+        times = [entry.timestamp * base for entry in stream.index_entries]
+    steps = (PacketTime(time, time, 0.0) for time in times)
+    timing = measure_timing(steps, stream=False, fps=described.fps)
+    if timing is None or timing.steady:
+        return described
+    return replace(_with_timing(described, timing), counted=False)
+
+
+def _without_edits(file: VideoFile, described: Probe, timed: Probe) -> Probe:
+    """The description of all pictures that an edit list hides behind an impossible step."""
+    try:
+        whole = _timed(file, replace(described, ignore_edits=True))
+    except (VideoError, OSError):  # then what the edit list shows has to do
+        return timed
+    return whole if (whole.frames or 0) > (timed.frames or 0) else timed
 
 
 def _orientation(frame: "VideoFrame | None") -> Orientation:
@@ -114,20 +236,3 @@ def _duration(container: "InputContainer", stream: "VideoStream") -> float | Non
     if not container.format.name.startswith("matroska"):
         start -= (container.start_time or 0) / 1e6
     return container.duration / 1e6 - start
-
-
-def _measure(file: VideoFile, fps: float) -> float:
-    """Measure the seconds of video from the times of all packets; nothing is decoded."""
-    import av
-
-    count = 0
-    bounds: list[Fraction] = []
-    with suppress(av.error.FFmpegError), open_container(file) as container:
-        for packet in container.demux(best_stream(container)):
-            count += bool(packet.size)
-            if packet.pts is not None and packet.time_base is not None:
-                begin = packet.pts * packet.time_base
-                end = begin + (packet.duration or 0) * packet.time_base
-                bounds = [min([begin, *bounds]), max([end, *bounds])]
-    known = bounds and bounds[1] > bounds[0]
-    return float(bounds[1] - bounds[0]) if known else max(count, 1) / fps

@@ -14,6 +14,10 @@ from types import TracebackType
 from timesformer_cli.errors import VideoError
 
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
+LARGEST_INDEX = 16 << 20  # bytes of an mp4's index that are looked through
+SCRAMBLED_LOOK = 2000  # packets of a transport stream: some seconds of it
+# The box of Dolby Vision's configuration: 24 bytes behind its name (Dolby's ISOBMFF document).
+DOLBY_VISION = re.compile(rb"\x00\x00\x00\x20dv[cv]C(.{24})", re.DOTALL)
 # Text that sends a demuxer to other files or hosts: HLS, ffconcat, DASH, SDP, RTSP, shortcuts.
 PLAYLIST = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:#EXTM3U|ffconcat|v=0|rtsp://|https?://|\[playlist\]|\[Reference\])"
@@ -81,19 +85,50 @@ class VideoFile:
         """Whether this is an mp4 or mov file that lost its end or its index (the `moov` box)."""
         if self.head[4:8] != b"ftyp":
             return False
+        found = self._index_box()
+        return found is None or sum(found) > self.size
+
+    def dolby_vision_profile(self) -> int | None:
+        """The profile that an mp4 or mov file says its Dolby Vision is of; None for no such thing."""
+        found = self._index_box()
+        if found is None:
+            return None
+        index = self.read_at(found[0], min(found[1], LARGEST_INDEX))
+        record = DOLBY_VISION.search(index)
+        return record[1][2] >> 1 if record else None
+
+    def scrambled(self) -> bool:
+        """Whether most packets of a transport stream are marked as encrypted (ISO 13818-1, 2.4.3)."""
+        if set(self.head[: 8 * 188 : 188]) != {0x47}:
+            return False
+        marks = self.read_at(0, SCRAMBLED_LOOK * 188)[3::188]
+        return sum(bool(mark & 0xC0) for mark in marks) > len(marks) / 2
+
+    def read_at(self, position: int, length: int) -> bytes:
+        """Bytes of the file; fewer at its end."""
+        os.lseek(self._fd, position, os.SEEK_SET)
+        parts = []
+        while length > 0 and (part := os.read(self._fd, length)):
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def _index_box(self) -> tuple[int, int] | None:
+        """Where the `moov` box of an mp4 or mov file begins and how long it is."""
+        if self.head[4:8] != b"ftyp":
+            return None
         position = 0
         while position + 8 <= self.size:
-            os.lseek(self._fd, position, os.SEEK_SET)
-            header = os.read(self._fd, 16)
+            header = self.read_at(position, 16)
             length, kind = int.from_bytes(header[:4], "big"), header[4:8]
             if length == 1:  # the real length follows as 64 bits
                 length = int.from_bytes(header[8:16], "big")
             if kind == b"moov":
-                return position + length > self.size
+                return position, length
             if length < 8:  # shorter than its own header: broken, or 0 for "up to the end"
-                return True
+                return None
             position += length
-        return True
+        return None
 
     def __enter__(self) -> "VideoFile":
         return self

@@ -1,7 +1,7 @@
 """Frames to model input: upright, square pixels, short side resized, cropped. NumPy and Pillow."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError, VideoError
@@ -29,6 +29,12 @@ def resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple
     if new[0] * new[1] > MAX_PIXELS:
         raise VideoError("too_large", f"has a picture of {width}x{height}, too long to be resized")
     return new
+
+
+def filled(picture: Pixels, width: int, height: int) -> Pixels:
+    """A picture of another size as one of this: scaled to cover it, its middle kept."""
+    image = ImageOps.fit(Image.fromarray(picture), (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8)
 
 
 def crop_corners(

@@ -2,14 +2,16 @@
 
 import importlib
 import signal
+import time
 import traceback
-from typing import Any
+from typing import IO, Any
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.messages import DecodeRequest
 
 MEMORY = 6 << 30  # bytes of address space: a hostile file must not take the machine's memory
+BEAT = 0.5  # seconds between two signs of life
 GRACE = 5  # seconds past the time limit, so that the parent's own kill comes first
 
 
@@ -25,10 +27,26 @@ def main(parent: int) -> None:
         except EOFError:
             return
         request = DecodeRequest.from_header(asked)
-        _self_destruct(request.timeout)
-        header, pixels = _answer(request)
+        header, pixels = _answer(request, _Heart(replies, request.timeout))
         _self_destruct(None)
         send(replies, header, pixels)
+
+
+class _Heart:
+    """Tells the parent, twice a second at most, that the file moves on, and puts the alarm off."""
+
+    def __init__(self, replies: IO[bytes], timeout: float) -> None:
+        self.replies, self.timeout = replies, timeout
+        self.last = time.monotonic()
+        _self_destruct(timeout)
+
+    def beat(self, decoder: str | None = None) -> None:
+        """Called with every picture; at once where a decoder begins, so that it can be blamed."""
+        if decoder is not None or time.monotonic() - self.last >= BEAT:
+            self.last = time.monotonic()
+            _self_destruct(self.timeout)
+            named = {} if decoder is None else {"decoder": decoder}
+            send(self.replies, {"status": "working", **named})
 
 
 def _confine(parent: int) -> None:
@@ -65,11 +83,11 @@ def _self_destruct(timeout: float | None) -> None:
         signal.alarm(int(timeout) + GRACE if timeout is not None else 0)
 
 
-def _answer(request: DecodeRequest) -> tuple[dict[str, Any], memoryview | bytes]:
+def _answer(request: DecodeRequest, heart: _Heart) -> tuple[dict[str, Any], memoryview | bytes]:
     from timesformer_cli.video.decode import decode
 
     try:
-        decoded = decode(request)
+        decoded = decode(request, heart.beat)
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
     except VideoError as error:
         return _error(error.kind, str(error)), b""

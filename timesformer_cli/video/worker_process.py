@@ -1,9 +1,6 @@
 """One decode worker as its parent sees it: start it, ask it, kill it when it is late."""
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -27,12 +24,12 @@ ENVIRONMENT = {
 class WorkerDied(Exception):
     """The worker ended before it answered: it crashed, or (`overdue`) we killed it for being late.
 
-    `spent` is how many seconds it had worked on the request.
+    `decoder` is the one that it was reading with, where it had begun to.
     """
 
-    def __init__(self, message: str, *, overdue: bool, spent: float) -> None:
+    def __init__(self, message: str, *, overdue: bool, decoder: str | None) -> None:
         super().__init__(message)
-        self.overdue, self.spent = overdue, spent
+        self.overdue, self.decoder = overdue, decoder
 
 
 class DecodeWorker:
@@ -91,40 +88,59 @@ class DecodeWorker:
     def _exchange(self, request: dict[str, Any] | None, limit: float) -> Message:
         child = self._child
         if child is None:
-            raise WorkerDied("closed", overdue=False, spent=0.0)
-        began = time.monotonic()
-        with self._killed_after(limit, child) as overdue:
+            raise WorkerDied("closed", overdue=False, decoder=None)
+        decoder: str | None = None
+        with _KillingClock(limit, child) as clock:
             try:
-                return child.hear() if request is None else child.ask(request)
+                answer = child.hear() if request is None else child.ask(request)
+                while answer[0].get("status") == "working":
+                    clock.start_anew()
+                    decoder = answer[0].get("decoder", decoder)
+                    answer = child.hear()
+                return answer
             except ChildEnded as ended:
                 how = str(ended)
                 if not self._ready:
                     how = f"the decode worker did not start: {how}; --debug shows why"
-                spent = time.monotonic() - began
-                raise WorkerDied(how, overdue=overdue.is_set(), spent=spent) from None
+                raise WorkerDied(how, overdue=clock.struck, decoder=decoder) from None
 
-    @contextmanager
-    def _killed_after(self, limit: float, child: ChildProcess) -> Iterator[threading.Event]:
-        """Kill the process when the block takes longer than `limit` seconds.
 
-        A timer thread does it, because reading from a pipe has no time limit. Yields an event that
-        is set when the process was killed.
-        """
+class _KillingClock:
+    """Kills a process unless it is told, within `limit` seconds each time, that the work goes on.
+
+    A timer thread does it, because reading from a pipe has no time limit.
+    """
+
+    def __init__(self, limit: float, child: ChildProcess) -> None:
+        self.limit, self.child = limit, child
+        self.struck = False  # whether the process was killed for being late
         # The lock keeps the timer from killing a worker whose answer has just arrived.
-        overdue, lock, done = threading.Event(), threading.Lock(), False
+        self._lock, self._done = threading.Lock(), False
+        self._timer: threading.Timer | None = None
 
-        def strike() -> None:
-            with lock:
-                if not done:
-                    overdue.set()
-                    child.kill()
+    def __enter__(self) -> "_KillingClock":
+        self.start_anew()
+        return self
 
-        timer = threading.Timer(limit, strike)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield overdue
-        finally:
-            with lock:
-                done = True
-            timer.cancel()
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._done = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def start_anew(self) -> None:
+        """Give the process `limit` seconds from now."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if not self.struck:
+                self._timer = threading.Timer(self.limit, self._strike)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _strike(self) -> None:
+        with self._lock:
+            # A timer that was replaced in the moment in which it went off has nothing to say.
+            if not self._done and threading.current_thread() is self._timer:
+                self.struck = True
+                self.child.kill()

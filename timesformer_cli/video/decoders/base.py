@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.safe_file import VideoFile
@@ -49,31 +49,86 @@ def first_line(error: BaseException) -> str:
     return text.rsplit("] ", 1)[-1][:160] or type(error).__name__
 
 
+def require_picture(picture: Pixels, width: int, height: int) -> Pixels:
+    """Return a decoder's picture once it is `(height, width, 3)`; raises ReaderDeclined.
+
+    decord gives 4 to 48 channels for some narrow widths, and reports nothing.
+    """
+    if picture.shape != (height, width, 3):
+        raise ReaderDeclined(
+            f"gives pictures of shape {picture.shape} in the place of {(height, width, 3)}"
+        )
+    return picture
+
+
 @dataclass(slots=True)
 class Reading:
     """The result of one pass over a file."""
 
     pictures: list[Any]  # one per wanted moment, in order; fewer when the file ended before
     chosen: list[int]  # a number per picture; two pictures with one number are the same frame
-    end: float | None = (
-        None  # seconds at which the last frame ends; None if the pass stopped before
-    )
+    end: float | None = None  # seconds at which the last frame ends; None if it was not reached
+    decoded: int = 0  # pictures that were decoded, wanted or not
     damaged: list[str] = field(default_factory=list)  # one reason per packet that failed
+    lost: int = 0  # pictures that were in the file and never came out of the decoder
+    mended: int = 0  # pictures that the decoder says are damaged, and made up in part
 
 
-Prepare = Callable[[Pixels], Any]
-Reader = Callable[[VideoFile, Probe, Sequence[float], Prepare], Reading]
+class Beat(Protocol):
+    """Told that a file moves on: with the name of a decoder that begins, or with every picture."""
+
+    def __call__(self, decoder: str | None = None) -> None: ...
+
+
+def no_beat(decoder: str | None = None) -> None:
+    """For whoever does not wait."""
+
+
+class Prepare(Protocol):
+    """Turns a stored picture into what is kept of it, such as its crops."""
+
+    def __call__(self, picture: Pixels, *, pixel_aspect: float) -> Any:
+        """`pixel_aspect` is the picture's own: it may change in the middle of a video."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """What a decoder is asked for: the frames on screen at the wanted moments of one file."""
+
+    opened: VideoFile | None  # None for a folder of pictures
+    probe: Probe
+    wanted: Sequence[float]  # seconds from the first frame, sorted
+    prepare: Prepare
+    beat: Beat = no_beat
+
+    @property
+    def file(self) -> VideoFile:
+        """The file; a folder of pictures has none."""
+        assert self.opened is not None
+        return self.opened
+
+
+Reader = Callable[[ReadJob], Reading]
 
 
 class Picker:
     """Chooses, from frames offered in order, the one that is on screen at each wanted moment.
 
     That is the last frame that began at or before the moment. Frames come as functions, so that
-    only the chosen ones are converted. `wanted` is sorted; `interval` is the time of one frame.
+    only the chosen ones are converted. `wanted` is sorted; `interval` is the time of one frame and
+    `tail` that of the last one.
     """
 
-    def __init__(self, wanted: Sequence[float], interval: float) -> None:
-        self.wanted, self.interval = wanted, interval
+    def __init__(
+        self,
+        wanted: Sequence[float],
+        interval: float,
+        tail: float = 0.0,
+        beat: Beat = no_beat,
+    ) -> None:
+        self.wanted, self.interval, self.tail = wanted, interval, max(tail, interval)
+        self.beat = beat
         self.reading = Reading([], [])
         self.last: tuple[float, Callable[[], Any]] | None = None
         self.index = -1
@@ -90,6 +145,7 @@ class Picker:
         A frame without a time counts as one interval later than the last. Raises Unordered when
         time runs backwards.
         """
+        self.beat()
         if self.last is not None:
             before = self.last[0]
             time = before + self.interval if time is None else time
@@ -98,15 +154,16 @@ class Picker:
             self._take_before(time)
         self.last = (time or 0.0, picture)
         self.index += 1
+        self.reading.decoded += 1
         return self.next is not None
 
     def finish(self) -> Reading:
-        """Close the reading at the end of the file, where the last frame is shown for one interval.
+        """Close the reading at the end of the file, where the last frame stays for its `tail`.
 
         Moments up to one more interval later are still given this frame.
         """
         if self.last is not None:
-            self.reading.end = self.last[0] + self.interval
+            self.reading.end = self.last[0] + self.tail
             self._take_before(self.reading.end + self.interval)
         return self.reading
 

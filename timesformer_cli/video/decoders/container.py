@@ -1,23 +1,34 @@
 """Containers read with PyAV (FFmpeg): open safely, choose the stream, skip damaged packets."""
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.video.decoders.base import Reading
 from timesformer_cli.video.safe_file import VideoFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 
-def open_container(file: VideoFile) -> "InputContainer":
+# What mp4 calls a stream whose samples are encrypted (ISO 14496-12, 8.12.1).
+ENCRYPTED_TAGS = ("encv", "drmi")
+ONE_PICTURE_A_PACKET = ("h264", "hevc")
+
+
+def open_container(file: VideoFile, *, ignore_edits: bool = False) -> "InputContainer":
     """Open with PyAV; the whitelist keeps FFmpeg from following URLs inside the file."""
     import av
 
+    options = {"protocol_whitelist": "file"}
+    if ignore_edits:
+        options["ignore_editlist"] = "1"
     # By default PyAV raises on metadata that is not UTF-8.
-    return av.open(file.source, metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    return av.open(file.source, metadata_errors="ignore", options=options)
 
 
 def best_stream(container: "InputContainer") -> "VideoStream":
@@ -30,15 +41,17 @@ def best_stream(container: "InputContainer") -> "VideoStream":
 
 
 def decode_frames(
-    container: "InputContainer", stream: "VideoStream", damaged: list[str]
+    container: "InputContainer", stream: "VideoStream", reading: Reading
 ) -> Iterator["VideoFrame"]:
     """Yield frames in the order in which they are shown; skip packets that fail.
 
-    The reason of each failure is added to `damaged`.
+    The reason of each failure is noted in the reading, and how many pictures were lost on the way
+    or made up in part by the decoder.
     """
     import av
 
     packets = container.demux(stream)
+    lost = _Lost(stream, reading)
     while True:
         try:
             packet = next(packets, None)
@@ -47,10 +60,45 @@ def decode_frames(
         except (av.error.FFmpegError, IndexError):
             packet = None
         try:
-            yield from packet.decode() if packet is not None else stream.decode(None)
+            if packet is not None:
+                lost.feed(packet)
+            for frame in packet.decode() if packet is not None else stream.decode(None):
+                lost.take(frame)
+                reading.mended += bool(frame.is_corrupt)
+                yield frame
         except av.error.EOFError:  # already drained
             return
         except av.error.FFmpegError as error:
-            damaged.append(str(error.strerror))
+            reading.damaged.append(str(error.strerror))
         if packet is None:
             return
+
+
+class _Lost:
+    """Counts pictures that went into the decoder and did not come out, without an error.
+
+    Only where every packet is a picture that is shown: VP8 hides some, MPEG-4 packs two into one.
+    """
+
+    def __init__(self, stream: "VideoStream", reading: Reading) -> None:
+        self.reading = reading
+        self.counts = stream.codec_context.name in ONE_PICTURE_A_PACKET
+        self.waiting: list[int] = []  # a heap of the times of packets whose picture is to come
+        self.began = False
+
+    def feed(self, packet: "Packet[VideoStream]") -> None:
+        """A packet goes in; those that an edit list discards are not shown."""
+        if self.counts and packet.pts is not None and packet.size and not packet.is_discard:
+            heappush(self.waiting, packet.pts)
+
+    def take(self, frame: "VideoFrame") -> None:
+        """A picture comes out: all that are shown earlier have come, or never will."""
+        if not self.counts or frame.pts is None:
+            return
+        while self.waiting and self.waiting[0] < frame.pts:
+            heappop(self.waiting)
+            # Before the first picture they lean on what lies before the file's beginning.
+            self.reading.lost += self.began
+        if self.waiting and self.waiting[0] == frame.pts:
+            heappop(self.waiting)
+        self.began = True

@@ -1,6 +1,5 @@
 """Read with OpenCV, the last resort: every frame in order, because its seeks repeat old frames."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -10,54 +9,52 @@ from timesformer_cli.video.decoders.base import (
     MISSING,
     DecoderMissing,
     Picker,
-    Prepare,
     ReaderDeclined,
     Reading,
+    ReadJob,
     Unordered,
     import_decoder,
+    require_picture,
 )
 from timesformer_cli.video.facts import UNTIMED, Probe, require_pixels_within_limit
 from timesformer_cli.video.safe_file import VideoFile
+from timesformer_cli.video.timing import Clock
 
 
-def read_opencv(
-    file: VideoFile, probe: Probe, wanted: Sequence[float], prepare: Prepare
-) -> Reading:
+def read_opencv(job: ReadJob) -> Reading:
     """Read with OpenCV, in order from the first frame; declines files that it reads wrongly."""
-    if probe.video_streams > 1:
+    if job.probe.video_streams > 1:
         raise ReaderDeclined("OpenCV may choose another of the video streams")
-    if probe.interlaced:
+    if job.probe.interlaced:
         # It reports success for them, so nothing later would notice.
         raise ReaderDeclined("OpenCV returns dark pictures for interlaced video")
+    if job.probe.ignore_edits:
+        raise ReaderDeclined("OpenCV obeys the edit list, which hides most pictures")
     with suppress(Unordered):
-        return _read_opencv(file, probe, wanted, prepare)
-    return _read_opencv(file, probe, wanted, prepare, counted=True)
+        return _read_opencv(job)
+    return _read_opencv(job, counted=True)
 
 
-def _read_opencv(
-    file: VideoFile,
-    probe: Probe,
-    wanted: Sequence[float],
-    prepare: Prepare,
-    *,
-    counted: bool = False,
-) -> Reading:
-    capture, cv2 = open_capture(file)
-    picker = Picker(wanted, 1 / probe.fps)
-    start: float | None = None
+def _read_opencv(job: ReadJob, *, counted: bool = False) -> Reading:
+    capture, cv2 = open_capture(job.file)
+    probe, interval = job.probe, 1 / job.probe.fps
+    picker = Picker(job.wanted, interval, probe.tail, job.beat)
+    clock = Clock(interval, probe.longest, restarts=probe.restarts > 0)
+    width, height = probe.coded_width, probe.coded_height
     try:
         while capture.grab():
-            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            start = seconds if start is None else start
             whole, bgr = capture.retrieve()
             if not whole:
                 picker.reading.damaged.append("no picture")
                 continue
             require_pixels_within_limit(bgr.shape[1], bgr.shape[0])
-            time = None if counted else seconds - start
+            if width:  # it squeezes pictures of another size into that of the first
+                require_picture(bgr, width, height)
+            time = None if counted else clock(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if time is not None and picker.last is not None and time <= picker.last[0]:
                 raise Unordered  # OpenCV says 0 where it does not know
-            if not picker.offer(time, partial(prepare, bgr[:, :, ::-1])):
+            prepared = partial(job.prepare, bgr[:, :, ::-1], pixel_aspect=probe.pixel_aspect)
+            if not picker.offer(time, prepared):
                 return picker.reading
     finally:
         capture.release()
@@ -104,9 +101,12 @@ def probe_opencv(file: VideoFile) -> Probe:
         height=shown[1],
         fps=fps,
         duration=max(frames, 1) / fps,
+        claimed=max(frames, 1) / fps,
         frames=frames,
         codec=code.decode("ascii", "replace").strip("\0 "),
         container="unknown",
         rotation=turns * 90,
         pixel_aspect=aspect,
+        coded_width=width,
+        coded_height=height,
     )

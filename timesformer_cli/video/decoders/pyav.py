@@ -1,6 +1,5 @@
 """Read with PyAV: in order, with seeks where a container keeps its times exact after them."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,28 +7,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from timesformer_cli.video.decoders.base import (
+    EPSILON,
     Picker,
-    Prepare,
     ReaderDeclined,
     Reading,
+    ReadJob,
     Unordered,
     import_decoder,
+    require_picture,
 )
 from timesformer_cli.video.decoders.container import best_stream, decode_frames, open_container
 from timesformer_cli.video.facts import Probe, require_pixels_within_limit
-from timesformer_cli.video.safe_file import VideoFile
+from timesformer_cli.video.timing import Clock
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 LONG_GAP = 10.0  # seconds without a wanted frame, from which on a seek is made
-SEEKABLE = ("mov", "matroska")  # containers whose times are the same after a seek
-# Seconds to land before a wanted frame: frames near a keyframe may need what lies before it.
-MARGIN = 1.0
+# Containers whose times are the same after a seek, and those where they are when their packets
+# show that the clock is steady.
+SEEKABLE, SEEKABLE_IF_STEADY = ("mov", "matroska"), ("avi", "mpegts")
+# Seconds to land before a wanted frame: frames near a keyframe may need what lies before it. A
+# transport stream has no index, so a seek lands at any packet, and pictures begin at a keyframe.
+MARGIN, MARGIN_WITHOUT_INDEX = 1.0, 12.0
 THREADS = 1  # per file; the pool decodes several files at a time
 
 
-def read_av(file: VideoFile, probe: Probe, wanted: Sequence[float], prepare: Prepare) -> Reading:
+def can_seek(probe: Probe) -> bool:
+    """Whether a frame far into the file is found by a seek."""
+    if not probe.steady or probe.ignore_edits:
+        return False
+    if probe.container.startswith(SEEKABLE):
+        return True
+    return probe.container.startswith(SEEKABLE_IF_STEADY) and probe.counted
+
+
+def read_av(job: ReadJob) -> Reading:
     """Read with PyAV, in up to three passes that trust the file less and less.
 
     First with seeks over long gaps, then every frame in order, then with times counted from the
@@ -37,53 +51,66 @@ def read_av(file: VideoFile, probe: Probe, wanted: Sequence[float], prepare: Pre
     """
     av = import_decoder("av")
     try:
-        if probe.container.startswith(SEEKABLE):
+        if can_seek(job.probe):
             with suppress(Unordered):
-                return _read_av(file, probe, wanted, prepare, seek=True)
+                return _read_av(job, seek=True)
         with suppress(Unordered):
-            return _read_av(file, probe, wanted, prepare)
-        return _read_av(file, probe, wanted, prepare, counted=True)
+            return _read_av(job)
+        return _read_av(job, counted=True)
     except av.error.FFmpegError as error:
         raise ReaderDeclined(f"PyAV cannot read it: {error.strerror}") from None
 
 
-def _read_av(
-    file: VideoFile,
-    probe: Probe,
-    wanted: Sequence[float],
-    prepare: Prepare,
-    *,
-    seek: bool = False,
-    counted: bool = False,
-) -> Reading:
+def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Reading:
     """Make one pass; `counted` ignores the file's times and counts frames instead."""
-    picker = Picker(wanted, 1 / probe.fps)
-
-    def picture(frame: "VideoFrame") -> Any:
-        require_pixels_within_limit(frame.width, frame.height)
-        return prepare(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
-
-    with open_container(file) as container:
+    probe, interval = job.probe, 1 / job.probe.fps
+    picker = Picker(job.wanted, interval, probe.tail, job.beat)
+    clock = Clock(interval, probe.longest, restarts=probe.restarts > 0)
+    with open_container(job.file, ignore_edits=probe.ignore_edits) as container:
         stream = best_stream(container)
         stream.codec_context.thread_count = THREADS
         assert stream.time_base is not None
+        base = float(stream.time_base)
+        first_aspect = _aspect(stream)
         start: float | None = None
         target: float | None = None  # where the last seek was headed
-        frames = decode_frames(container, stream, picker.reading.damaged)
+        waiting = False  # for a keyframe, after a seek into a container without an index
+        frames = decode_frames(container, stream, picker.reading)
         while (frame := next(frames, None)) is not None:
-            time = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
-            start = (time or 0.0) if start is None else start
-            since = None if time is None else time - start
+            own = None if counted or frame.pts is None else frame.pts * base
+            start = (own or 0.0) if start is None else start
+            if waiting and not frame.key_frame:
+                job.beat()
+                continue
+            waiting = False
+            time = (None if own is None else own - start) if target is not None else clock(own)
             # The first frame after a seek comes after the target: frames between were missed.
-            if picker.last is None and target is not None and (since is None or since > target):
+            missed = time is None or time > (target or 0.0) + EPSILON
+            if picker.last is None and target is not None and missed:
                 raise Unordered
-            if not picker.offer(since, partial(picture, frame)):
+            aspect = probe.pixel_aspect * _aspect(stream) / first_aspect
+            if not picker.offer(time, partial(_picture, frame, aspect, job)):
                 return picker.reading
             ahead = picker.wanted[len(picker.reading.pictures)]
             # A target is tried once: a seek may land on a keyframe far before it.
-            if seek and since is not None and ahead != target and ahead - since > LONG_GAP:
+            if seek and time is not None and ahead != target and ahead - time > LONG_GAP:
                 target = ahead
-                container.seek(int((start + ahead - MARGIN) / stream.time_base), stream=stream)
+                waiting = not probe.container.startswith(SEEKABLE)
+                margin = MARGIN_WITHOUT_INDEX if probe.container == "mpegts" else MARGIN
+                goal = max(start, start + ahead - margin)
+                container.seek(int(goal / stream.time_base), stream=stream)
                 picker.last = None
-                frames = decode_frames(container, stream, picker.reading.damaged)
+                frames = decode_frames(container, stream, picker.reading)
     return picker.finish()
+
+
+def _picture(frame: "VideoFrame", aspect: float, job: ReadJob) -> Any:
+    """A frame, of its own size and pixel shape, as what is kept of it."""
+    require_pixels_within_limit(frame.width, frame.height)
+    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return job.prepare(require_picture(picture, frame.width, frame.height), pixel_aspect=aspect)
+
+
+def _aspect(stream: "VideoStream") -> float:
+    """Width over height of a pixel, as the decoder has last met it."""
+    return float(stream.codec_context.sample_aspect_ratio or 1) or 1.0
