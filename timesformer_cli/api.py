@@ -1,4 +1,4 @@
-"""The two functions of the Python interface."""
+"""The Python interface: `load_model` and `classify`."""
 
 import os
 import warnings
@@ -22,13 +22,14 @@ def load_model(name_or_path: Path = ..., *, device: str = ..., dtype: str) -> Ru
 def load_model(
     name_or_path: Path = DEFAULT, *, device: str = "cpu", dtype: str | None = None
 ) -> TimeSformer | RunnableModel:
-    """A model that maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
+    """Load a model that maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
 
-    Takes what `--model` takes, and the device and dtype names of the command. Without a dtype it
-    is the model as published, float32, ready to be trained; with one (auto, float32, bfloat16,
-    float16, int8) it is what the command runs: faster, and it takes pixels too, uint8 RGB
-    `(b t h w c)`. An exported file is only ever the latter. It carries `.config`, `.labels`,
-    `.preprocessing` and `.sampling`. Raises WeightsError, DeviceError.
+    The arguments are those of the command: whatever `--model` names, and names of devices and
+    dtypes. Without a dtype the answer is the model as published, in float32, ready to be trained.
+    With a dtype (auto, float32, bfloat16, float16, int8) it is the model that the command runs: it
+    is faster and also takes pixels, uint8 RGB `(b t h w c)`. An exported file needs a dtype. Either
+    has `.config`, `.labels`, `.preprocessing` and `.sampling`. What had to be assumed is issued as
+    a warning. Raises UsageError, WeightsError and DeviceError.
     """
     from timesformer_cli.inference.device import find_device
     from timesformer_cli.inference.open import open_model
@@ -68,11 +69,11 @@ def classify(
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
 
-    The keywords are the command's options: `top_k` labels a video; `frames` and `stride` (in
-    frames of a 30-fps video) as the model was trained where None; `clips` times `crops` (1 or 3)
-    views, whose scores are averaged; `timeout` in seconds a video. A video that cannot be read
-    becomes a result with `status` "error"; nothing is raised for it. Raises UsageError,
-    WeightsError and DeviceError.
+    The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride` (in
+    frames of a 30-fps video) are those of the model where None. A video is seen in `clips` times
+    `crops` (1 or 3) views, and their scores are averaged. `timeout` is in seconds per video. A
+    video that cannot be read becomes a result with `status` "error"; nothing is raised for it. What
+    had to be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
     """
     from timesformer_cli.video import find_videos
 

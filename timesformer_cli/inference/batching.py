@@ -1,4 +1,15 @@
-"""From decoded videos to scores, clips of different videos sharing a batch."""
+"""From decoded videos to scores; views of different videos share a batch.
+
+1. Collect consecutive videos until together they hold `batch_size` views or more: a group.
+2. Join the views of the group, cut them into batches, and start every batch on the scorer without
+   waiting for it.
+3. Keep as many groups under way as the scorer works ahead. Then wait for the oldest one, give each
+   video the outputs of its own views, and average them.
+
+A group ends between two videos, so the views of one video never wait for another group. The price
+is that the last batch of a group may be smaller than `batch_size`. A video that could not be read
+has no views; it stays in its group, and so in its place.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,10 +26,10 @@ from timesformer_cli.weights.description import Description
 
 
 class ScoredVideo(NamedTuple):
-    """A video that was read, and the model's outputs averaged over its views, `(classes)`."""
+    """A video that was read and scored."""
 
     decoded: Decoded
-    outputs: ModelOutputs
+    outputs: ModelOutputs  # averaged over the video's views: scores `(classes)`, features `(d)`
 
 
 Scored = ScoredVideo | VideoError
@@ -26,15 +37,15 @@ Group = list[Decoded | VideoError]
 
 
 class Scorer(Protocol):
-    """A model that is ready, wherever it runs: `predictor.Predictor`, `device_pool.DevicePool`."""
+    """A model that is ready to run: a `predictor.Predictor` or a `device_pool.DevicePool`."""
 
     description: Description
     device: str
     dtype: str
-    ahead: int  # batches that are worth starting before the scores of the first are asked for
+    ahead: int  # how many more batches are worth starting before waiting for the first one
 
     def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
-        """The outputs for RGB frames `(b t h w c)`, when asked."""
+        """Start on RGB frames, uint8 `(b t h w c)`; calling the answer waits for the outputs."""
         ...
 
 
@@ -45,10 +56,10 @@ def score_videos(
     *,
     features: bool = False,
 ) -> Iterator[Scored]:
-    """Each video with its scores, and `features` where they are asked for, or its error.
+    """Each video with its outputs, or its error, in input order.
 
-    In input order; at most `batch_size` views and one video more are held at a time, and as much
-    again for each batch ahead.
+    With `features` the outputs hold features too. A group holds at most `batch_size` views plus one
+    video, and `scorer.ahead` more groups are held beside it.
     """
     under_way: deque[tuple[Group, list[Pending]]] = deque()
     for videos in _groups(decoded, batch_size):
@@ -60,12 +71,13 @@ def score_videos(
 
 
 def _groups(decoded: Iterable[Decoded | VideoError], batch_size: int) -> Iterator[Group]:
-    """Videos that fill a batch together; one that could not be read is not kept waiting."""
+    """Consecutive videos that fill a batch together."""
     waiting: Group = []
     views = 0
     for video in decoded:
         waiting.append(video)
         views += len(video.frames) if isinstance(video, Decoded) else 0
+        # A video that could not be read, with none before it, has nothing to wait for.
         if views >= batch_size or views == 0:
             yield waiting
             waiting, views = [], 0
@@ -90,13 +102,14 @@ def _finish(videos: Group, pending: list[Pending]) -> Iterator[Scored]:
 
 
 def _averaged(outputs: list[ModelOutputs], counts: list[int]) -> Iterator[ModelOutputs]:
-    """The outputs of batches as those of videos that have so many views each."""
+    """From outputs per batch to outputs per video; `counts` are the views of each video."""
     if not counts:
         return
-    each = sum(one.seconds for one in outputs) / sum(counts)
-    scores = torch.split(torch.cat([one.scores for one in outputs]), counts)
-    seen = [one.features for one in outputs if one.features is not None]
-    features = torch.split(torch.cat(seen), counts) if seen else [None] * len(counts)
-    for views, own, count in zip(scores, features, counts, strict=True):
-        mean = None if own is None else own.mean(dim=0)
-        yield ModelOutputs(views.mean(dim=0), each * count, mean)
+    # A batch may hold several videos, so each video gets its share of the time by its views.
+    seconds_per_view = sum(batch.seconds for batch in outputs) / sum(counts)
+    scores = torch.split(torch.cat([batch.scores for batch in outputs]), counts)
+    given = [batch.features for batch in outputs if batch.features is not None]
+    features = torch.split(torch.cat(given), counts) if given else [None] * len(counts)
+    for of_views, view_features, count in zip(scores, features, counts, strict=True):
+        mean = None if view_features is None else view_features.mean(dim=0)
+        yield ModelOutputs(of_views.mean(dim=0), seconds_per_view * count, mean)

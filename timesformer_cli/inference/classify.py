@@ -23,30 +23,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyOptions:
-    """What `tsf classify` can be told; `frames` and `stride` None: as the model was trained.
-
-    `device` may name several, with commas: a process each. `compile` hands the model to
-    torch.compile. `debug` lets the messages of other processes through to stderr.
-    """
+    """The options of `tsf classify`."""
 
     model: "str | Located | TimeSformer | RunnableModel" = DEFAULT
-    top_k: int = 5
-    frames: int | None = None
-    stride: int | None = None
-    clips: int = 1
-    crops: int = 1
-    device: str = "auto"
+    top_k: int = 5  # labels per video, best first
+    frames: int | None = None  # frames per clip; None means as the model was trained
+    stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
+    clips: int = 1  # moments per video; clips times crops are the views
+    crops: int = 1  # 1 or 3 per clip
+    device: str = "auto"  # several devices, separated by commas, get one process each
     dtype: str = "auto"
-    compile: bool = False
-    batch_size: int = 8
-    workers: int | None = None
-    timeout: float = 60.0
+    compile: bool = False  # whether torch.compile compiles the model
+    batch_size: int = 8  # views per run of the model
+    workers: int | None = None  # decoder processes; None means one per processor
+    timeout: float = 60.0  # seconds to decode one video
     decoder: str = "auto"
-    debug: bool = False
+    debug: bool = False  # whether the messages of child processes reach stderr
 
     @property
     def name(self) -> str:
-        """What the model is called in results: its class, where it is an object of the caller's."""
+        """What the model is called in results; a model object goes by the name of its class."""
         from timesformer_cli.weights.hub.locate import Located
 
         if isinstance(self.model, Located):
@@ -55,7 +51,7 @@ class ClassifyOptions:
 
     @property
     def is_exported(self) -> bool:
-        """Whether the model is an exported one, which takes clips of one shape."""
+        """Whether the model is an exported file, which takes clips of one shape only."""
         from timesformer_cli.inference.exported.model import ExportedModel
         from timesformer_cli.weights.hub.locate import EXPORTED
 
@@ -76,20 +72,20 @@ class Seconds:
     """Time spent on one video."""
 
     decode: float
-    model: float
+    model: float  # the video's share of its batches
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A video that was read and scored; best prediction first."""
+    """A video that was read and scored."""
 
     video: str
-    status: str
-    predictions: tuple[Prediction, ...]
+    status: str  # "ok"
+    predictions: tuple[Prediction, ...]  # best first
     model: str
     device: str
     dtype: str
-    decoder: str
+    decoder: str  # the one that read the video
     views: tuple[View, ...]
     seconds: Seconds
     warnings: tuple[str, ...] = ()
@@ -99,16 +95,16 @@ class Classified:
 class Fault:
     """Why a video could not be read."""
 
-    kind: str
-    message: str
+    kind: str  # one of a few words, for programs
+    message: str  # a sentence, for people
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A video that could not be read; the others go on."""
+    """A video that could not be read; the other videos are not affected."""
 
     video: str
-    status: str
+    status: str  # "error"
     error: Fault
 
 
@@ -128,14 +124,14 @@ def classify_videos(
     options: ClassifyOptions,
     note: NoteCallback = ignore_note,
 ) -> Iterator[Result]:
-    """Results in input order, as they come; `note` hears what had to be assumed.
+    """Classify each video; results come one by one, in input order.
 
-    Raises UsageError, WeightsError or DeviceError before the first result; a bad video becomes a
-    `Failed` and never an exception.
+    `note` is called with whatever had to be assumed. Raises UsageError, WeightsError or DeviceError
+    before the first result. A video that cannot be read becomes a `Failed`, never an exception.
     """
     videos = list(videos)
     readable = sum(video.error is None for video in videos)
-    if readable > 1:
+    if readable > 1:  # with one video no decoder works beside the model
         let_threads_sleep()
     with ExitStack() as stack:
         # The decoders start first: they warm up while torch is imported and weights are read.
@@ -158,7 +154,7 @@ def classify_videos(
 
 
 def _scorer(options: ClassifyOptions, note: NoteCallback, stack: ExitStack) -> "Scorer":
-    """The model loaded and placed; what it holds beside memory goes with the stack."""
+    """Load the model and put it on its device; closing the stack ends its processes."""
     from timesformer_cli.inference.device_pool import DevicePool
     from timesformer_cli.inference.fast.model import make_fast
     from timesformer_cli.inference.open import open_model
@@ -177,7 +173,7 @@ def _scorer(options: ClassifyOptions, note: NoteCallback, stack: ExitStack) -> "
     elif isinstance(model, str | Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
         scorer = Predictor(opened)
-    elif isinstance(model, TimeSformer):  # a model of the caller's runs where and in what it is
+    elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
         weight = model.head.weight
         scorer = Predictor(make_fast(model, weight.device, weight.dtype, compile=compiled))
     elif compiled:
@@ -192,7 +188,7 @@ def _scorer(options: ClassifyOptions, note: NoteCallback, stack: ExitStack) -> "
 
 
 def _clips(model: "Description", options: ClassifyOptions) -> tuple[Sampling, Preprocessing]:
-    """How clips are taken; raises UsageError where the model cannot take them."""
+    """How clips are sampled and cropped; raises UsageError where the model does not take them."""
     sampling, preprocessing = model.sampling, model.preprocessing
     frames = options.frames or sampling.frames
     if frames != sampling.frames and options.is_exported:

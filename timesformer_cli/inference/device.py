@@ -1,4 +1,4 @@
-"""Devices and dtypes by name, what this processor can, and memory that runs out, explained."""
+"""Devices and dtypes by name, what this processor can do, and errors for memory that runs out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +14,14 @@ DTYPES = {
     "float16": torch.float16,
     "int8": torch.int8,
 }
-PACKED_ROWS = 1024  # tokens that oneDNN chooses a layout for; it serves any other number as well
+PACKED_ROWS = 1024  # oneDNN chooses a layout for a number of tokens; the layout serves any number
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA, then MPS, then the CPU. Raises DeviceError."""
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises UsageError for a name that is none, DeviceError for a device that is not there.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -41,7 +44,10 @@ def find_device(name: str) -> torch.device:
 
 
 def find_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of that name; `auto` is bfloat16 where the hardware multiplies in it."""
+    """The dtype of that name; `auto` is bfloat16 where the hardware multiplies in it.
+
+    Everywhere else `auto` is float32.
+    """
     if name != "auto":
         return DTYPES[name]
     if device.type == "cuda":
@@ -53,7 +59,7 @@ def find_dtype(name: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def memory_explained(device: torch.device) -> Iterator[None]:
-    """Inside, memory that runs out on the device is a DeviceError that says what to do."""
+    """Inside the block, running out of memory raises a DeviceError that says what to do."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -63,12 +69,12 @@ def memory_explained(device: torch.device) -> Iterator[None]:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16: elsewhere it is 8 to 11 times slower there.
+    """Whether this processor multiplies in bfloat16; one that does not is 8 to 11 times slower.
 
     The processor must have the instructions, and oneDNN must use them: ONEDNN_MAX_CPU_ISA may
-    forbid it to.
+    forbid it.
     """
-    # torch offers no public question for this; absent in some version, it only costs speed.
+    # torch has no public function for this. Where a version lacks these, only speed is lost.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     has_instructions = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
     return has_instructions and packs_weights(torch.bfloat16)
@@ -78,8 +84,8 @@ def cpu_has_bfloat16() -> bool:
 def packs_weights(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies here by a weight that was laid out for it beforehand.
 
-    It is tried once on a small product: builds without oneDNN lack the operator, and processors
-    without AVX512 refuse bfloat16 with a RuntimeError.
+    One small product is tried. Builds without oneDNN lack the operator, and processors without
+    AVX512 refuse bfloat16 with a RuntimeError.
     """
     try:
         packed, tokens = (
@@ -93,19 +99,22 @@ def packs_weights(dtype: torch.dtype) -> bool:
 
 
 def pack_weight(weight: torch.Tensor, rows: int = PACKED_ROWS) -> torch.Tensor:
-    """A weight `(out in)` as oneDNN multiplies by it fastest; where `packs_weights` says it can."""
+    """A weight `(out in)` in the layout that oneDNN multiplies by fastest.
+
+    Call it only where `packs_weights` says that this works.
+    """
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
     return packed
 
 
 def has_int8_maps(device: torch.device) -> bool:
-    """Whether linear maps of 8-bit weights run there: on the CPU, by oneDNN."""
+    """Whether linear maps with 8-bit weights run there: only on a CPU with oneDNN."""
     return device.type == "cpu" and "onednn" in torch.backends.quantized.supported_engines
 
 
 @cache
 def multiplies_int8(device: torch.device) -> bool:
-    """Whether two int8 matrices are multiplied there, which is tried once on small ones."""
+    """Whether the device multiplies two int8 matrices; two small ones are tried."""
     try:
         torch._int_mm(*torch.zeros(2, 32, 32, dtype=torch.int8, device=device))
     except (AttributeError, NotImplementedError, RuntimeError):

@@ -1,7 +1,7 @@
-"""A model on several devices, a process each: a batch goes to whichever is free.
+"""A model on several devices, with one process for each; a batch goes to a device that is free.
 
-Processes, not threads: each has an interpreter of its own, and one that runs out of memory or is
-killed is named and takes nothing with it.
+Processes, not threads, because each has its own interpreter. One that runs out of memory or is
+killed is named in the error and takes nothing else with it.
 """
 
 import os
@@ -22,12 +22,15 @@ from timesformer_cli.weights.hub.locate import Located
 
 
 class DevicePool:
-    """Runs a model as `Predictor` does, until `close` ends the processes."""
+    """Runs a model as `Predictor` does; `close` ends the processes."""
 
     def __init__(
         self, located: Located, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
     ) -> None:
-        """Raises WeightsError, DeviceError, UsageError."""
+        """Start the processes and wait until all have loaded the model.
+
+        Raises WeightsError, DeviceError, UsageError.
+        """
         self.description = describe_model(located)
         self.ahead = len(devices)
         self._lanes = []
@@ -38,6 +41,7 @@ class DevicePool:
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(len(devices), "tsf-device")
         try:
+            # All were started before the first is waited for, so they load side by side.
             greetings = [lane.greeting() for lane in self._lanes]
         except BaseException:
             self.close()
@@ -49,11 +53,15 @@ class DevicePool:
         self.dtype = ",".join(dict.fromkeys(greeting["dtype"] for greeting in greetings))
 
     def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
-        """The outputs for RGB frames `(b t h w c)`, when asked; asking raises DeviceError."""
+        """Start on RGB frames, uint8 `(b t h w c)`; calling the answer waits for the outputs.
+
+        The answer raises DeviceError, and UsageError for the features of an exported model.
+        """
         return self._pool.submit(self._run, frames, features).result
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
+        # Killed first: a thread of the pool may wait for an answer, which the death cuts short.
         for lane in self._lanes:
             lane.child.kill()
         self._pool.shutdown(cancel_futures=True)
@@ -69,7 +77,7 @@ class DevicePool:
 
 
 class _Lane:
-    """One process and the device it has."""
+    """One process and its device."""
 
     def __init__(
         self, device: str, arguments: tuple[str, ...], environment: dict[str, str], debug: bool
@@ -82,15 +90,19 @@ class _Lane:
         request = {"shape": frames.shape, "features": features}
         header, payload = self._checked(lambda: self.child.ask(request, frames.tobytes()))
         rows = torch.frombuffer(payload, dtype=torch.float32).view(len(frames), -1)
-        scores, seen = rows[:, : header["classes"]], rows[:, header["classes"] :]
-        return ModelOutputs(scores, header["seconds"], seen if features else None)
+        # Scores and features travel as one matrix, side by side.
+        scores, head_input = rows[:, : header["classes"]], rows[:, header["classes"] :]
+        return ModelOutputs(scores, header["seconds"], head_input if features else None)
 
     def greeting(self) -> dict[str, Any]:
-        """What it says of itself once it has loaded the model."""
+        """What the process says of itself once it has loaded the model."""
         return self._checked(self.child.hear)[0]
 
     def _checked(self, answer: Callable[[], Message]) -> Message:
-        """Its answer; raises the error that it names instead, or DeviceError where it ended."""
+        """The process's answer.
+
+        Raises the error that it reports instead of an answer, or DeviceError where it ended.
+        """
         try:
             header, payload = answer()
         except ChildEnded as ended:
@@ -103,7 +115,7 @@ class _Lane:
 
 
 def _environment(devices: Sequence[str]) -> dict[str, str]:
-    """The processors are shared out among the processes that compute on them."""
+    """Variables that divide the processors among the processes that compute on the CPU."""
     on_cpu = sum(device == "cpu" for device in devices)
     if not on_cpu or "OMP_NUM_THREADS" in os.environ:
         return {}

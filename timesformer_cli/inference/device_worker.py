@@ -1,4 +1,7 @@
-"""The process on one of several devices: loads the model, then scores batches until it is ended."""
+"""The process on one of several devices: loads the model, then scores batches until it is ended.
+
+Its parent is `device_pool`.
+"""
 
 from typing import Any
 
@@ -13,7 +16,10 @@ from timesformer_cli.weights.hub.locate import Located
 
 
 def main(parent: int, located: str, device: str, dtype: str, compile: str) -> None:
-    """Talk in messages: a greeting out, then frames in and the model's outputs out."""
+    """Send a greeting, then answer each message of frames with the model's outputs.
+
+    An error of ours is sent with its name, so that the parent can raise it, and ends the process.
+    """
     requests, replies = take_pipes()
     die_with(parent)
     try:

@@ -1,4 +1,4 @@
-"""Whatever `--model` names, opened to run: a checkpoint made fast, or an exported file."""
+"""Open what `--model` names so that it can run: a checkpoint made fast, or an exported file."""
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
@@ -17,7 +17,8 @@ def open_model(
 ) -> tuple[RunnableModel, tuple[str, ...]]:
     """The model on that device in that dtype, and notes on what had to be assumed.
 
-    Raises WeightsError, DeviceError, and UsageError for an export of another dtype.
+    Raises WeightsError, DeviceError, and UsageError where an exported file has another dtype or is
+    to be compiled.
     """
     located = as_located(model)
     if located.exported:
@@ -26,14 +27,14 @@ def open_model(
                 f"{located.name}: an exported model cannot be compiled; leave out --compile"
             )
         return open_exported(located.path, device, dtype), ()
-    place = find_device(device)
+    place = find_device(device)  # before the weights are read, which may take long
     loaded, notes = load_model(located)
     fast = make_fast(loaded, place, find_dtype(dtype, place), consume=True, compile=compile)
     return fast, notes
 
 
 def describe_model(model: str | Located) -> Description:
-    """What the model says of itself, its tensors still on disk; raises WeightsError, UsageError."""
+    """What the model says of itself; its tensors are not read. Raises WeightsError, UsageError."""
     located = as_located(model)
     if located.exported:
         return read_manifest(located.path).description

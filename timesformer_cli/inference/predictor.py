@@ -1,4 +1,4 @@
-"""A model at work: from uint8 frames to what it makes of them."""
+"""Running a model: from uint8 frames to scores and features."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelOutputs:
-    """What a model's run gives, on the CPU, a row a clip; features only where they were asked for."""
+    """What one run of a model gives, on the CPU, with one row per clip."""
 
     scores: Tensor  # softmax, float32 (b classes)
-    seconds: float  # that the model took
-    features: Tensor | None = None  # what the head sees, float32 (b d)
+    seconds: float  # that the model took for all rows
+    features: Tensor | None = None  # input of the head, float32 (b d); None unless asked for
 
 
-Pending = Callable[[], ModelOutputs]
+Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for the outputs
 
 
 class Predictor:
-    """Runs a model that was opened: uint8 frames in, softmax scores out.
+    """Runs an opened model: uint8 frames in, softmax scores out.
 
-    On CUDA a batch is copied on a stream of its own while the one before is computed: ask for
-    outputs when the next batch, of `ahead`, is on its way.
+    On CUDA a batch is copied on its own stream while the batch before it is computed. To profit,
+    start the next batch before you wait for this one; `ahead` says how many to start.
     """
 
     def __init__(self, model: "FastModel | ExportedModel") -> None:
@@ -50,9 +50,9 @@ class Predictor:
 
     @torch.inference_mode()
     def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
-        """The outputs for RGB frames `(b t h w c)`, when asked.
+        """Start on RGB frames, uint8 `(b t h w c)`; calling the answer waits for the outputs.
 
-        Raises DeviceError when the device runs out of memory, or torch.compile fails on it, and
+        Raises DeviceError when the device runs out of memory or torch.compile fails on it, and
         UsageError for the features of an exported model.
         """
         with memory_explained(self.model.device), _compiler_explained():
@@ -60,53 +60,59 @@ class Predictor:
                 return self._start_on(self._copies, frames, features)
             began = time.perf_counter()
             clip = torch.from_numpy(frames).to(self.model.device)
-            scores, seen = self._run(clip, features)
+            scores, head_input = self._run(clip, features)
             scores = scores.cpu()
-        found = ModelOutputs(
-            scores, time.perf_counter() - began, None if seen is None else seen.cpu()
+        outputs = ModelOutputs(
+            scores, time.perf_counter() - began, None if head_input is None else head_input.cpu()
         )
-        return lambda: found
+        return lambda: outputs
 
     def _run(self, clip: Tensor, features: bool) -> tuple[Tensor, Tensor | None]:
-        """Scores, and the features that they follow from where they are asked for."""
-        if not features:  # in one call, which may be compiled
+        """Scores, and, with `features`, what the head makes them from."""
+        # torch.compile compiles the call as a whole, not `features` and `logits` on their own.
+        if not features:
             return self.model(clip).softmax(dim=-1), None
         if not isinstance(self.model, FastModel):
             raise UsageError("an exported model gives scores only; take the one it was made from")
-        seen = self.model.features(clip)
-        return self.model.logits(seen).softmax(dim=-1), seen.float()
+        head_input = self.model.features(clip)
+        return self.model.logits(head_input).softmax(dim=-1), head_input.float()
 
     def _start_on(
         self, copies: "torch.cuda.Stream", frames: npt.NDArray[np.uint8], features: bool
     ) -> Pending:
-        """Nothing here waits for the GPU; what is returned does."""
+        """Copy and compute without waiting for the GPU; only the returned function waits."""
         with torch.cuda.device(self.model.device):
             computing = torch.cuda.current_stream()
             began = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            # From memory that is not pinned a copy cannot run beside the computation.
             pinned = torch.from_numpy(frames).pin_memory()
             with torch.cuda.stream(copies):
                 clip = pinned.to(self.model.device, non_blocking=True)
             computing.wait_stream(copies)
-            clip.record_stream(computing)  # its memory is not the next copy's before it is read
+            # Otherwise the next copy could get this clip's memory before the model has read it.
+            clip.record_stream(computing)
             began.record(computing)
-            scores, seen = self._run(clip, features)
+            scores, head_input = self._run(clip, features)
             scores = scores.to("cpu", non_blocking=True)
-            seen = None if seen is None else seen.to("cpu", non_blocking=True)
+            if head_input is not None:
+                head_input = head_input.to("cpu", non_blocking=True)
             ended.record(computing)
 
         def wait() -> ModelOutputs:
             ended.synchronize()
-            return ModelOutputs(scores, began.elapsed_time(ended) / 1000, seen)
+            return ModelOutputs(scores, began.elapsed_time(ended) / 1000, head_input)
 
         return wait
 
 
 @contextmanager
 def _compiler_explained() -> Iterator[None]:
+    """Inside the block, a failure of torch.compile becomes a DeviceError that says what to do."""
     try:
         yield
     except RuntimeError as error:
+        # The compiler's errors have no public base class, so their modules tell them apart.
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         first = str(error).partition("\n")[0]

@@ -1,18 +1,19 @@
-"""The C library's allocator, told to keep what it is given back."""
+"""Settings of the whole process: what the allocator keeps, and how OpenMP's threads wait."""
 
 import ctypes
 import os
 import platform
 
 KEEP = 1 << 30  # bytes
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
     """Let large, short-lived tensors reuse memory instead of asking the kernel for it each time.
 
-    glibc returns blocks of some megabytes at once; fetching them again, page by page, cost up to
-    a third of a forward pass (docs/performance.md). Elsewhere this does nothing.
+    glibc gives freed blocks of some megabytes back to the kernel at once. Fetching them again, page
+    by page, cost up to a third of a forward pass (docs/performance.md). With another C library this
+    does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -21,9 +22,10 @@ def keep_freed_memory() -> None:
 
 
 def let_threads_sleep() -> None:
-    """Leave the processors to the decoders; to be called before torch is imported.
+    """Leave the processors to the decoders; call this before torch is imported.
 
-    Threads of a product that wait for one another by spinning take the decoders' time: with many
-    clips and a small model, a tenth of the whole.
+    OpenMP's threads wait for one another by spinning, which takes time from the decoders: with many
+    clips and a small model a tenth of the whole (docs/performance.md). A variable that the user has
+    set is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

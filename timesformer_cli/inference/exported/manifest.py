@@ -1,4 +1,4 @@
-"""What an exported file says of itself, as text, so that the file alone suffices."""
+"""What an exported file says of itself, as strings in its metadata, so that one file is enough."""
 
 import json
 from collections.abc import Mapping
@@ -12,31 +12,29 @@ from timesformer_cli.weights.description import Description, description_files, 
 INPUT, OUTPUT = "clip", "logits"
 PIXELS, NORMALISED = "uint8 RGB (b t h w c)", "float32 RGB (b t c h w), normalised"
 DYNAMIC = "dynamic"
-LARGEST_BATCH = 65536
+LARGEST_BATCH = 65536  # short batches are padded to a fixed size, which a file must not inflate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What the model is and what the graph takes: `pixels` or normalised clips, `batch` of them a
-    call, any number where None. `source` and `revision` say which weights, `version` which tsf.
-    """
+    """What the model is, what its graph takes, and where it came from."""
 
     description: Description
-    dtype: str
-    pixels: bool
-    batch: int | None
-    source: str
-    revision: str
-    version: str
+    dtype: str  # in which the graph computes
+    pixels: bool  # whether it takes pixels; otherwise it takes normalised clips
+    batch: int | None  # clips per call; None means any number
+    source: str  # name of the model that was exported
+    revision: str  # of its weights
+    version: str  # of the tsf that wrote the file
 
     @property
     def input(self) -> str:
-        """What a clip is, in words."""
+        """The kind of clip that the graph takes, in words."""
         return PIXELS if self.pixels else NORMALISED
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Of the input; None for a batch of any size."""
+        """Shape of the input; its first number is None for a batch of any size."""
         height, width = self.description.preprocessing.crop
         frames, channels = self.description.sampling.frames, self.description.config.channels
         if self.pixels:
@@ -44,7 +42,7 @@ class Manifest:
         return (self.batch, frames, channels, height, width)
 
     def to_strings(self) -> dict[str, str]:
-        """The files of a model folder by name, as JSON, and a few words of our own."""
+        """The JSON files of a model folder by name, and the keys that begin with `tsf.`."""
         return {
             **{
                 name: json.dumps(values)
@@ -61,7 +59,7 @@ class Manifest:
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], path: Path) -> "Manifest":
-        """The inverse of `to_strings`; raises WeightsError where the file is not one of ours."""
+        """The inverse of `to_strings`; raises WeightsError for a file that tsf did not write."""
         if "tsf.version" not in strings:
             raise WeightsError(f"{path}: not exported by tsf; only what `tsf export` wrote can run")
         try:
@@ -86,6 +84,7 @@ class Manifest:
                 revision=strings["tsf.revision"],
                 version=strings["tsf.version"],
             )
+        # The strings are the file's: JSON of any type and depth, and keys that may be missing.
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"{path}: damaged metadata ({error}); export it again") from error
         sane_batch = manifest.batch is None or 1 <= manifest.batch <= LARGEST_BATCH

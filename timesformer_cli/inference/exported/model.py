@@ -1,4 +1,4 @@
-"""Exported files that run in a model's place."""
+"""An exported file as a model that can be called."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,13 @@ from timesformer_cli.inference.exported.manifest import Manifest
 
 
 class ExportedModel:
-    """An exported model with the face of `InferenceForm`; `run` maps what its graph takes to logits.
+    """An exported model, called like a `FastModel`.
 
     It runs on the CPU, at the clip shape and in the dtype that it was exported with.
     """
 
     def __init__(self, manifest: Manifest, run: Callable[[Tensor], Tensor]) -> None:
+        """`run` maps clips of the shape in the manifest to logits."""
         described = manifest.description
         self.manifest = manifest
         self.config, self.labels = described.config, described.labels
@@ -27,10 +28,10 @@ class ExportedModel:
         self._run = run
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """Logits, float32 `(b classes)`, of pixels, uint8 RGB `(b t h w c)`, or of normalised clips,
-        float `(b t c h w)`, where the graph takes these.
+        """Logits, float32 `(b classes)`, for pixels, uint8 RGB `(b t h w c)`.
 
-        Raises UsageError for any other shape.
+        A graph that takes normalised clips also accepts those, float `(b t c h w)`. Raises
+        UsageError for clips that the graph does not take.
         """
         clip = self._as_taken(clip)
         if tuple(clip.shape[1:]) != self.manifest.shape[1:]:
@@ -39,7 +40,7 @@ class ExportedModel:
         size, count = self.manifest.batch, len(clip)
         if size is None:
             return self._run(clip)
-        if short := -count % size:  # the last clip, again and again, makes the batch full
+        if short := -count % size:  # a graph of a fixed size needs full batches: repeat the last
             clip = torch.cat([clip, clip[-1:].expand(short, -1, -1, -1, -1)])
         return torch.cat([self._run(part) for part in torch.split(clip, size)])[:count]
 
@@ -52,6 +53,6 @@ class ExportedModel:
 
 
 def normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Pixels, uint8 RGB `(b t h w c)`, as a normalised clip, float32 `(b t c h w)`."""
+    """From pixels, uint8 RGB `(b t h w c)`, to normalised clips, float32 `(b t c h w)`."""
     scaled = (frames / 255 - torch.tensor(mean)) / torch.tensor(std)
     return rearrange(scaled, "b t h w c -> b t c h w").contiguous()

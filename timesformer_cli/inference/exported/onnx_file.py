@@ -1,4 +1,4 @@
-"""Running an ONNX file of ours, and refusing any other before onnxruntime opens it."""
+"""Run an ONNX file that tsf wrote, and refuse any other before onnxruntime opens it."""
 
 from collections.abc import Iterable
 from math import prod
@@ -15,13 +15,14 @@ from timesformer_cli.inference.exported.model import ExportedModel
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
-LARGEST = 2**31  # bytes of a protobuf file
-DOMAINS = ("", "ai.onnx")  # two names of the standard operators
+LARGEST = 2**31  # bytes; the limit of protobuf
+DOMAINS = ("", "ai.onnx")  # both name the standard operators
+# Attribute types that cannot hold a graph or a tensor.
 NUMBERS = frozenset("FLOAT INT STRING FLOATS INTS STRINGS".split())
 
 
 def require_packages(*modules: str) -> None:
-    """Raise UsageError, with how to install it, where one of the extra's packages is missing."""
+    """Raise UsageError, which says how to install it, where one of these packages is missing."""
     from importlib import import_module
 
     for module in modules:
@@ -46,25 +47,25 @@ def open_onnx(path: Path) -> ExportedModel:
 
 
 def start_session(path: Path) -> Any:
-    """An onnxruntime session on the CPU; raises WeightsError where it will not have the file."""
+    """An onnxruntime session on the CPU; raises WeightsError where onnxruntime refuses the file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Threads that spin while they wait take the processors from the decoders.
+    # Threads that spin while they wait take processor time from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base but this
+    except Exception as error:  # onnxruntime's exceptions have no other common base
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: onnxruntime refuses it ({reason:.200})") from error
 
 
 def validate_onnx(path: Path) -> Manifest:
-    """What the file says of itself, once its graph is known to be one of ours.
+    """What the file says of itself, once its graph is known to be one that tsf writes.
 
-    Raises WeightsError for operators from elsewhere, tensors outside the file's folder, tensors
-    larger than their file, and other inputs and outputs than `tsf export` writes.
+    Raises WeightsError for operators that are no standard ones, tensors outside the file's folder,
+    tensors larger than their file, and inputs or outputs that `tsf export` does not write.
     """
     require_packages("onnx", "onnxruntime")
     import onnx
@@ -73,6 +74,7 @@ def validate_onnx(path: Path) -> Manifest:
     if path.stat().st_size > LARGEST:
         raise WeightsError(f"{path}: an ONNX file cannot have more than 2 GB; refused")
     try:
+        # From bytes, because onnx.load would also open the files that the tensors name.
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError as error:
         raise WeightsError(
@@ -88,7 +90,7 @@ def validate_onnx(path: Path) -> Manifest:
 
 
 def _foreign(model: "ModelProto") -> str:
-    """What in it `tsf export` does not write; empty where there is nothing of the kind."""
+    """What in the model `tsf export` does not write, in words; empty where there is nothing."""
     from onnx import AttributeProto
 
     if model.functions or model.training_info or model.graph.sparse_initializer:
@@ -96,19 +98,22 @@ def _foreign(model: "ModelProto") -> str:
     for node in model.graph.node:
         if node.domain not in DOMAINS:
             return f"its operator '{node.domain}.{node.op_type}' is no standard one"
-        kinds = {AttributeProto.AttributeType.Name(one.type) for one in node.attribute}
+        kinds = {AttributeProto.AttributeType.Name(given.type) for given in node.attribute}
         if kinds - NUMBERS:
             return f"its operator '{node.op_type}' holds a graph or tensor of its own"
     return ""
 
 
 def _misplaced(path: Path, tensors: Iterable["TensorProto"]) -> str:
-    """Which tensor lies outside the file and what is beside it, or cannot be all there."""
+    """Which tensor lies elsewhere, or is larger than its file, in words; empty where none is.
+
+    onnx.checker lets offsets beyond the end of a file through, and onnxruntime opens hard links.
+    """
     from onnx import TensorProto
 
-    inside = path.stat().st_size
+    own_size = path.stat().st_size
     for tensor in tensors:
-        room = inside
+        room = own_size
         if tensor.data_location == TensorProto.EXTERNAL:
             where = {entry.key: entry.value for entry in tensor.external_data}
             name = where.get("location", "")
@@ -124,26 +129,28 @@ def _misplaced(path: Path, tensors: Iterable["TensorProto"]) -> str:
             ]
             if not all(number.isdecimal() for number in numbers) or sum(map(int, numbers)) > room:
                 return f"tensor '{tensor.name}' lies beyond the end of '{name}'"
+        # An element takes a byte or more, so this holds for every dtype.
         if min(tensor.dims, default=0) < 0 or prod(tensor.dims) > room:
             return f"tensor '{tensor.name}' claims more than the file holds"
     return ""
 
 
 def _unlike(manifest: Manifest, graph: "GraphProto") -> str:
-    """Which input or output is not what the metadata promises."""
+    """Which input or output is not what the metadata promises, in words; empty where all are."""
     taken = "UINT8" if manifest.pixels else "FLOAT"
     given = (manifest.batch, manifest.description.config.classes)
     for what, values, expected in (
         ("input", graph.input, (INPUT, taken, manifest.shape)),
         ("output", graph.output, (OUTPUT, "FLOAT", given)),
     ):
-        found = [_face(value) for value in values]
-        if found != [expected]:
-            return f"its {what} is {found[0] if found else 'missing'}, not {expected}"
+        signatures = [_signature(value) for value in values]
+        if signatures != [expected]:
+            return f"its {what} is {signatures[0] if signatures else 'missing'}, not {expected}"
     return ""
 
 
-def _face(value: "ValueInfoProto") -> tuple[str, str, tuple[int | None, ...]]:
+def _signature(value: "ValueInfoProto") -> tuple[str, str, tuple[int | None, ...]]:
+    """Name, element type and shape; None stands for a size that is free."""
     from onnx import TensorProto
 
     tensor = value.type.tensor_type

@@ -1,4 +1,4 @@
-"""Exported files opened by their suffix, whichever runtime runs them."""
+"""Open an exported file; its suffix chooses the runtime."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +15,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def open_exported(path: Path, device: str = "auto", dtype: str = "auto") -> ExportedModel:
-    """The exported model in that file, checked before any runtime sees it.
+    """The exported model in that file, which is checked before any runtime sees it.
 
-    Raises WeightsError for what `tsf export` did not write, UsageError where its runtime is not
-    installed or it is of another dtype, DeviceError for another device than the CPU.
+    Raises WeightsError for a file that `tsf export` did not write, UsageError where its runtime is
+    not installed or its dtype is another, DeviceError for a device other than the CPU.
     """
     if device not in ("auto", "cpu"):
         raise DeviceError(f"{path}: exported models run on the CPU only; leave out --device")
@@ -33,7 +33,7 @@ def open_exported(path: Path, device: str = "auto", dtype: str = "auto") -> Expo
 
 
 def _functions(path: Path) -> tuple[Callable[[Path], Manifest], Callable[[Path], ExportedModel]]:
-    """What checks a file of that suffix, and what opens it."""
+    """The functions that check and that open a file with that suffix."""
     from timesformer_cli.inference.exported.onnx_file import open_onnx, validate_onnx
     from timesformer_cli.inference.exported.pt2_file import open_pt2, validate_pt2
 
@@ -46,7 +46,7 @@ TORCH = {"pt2": "torch.export", "aoti": "AOTInductor"}
 
 
 def runtime_name(kind: str) -> str:
-    """What runs a file of that kind, or a checkpoint, and its version."""
+    """Name and version of what runs a file of that kind, or a checkpoint."""
     import torch
 
     if kind == "onnx":

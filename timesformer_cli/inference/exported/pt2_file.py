@@ -1,4 +1,4 @@
-"""Running a torch.export file of ours, and refusing any other before torch takes it apart.
+"""Run a torch.export file that tsf wrote, and refuse any other before torch opens it.
 
 torch.export.load trusts its file: it unpickles, evaluates expressions and calls what the graph
 names. So the archive is read here first, and must hold plain tensors and known operators only.
@@ -21,13 +21,15 @@ from timesformer_cli.inference.exported.model import ExportedModel
 MANIFEST = "tsf.json"
 GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
 TABLES = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-LARGEST_JSON = 64 * 2**20
+LARGEST_JSON = 64 * 2**20  # bytes
+# Names of all records that an archive of ours may hold.
 RECORD = re.compile(
     r"data/(weights/weight|constants/tensor)_\d+|byteorder|archive_format|archive_version|version"
     r"|\.data/(version|serialization_id)|"
     + "|".join(re.escape(name) for name in (GRAPH, SAMPLES, f"extra/{MANIFEST}", *TABLES))
 )
 STORED = re.compile(r"(weight|tensor)_\d+")
+# The operators that our models consist of; another one in a file may do anything.
 ATEN = (
     "__and__ __or__ _assert_tensor_metadata abs add add_ alias all arange cat chunk clone "
     "contiguous conv3d copy_ cos detach detach_ div dropout expand eye flatten gelu "
@@ -39,7 +41,7 @@ ATEN = (
 OPERATOR = re.compile(
     rf"torch\.ops\.aten\.({'|'.join(ATEN.split())})\.\w+|_operator\.(add|floordiv|getitem|mul|sub)"
 )
-# Sizes in terms of the batch, as torch writes, and evaluates, them.
+# Sizes in terms of the batch. torch evaluates these texts, so they may hold nothing else.
 SIZE = re.compile(
     r"(?:(?:Add|FloorDiv|Integer|Mod|Mul|Symbol)\(|'s\d{1,9}'|positive=True|integer=True"
     r"|-?\d{1,9}|[,) ])+"
@@ -48,9 +50,9 @@ ARGUMENTS = frozenset(
     "as_bool as_device as_expr as_float as_int as_ints as_layout as_memory_format as_name as_none "
     "as_scalar_type as_string as_sym_int as_sym_ints as_tensor as_tensors".split()
 )
-# Where code, classes and objects would stand.
+# Keys under which code, classes and objects would stand.
 EMPTY = frozenset("custom_obj_values guards_code metadata treespec_namedtuple_fields".split())
-# One clip in, one tensor out.
+# The graph's signature: one clip in, one tensor out.
 CALL = {
     "in_spec": pytree.treespec_dumps(pytree.tree_structure(((0,), {}))),
     "out_spec": pytree.treespec_dumps(pytree.tree_structure(0)),
@@ -62,19 +64,20 @@ def open_pt2(path: Path) -> ExportedModel:
     manifest = validate_pt2(path)
     try:
         module = torch.export.load(path).module()
-    except Exception as error:  # whatever a damaged archive leads it to
+    except Exception as error:  # a damaged archive can make torch raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: torch refuses it ({reason:.200})") from error
     return ExportedModel(manifest, module)
 
 
 def validate_pt2(path: Path) -> Manifest:
-    """What the file says of itself, once its graph is known to be one of ours.
+    """What the file says of itself, once its graph is known to be one that tsf writes.
 
-    Raises WeightsError for anything else than tensors, sizes and the operators of a model.
+    Raises WeightsError for anything but tensors, sizes and the operators of a model.
     """
     try:
-        archive = torch._C.PyTorchFileReader(str(path))  # as torch.export reads it
+        # The reader of torch.export itself: another one could see other records in a crafted file.
+        archive = torch._C.PyTorchFileReader(str(path))
         sizes = [(name, archive.get_record_size(name)) for name in archive.get_all_records()]
         if reason := _strange_record(sizes, path.stat().st_size):
             raise WeightsError(f"{path}: {reason}; refused")
@@ -90,24 +93,25 @@ def validate_pt2(path: Path) -> Manifest:
 
 
 def _strange_record(sizes: list[tuple[str, int]], room: int) -> str:
-    """What in the archive `tsf export` does not write; empty where there is nothing of the kind."""
+    """What in the archive `tsf export` does not write, in words; empty where there is nothing."""
     known = dict(sizes)
     if any("aotinductor/" in name for name in known):
         return "it holds machine code, which --model does not run"
     if strange := [name for name in known if not RECORD.fullmatch(name)]:
         return f"'{strange[0]}' in it is no part of an exported model"
+    # Two records of one name: what is checked might not be what is loaded.
     if len(known) < len(sizes) or not {GRAPH, SAMPLES, f"extra/{MANIFEST}", *TABLES} <= set(known):
         return "it was not exported by tsf"
     if known[SAMPLES]:
         return "it holds a pickle"
-    # torch stores, never compresses.
+    # torch never compresses records. One larger than the file is a bomb or damage.
     if sum(known.values()) > room or known[GRAPH] > LARGEST_JSON:
         return "it claims more than the file holds"
     return ""
 
 
 def _strange_tensors(tables: list[Any], room: int) -> Iterator[str]:
-    """Tensors that are pickled, or larger than the file."""
+    """Tensors that are pickled, or larger than the file, each in words."""
     for table in tables:
         for name, entry in table["config"].items():
             sizes = [size.get("as_int") for size in (entry["tensor_meta"] or {}).get("sizes", [])]
@@ -118,7 +122,10 @@ def _strange_tensors(tables: list[Any], room: int) -> Iterator[str]:
 
 
 def _strange_values(value: Any) -> Iterator[str]:
-    """Whatever in the graph could be more than sizes, tensors and known operators."""
+    """Whatever in the graph is not a size, a tensor or a known operator, each in words.
+
+    Keys are checked at every depth, so it does not matter where in the graph torch reads them.
+    """
     if isinstance(value, list):
         for item in value:
             yield from _strange_values(item)

@@ -1,4 +1,4 @@
-"""The parts of an inference form: those of a model, on joined tokens."""
+"""The parts of a fast model: those of a model, working on joined tokens."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -18,22 +18,25 @@ from timesformer_cli.model.encoders import FastPath, FrameEncoder
 from timesformer_cli.model.positions import Sinusoids
 from timesformer_cli.model.routing import ClassRoute, Mix
 
-# Letters are those of model/. Tokens are `(b n d)`: the class tokens, then the patches in order.
+# Letters are those of model/. Joined tokens are `(b n d)`: the class tokens, then the patches in
+# order. So a linear map over all tokens is one matrix product.
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFactory:
-    """What the parts of a form are made of."""
+    """Makes the layers of a fast model, in one dtype and for one device."""
 
     dtype: torch.dtype = torch.float32
     linear: MakeLinear = PlainLinear
-    mix: Mix = F.scaled_dot_product_attention
-    precision: torch.dtype | None = None  # of the linear maps, where it is another
+    mix: Mix = F.scaled_dot_product_attention  # the attention kernel
+    precision: torch.dtype | None = None  # of the linear maps; None means that of the rest
 
     def copy(self, module: nn.Module) -> nn.Module:
+        """A copy of the module in the factory's dtype."""
         return deepcopy(module).to(self.dtype)
 
     def map(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> nn.Module:
+        """A linear map with copies of these weights, and a GELU after it where asked."""
         if bias is not None:
             bias = bias.to(self.dtype, copy=True)
         return self.linear(weight.to(self.dtype, copy=True), bias, gelu=gelu)
@@ -53,16 +56,16 @@ class FastEncoder(nn.Module):
         self.cls_per_frame = source.config.scheme.cls_per_frame
         self.positions = make.copy(source.positions)
         if isinstance(self.positions, Sinusoids):
-            self.positions.keep()
+            self.positions.keep()  # computed once, not per clip
         self.blocks = nn.ModuleList()
         for index in range(len(source.blocks)):
             block = cast(Block, source.blocks[index])
             self.blocks.append(FastBlock(block, make, last=index + 1 == len(source.blocks)))
-            if consume:
+            if consume:  # the source's block is freed before the next one is copied
                 source.blocks[index] = nn.Identity()
 
     def forward(self, patches: Tensor) -> Tensor:
-        """What is read out for patches `(b t h w d)`: their class tokens `(b c d)`, or all tokens."""
+        """From patches `(b t h w d)` to class tokens `(b c d)`, or to all tokens where none are."""
         tokens, grid = self.start(patches)
         for block in self.blocks:
             tokens = block(tokens, grid)
@@ -76,7 +79,7 @@ class FastEncoder(nn.Module):
         return join_tokens(*self.positions(cls, patches)), (t, h, w)
 
     def read(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Class tokens after the last block; all tokens where there are none."""
+        """The class tokens after the last block; all tokens in a model without class tokens."""
         classes = self._classes(grid)
         return tokens[:, :classes] if classes else tokens
 
@@ -85,7 +88,7 @@ class FastEncoder(nn.Module):
 
 
 class FastPass(nn.Module):
-    """`AttentionPass` with its residual, on joined tokens, which it changes."""
+    """`AttentionPass` with its residual, on joined tokens, which it changes in place."""
 
     def __init__(self, source: AttentionPass, make: LayerFactory) -> None:
         super().__init__()
@@ -95,6 +98,7 @@ class FastPass(nn.Module):
         if fc is None:
             self.proj = make.map(proj.weight, proj.bias)
         else:
+            # The extra map follows the projection with nothing between: their product is one map.
             weight, bias = fc.weight.float(), fc.bias.float()
             self.proj = make.map(weight @ proj.weight.float(), weight @ proj.bias.float() + bias)
         self.route, self.mix = source.attention.route, make.mix
@@ -110,8 +114,9 @@ class FastPass(nn.Module):
 
 
 class ClassPass(nn.Module):
-    """The last pass of all, with its residual: keys and values of every token, queries and
-    results `(b c d)` of the class tokens alone.
+    """The last pass of a model that only reads its class tokens, with its residual.
+
+    Every token gives keys and values. Only the class tokens give queries and get results, `(b c d)`.
     """
 
     def __init__(self, source: AttentionPass, make: LayerFactory) -> None:
@@ -141,6 +146,7 @@ class FastBlock(nn.Module):
     def __init__(self, source: Block, make: LayerFactory, *, last: bool) -> None:
         super().__init__()
         *passes, final = cast(Iterable[AttentionPass], source.passes)
+        # After the last block only class tokens are read, where the pass has any.
         only_classes = last and final.attention.grouping.cls != "absent"
         self.passes = nn.ModuleList(FastPass(attend, make) for attend in passes)
         self.passes.append((ClassPass if only_classes else FastPass)(final, make))
@@ -161,7 +167,7 @@ class FastBlock(nn.Module):
 
 
 class Normed(nn.Module):
-    """A layer norm, and the token shift behind it, where there is one, of joined tokens."""
+    """A layer norm of joined tokens, and the token shift after it where the model has one."""
 
     def __init__(self, source: nn.Module, token_shift: bool, make: LayerFactory) -> None:
         super().__init__()
@@ -182,5 +188,6 @@ def split_tokens(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def join_tokens(cls: Tensor | None, patches: Tensor) -> Tensor:
+    """The inverse of `split_tokens`."""
     flat = patches.flatten(1, 3)
     return flat if cls is None or not cls.shape[1] else torch.cat([cls, flat], dim=1)

@@ -1,4 +1,4 @@
-"""Which attention kernel runs."""
+"""Attention kernels, and which one runs where."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ FUSED = [
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
 ]
-SCORE_BYTES = 8 << 20  # of scores that `products` holds at a time: they stay in the cache
+SCORE_BYTES = 8 << 20  # of scores that `chunked_attention` holds at a time: they stay in the cache
 
 
 @contextmanager
 def attention_kernel(name: str) -> Iterator[None]:
-    """Inside, attention runs on that kernel: `math`, `fused`, or `auto`, which is torch's choice."""
+    """Inside the block, attention runs on the kernel `math` or `fused`; `auto` lets torch choose."""
     if name == "auto":
         yield
     else:
@@ -29,10 +29,10 @@ def attention_kernel(name: str) -> Iterator[None]:
 
 
 def find_mix(device: torch.device, dtype: torch.dtype) -> Mix:
-    """The fastest kernel there, of those that never hold all scores of a long clip.
+    """The fastest kernel for a device and a dtype that never holds all scores of a long clip.
 
-    Measured (docs/performance.md): on a CPU, torch's fused kernel in float32 and for long groups,
-    plain products in bfloat16, by a factor of two to three.
+    On a CPU, plain products are two to three times as fast in bfloat16 for short groups, and
+    torch's fused kernel is faster in float32 (docs/performance.md).
     """
     if device.type == "cpu" and dtype == torch.bfloat16:
         return chunked_attention
@@ -40,7 +40,7 @@ def find_mix(device: torch.device, dtype: torch.dtype) -> Mix:
 
 
 def in_dtype(dtype: torch.dtype, mix: Mix) -> Mix:
-    """That kernel working in `dtype` whatever it is given."""
+    """The kernel `mix`, working in `dtype` whatever dtype it is given."""
 
     def mixed(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
         return mix(q.to(dtype), k.to(dtype), v.to(dtype), seen).to(q.dtype)
@@ -49,24 +49,26 @@ def in_dtype(dtype: torch.dtype, mix: Mix) -> Mix:
 
 
 def chunked_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Softmax attention `(n heads m k)` as two matrix products, a cacheful of scores at a time;
-    `seen` says which keys a query sees, None: all.
+    """Softmax attention `(n heads m k)` as two matrix products, in pieces that fit in the cache.
+
+    `seen` says which keys a query sees, `(n 1 m m)` or `(n 1 1 m)`; None means all of them.
     """
     n, heads, m, width = q.shape
     if seen is not None:
         seen = seen.expand(-1, heads, m, -1).flatten(0, 1)
     q, k, v = (part.reshape(n * heads, -1, width) for part in (q, k, v))
     k = (k * width**-0.5).transpose(1, 2)
+    # A piece is several whole groups where a group is small, and rows of one where it is large.
     row_bytes = k.shape[2] * q.element_size()
-    rows = max(1, min(m, SCORE_BYTES // row_bytes))
-    groups = max(1, SCORE_BYTES // (rows * row_bytes))
+    row_count = max(1, min(m, SCORE_BYTES // row_bytes))
+    group_count = max(1, SCORE_BYTES // (row_count * row_bytes))
     mixed = torch.empty_like(q)
-    for group in range(0, n * heads, groups):
-        here = slice(group, group + groups)
-        for row in range(0, m, rows):
-            some = slice(row, row + rows)
-            scores = torch.bmm(q[here, some], k[here])
+    for group in range(0, n * heads, group_count):
+        groups = slice(group, group + group_count)
+        for row in range(0, m, row_count):
+            rows = slice(row, row + row_count)
+            scores = torch.bmm(q[groups, rows], k[groups])
             if seen is not None:
-                scores = scores.masked_fill(~seen[here, some], -torch.inf)
-            torch.bmm(scores.softmax(dim=-1), v[here], out=mixed[here, some])
+                scores = scores.masked_fill(~seen[groups, rows], -torch.inf)
+            torch.bmm(scores.softmax(dim=-1), v[groups], out=mixed[groups, rows])
     return mixed.view(n, heads, m, width)

@@ -1,4 +1,4 @@
-"""Linear maps over the last axis, their weights kept as the processor multiplies fastest."""
+"""Linear maps over the last axis, with weights in the layout that multiplies fastest."""
 
 import warnings
 from typing import Protocol
@@ -12,7 +12,7 @@ from timesformer_cli.inference.device import has_int8_maps, pack_weight, packs_w
 
 
 class MakeLinear(Protocol):
-    """Makes the map of a weight `(out in)` and a bias, with a GELU behind it where asked."""
+    """Makes a linear map from a weight `(out in)` and a bias, with a GELU after it where asked."""
 
     def __call__(
         self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False
@@ -20,7 +20,7 @@ class MakeLinear(Protocol):
 
 
 class PlainLinear(nn.Module):
-    """As torch does it: any device, any floating-point dtype, exportable."""
+    """torch's own linear map: any device, any floating-point dtype, can be exported."""
 
     weight: Tensor
     bias: Tensor | None
@@ -38,7 +38,7 @@ class PlainLinear(nn.Module):
 
 
 class PackedLinear(nn.Module):
-    """On the CPU, the weight laid out once by oneDNN, which also takes the GELU into the product.
+    """On the CPU: oneDNN lays the weight out once and computes the GELU inside the product.
 
     torch's own linear map lays its weight out anew in every call.
     """
@@ -59,9 +59,10 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """On the CPU, the weight rounded to 8 bits per output, the tokens, as they come, per tensor.
+    """On the CPU: products of 8-bit integers, float32 in and out.
 
-    Float32 in and out. What a token is rounded to depends on the others that it comes with.
+    The weight is rounded once, with one scale per output. The tokens are rounded in every call, with
+    one scale for all, so the rounding of a token depends on the tokens that come with it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
@@ -69,11 +70,13 @@ class Int8Linear(nn.Module):
         self.gelu = gelu
         self.out_features = len(weight)
         weight = weight.float()
-        scales = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12) / 127  # an output may be all zeros
         zeros = torch.zeros(len(weight), dtype=torch.long)
+        # oneDNN multiplied faster than fbgemm (docs/performance.md). The engine is a setting of the
+        # whole process, and it matters when a weight is packed: the caller's choice comes back.
         chosen = torch.backends.quantized.engine
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch would rather have its compiler do this
+            warnings.simplefilter("ignore")  # torch recommends its compiler instead
             torch.backends.quantized.engine = "onednn"
             try:
                 rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
@@ -91,7 +94,7 @@ class Int8Linear(nn.Module):
 
 
 def find_linear(device: torch.device, dtype: torch.dtype) -> MakeLinear:
-    """The fastest of them there. Raises DeviceError where int8 cannot be had."""
+    """The fastest linear map for a device and a dtype; raises DeviceError where int8 cannot run."""
     if dtype == torch.int8:
         if not has_int8_maps(device):
             raise DeviceError("int8 runs on the CPU with oneDNN only; give --dtype bfloat16")

@@ -1,4 +1,4 @@
-"""The form in which a model runs fast: the same function of the same weights, with less work."""
+"""A whole model in its fast form, and how to make one from a model as published."""
 
 import warnings
 
@@ -18,24 +18,25 @@ from timesformer_cli.model.encoders import FrameEncoder
 
 
 class FastModel(nn.Module):
-    """Maps pixels, uint8 RGB `(b t h w c)`, or normalised clips, float `(b t c h w)`, to the
-    model's logits, float32 `(b classes)`. Carries what the model carries; its weights are copies.
+    """Gives a model's logits, float32 `(b classes)`, with less work; for inference only.
 
-    The training form stays as published. Here the extra maps are part of the projections before
-    them, mean and std part of the patch embedding; a class token's q, k and v are computed once
-    for all its groups, and in the last pass nothing is computed that no class token needs.
+    Takes pixels, uint8 RGB `(b t h w c)`, or normalised clips, float `(b t c h w)`. It has the
+    model's `.config`, `.labels`, `.preprocessing` and `.sampling`, and copies of its weights.
     """
 
     @torch.no_grad()
     def __init__(
         self, model: TimeSformer, make: LayerFactory | None = None, *, consume: bool = False
     ) -> None:
-        """With `consume` the model's blocks go as they are copied, so that memory holds one set."""
+        """With `consume` each block of the model is dropped once copied; the model is then spoilt.
+
+        Memory so never holds two sets of weights.
+        """
         super().__init__()
         make = make or LayerFactory()
         self.config, self.labels = model.config, model.labels
         self.preprocessing, self.sampling = model.preprocessing, model.sampling
-        self.dtype = make.precision or make.dtype
+        self.dtype = make.precision or make.dtype  # int8 where the linear maps are rounded
         from_pixels = FROM_PIXELS[type(model.patches)]
         self.patches = from_pixels(model.patches, model.preprocessing, make.dtype, make.map)
         encoders: list[TimeSformer | FrameEncoder] = [model]
@@ -51,7 +52,8 @@ class FastModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
+        # Asked of the norm, because linear maps may keep their weights out of the parameters.
         device: torch.device = next(self.norm.parameters()).device
         return device
 
@@ -59,7 +61,7 @@ class FastModel(nn.Module):
         return self.logits(self.features(clip))
 
     def features(self, clip: Tensor) -> Tensor:
-        """What the head sees of the clips, `(b d)`, in the model's dtype."""
+        """The input of the head, `(b d)`, in the model's dtype."""
         first, *more = self.encoders
         patches = self.patches(clip)
         if self.fast is None:
@@ -85,16 +87,18 @@ def make_fast(
     consume: bool = False,
     compile: bool = False,
 ) -> FastModel:
-    """The model's inference form, on its device, as fast as is known there.
+    """The model in its fast form on a device, with the fastest parts known for it.
 
-    `dtype` int8 rounds the blocks' linear maps; the rest is then float32, on the CPU the attention
-    bfloat16 where it computes in it. With `compile` torch.compile takes it over when it first runs,
-    on CUDA with graphs. Raises DeviceError where that cannot be, or memory is short.
+    `dtype` int8 rounds the linear maps. The rest is then float32, but attention runs in bfloat16
+    where the processor multiplies in it. With `compile`, torch.compile compiles the form when it
+    first runs, on CUDA with graphs. `consume` spoils the model to save memory. Raises UsageError for
+    int8 with `compile`, DeviceError where int8 cannot run or memory is short.
     """
     if compile and dtype == torch.int8:
         raise UsageError("--compile and --dtype int8 exclude each other")
     with memory_explained(device):
         if dtype != torch.int8:
+            # The compiler fuses other steps with torch's own map; it cannot see into oneDNN's.
             linear = PlainLinear if compile else find_linear(device, dtype)
             layers = LayerFactory(dtype, linear, find_mix(device, dtype))
         else:
@@ -103,9 +107,9 @@ def make_fast(
             layers = LayerFactory(linear=find_linear(device, dtype), mix=mix, precision=dtype)
         if device.type == "cpu":
             keep_freed_memory()
-        form = FastModel(model, layers, consume=consume).to(device)
+        fast = FastModel(model, layers, consume=consume).to(device)
     if compile:
-        # Of a cached function without side effects, of which grouping.py has one.
+        # The cached function that is meant stands in grouping.py and has no side effects.
         warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-        form.compile(mode="reduce-overhead" if device.type == "cuda" else None)
-    return form
+        fast.compile(mode="reduce-overhead" if device.type == "cuda" else None)
+    return fast

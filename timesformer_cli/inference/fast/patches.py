@@ -1,4 +1,8 @@
-"""Patch embeddings that take pixels: scaling, mean and std become part of their weights."""
+"""Patch embeddings that take pixels.
+
+Normalising pixels is linear, and so is the embedding: scale, mean and std become part of its
+weights.
+"""
 
 from collections.abc import Callable
 
@@ -11,11 +15,11 @@ from timesformer_cli.config import Preprocessing
 from timesformer_cli.inference.fast.linear import MakeLinear
 from timesformer_cli.model.patches import ConvStem, LinearPatches
 
-MIDDLE = 128  # a pixel less this is small, and exact in every dtype
+MIDDLE = 128  # subtracted from pixels: the difference is small, and exact in every dtype
 
 
 class PixelPatches(nn.Module):
-    """`LinearPatches` of pixels, uint8 RGB `(b t h w c)`, or of normalised clips `(b t c h w)`."""
+    """`LinearPatches` for pixels, uint8 RGB `(b t h w c)`, or normalised clips `(b t c h w)`."""
 
     scale: Tensor
     shift: Tensor
@@ -40,7 +44,7 @@ class PixelPatches(nn.Module):
         self.register_buffer("shift", shift + scale * MIDDLE)
 
     def forward(self, clip: Tensor) -> Tensor:
-        if clip.is_floating_point():  # back to pixels
+        if clip.is_floating_point():  # the weights expect pixels
             clip = rearrange(clip, "b t c h w -> b t h w c").float()
             pixels = ((clip - self.shift) / self.scale).to(self.dtype)
         else:
@@ -51,9 +55,10 @@ class PixelPatches(nn.Module):
 
 
 class PixelStem(nn.Module):
-    """`ConvStem` of the same input, its batch norms part of the convolutions before them.
+    """`ConvStem` for the same input, with each batch norm folded into the convolution before it.
 
-    Mean and std stay a step of their own: what the convolutions pad with is a normalised zero.
+    Normalising stays a step of its own, because the convolutions pad with zeros of normalised
+    values: folded in, the borders would change.
     """
 
     scale: Tensor
@@ -96,6 +101,6 @@ FROM_PIXELS: dict[type[nn.Module], Callable[..., nn.Module]] = {
 
 
 def _normalisation(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
-    """What a pixel's three values are multiplied with, then added to."""
+    """Scale and shift per colour: a normalised value is `pixel * scale + shift`."""
     mean, std = torch.tensor(preprocessing.mean) * 255, torch.tensor(preprocessing.std) * 255
     return 1 / std, -mean / std

@@ -1,4 +1,4 @@
-"""The fast path of an inference form, which runs block by block with the slow one."""
+"""The fast path of a model with two paths, which runs block by block with the slow path."""
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from timesformer_cli.model.encoders import FastPath
 
 
 class FastPathway(nn.Module):
-    """`FastPath` on joined tokens."""
+    """`FastPath` on joined tokens, with the fusions that feed its tokens into the slow path."""
 
     def __init__(
         self, source: FastPath, preprocessing: Preprocessing, make: LayerFactory, *, consume: bool
@@ -28,8 +28,9 @@ class FastPathway(nn.Module):
         self.norm = make.copy(source.norm)
 
     def forward(self, slow: FastEncoder, patches: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """The slow path's tokens to read out, `(b c d)`, and the fast one's features `(b d)`;
-        `patches` are those of the slow one.
+        """Run both paths: the slow path's tokens `(b c d)` and the fast path's features `(b d)`.
+
+        `patches` are those of the slow path; the fast path makes its own from the clip.
         """
         tokens, grid = slow.start(patches)
         fast, fast_grid = self.encoder.start(self.patches(clip))
@@ -46,7 +47,7 @@ class FastPathway(nn.Module):
 
 
 def _fusion(source: nn.Module, make: LayerFactory) -> nn.Module:
-    """The same with linear maps of another make."""
+    """A copy of the fusion, with linear maps from the factory."""
     fusion = make.copy(source)
     for name in ("q", "kv", "proj"):
         linear = getattr(source, name)
