@@ -1,4 +1,4 @@
-"""What a clip goes through before the model sees it: one draw for all of its frames."""
+"""Random changes to a training clip before the model sees it: one draw for all of its frames."""
 
 from collections.abc import Callable
 
@@ -16,10 +16,11 @@ Transform = Callable[[Tensor], Tensor]
 
 
 def augmentation(recipe: Recipe, preprocessing: Preprocessing) -> Transform:
-    """From a whole clip, uint8 `(t c h w)`, to float input `(t c height width)`, at random."""
+    """A random map from a whole clip, uint8 `(t c h w)`, to input, float `(t c height width)`."""
     crop = preprocessing.crop
     steps: list[Transform] = []
     if recipe.crop_area is None:
+        # The published jitter: the short side is 8/7 of the crop's or more (256 px for 224).
         sizes = list(range(round(min(crop) * 8 / 7), round(min(crop) * recipe.enlarged) + 1))
         steps += [v2.RandomShortestSize(sizes), v2.RandomCrop(crop, pad_if_needed=True)]
     else:
@@ -38,14 +39,14 @@ def augmentation(recipe: Recipe, preprocessing: Preprocessing) -> Transform:
 
 
 def normalisation(preprocessing: Preprocessing) -> Transform:
-    """From uint8 `(t c h w)` to model input."""
+    """The map from uint8 `(t c h w)` to model input, without anything random."""
     scale = v2.ToDtype(torch.float32, scale=True)
     composed: Transform = v2.Compose([scale, v2.Normalize(preprocessing.mean, preprocessing.std)])
     return composed
 
 
 class Targets:
-    """Class numbers to target distributions `(b classes)`; a batch is mixed on the way."""
+    """Makes target distributions `(b classes)` of class numbers, and mixes some of the batches."""
 
     def __init__(self, recipe: Recipe, classes: int) -> None:
         self.classes, self.smoothing = classes, recipe.label_smoothing
@@ -60,8 +61,11 @@ class Targets:
             )
 
     def __call__(self, clips: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Clips `(b t c h w)` or features `(b d)` with their classes `(b)`; those mixed, these soft."""
-        even = len(clips) // 2 * 2  # one that has no partner stays itself
+        """From inputs and class numbers `(b)` to inputs, perhaps mixed, and target distributions.
+
+        Inputs are clips `(b t c h w)` or features `(b d)`; features are never mixed.
+        """
+        even = len(clips) // 2 * 2  # timm mixes pairs, so a clip without a partner stays as it is
         soft = F.one_hot(numbers, self.classes).float()
         soft = soft * (1 - self.smoothing) + self.smoothing / self.classes
         if self.mix is None or not even or clips.ndim != 5:

@@ -1,4 +1,4 @@
-"""The first batch as the model will see it: a row a clip, a column a frame."""
+"""A picture of the first batch as the model will see it: one row per clip, one column per frame."""
 
 import io
 from pathlib import Path
@@ -15,12 +15,16 @@ from timesformer_cli.training.session import TrainingSession
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLIPS, WIDTH, LINE = 8, 1600, 18  # rows at most; pixels across; of a line of text
-WORTH_NAMING = 0.05  # of a mixed target
+CLIPS = 8  # rows at most
+WIDTH, LINE = 1600, 18  # pixels: of the picture at most, and of a line of text
+WORTH_NAMING = 0.05  # share of a mixed target from which its second label is named
 
 
 def draw_batch(session: TrainingSession, path: Path) -> None:
-    """Draw the first step's first clips, augmented and mixed, with what they are called then."""
+    """Draw clips of the first step, augmented and mixed, with the labels that they then have.
+
+    Draws nothing where none of them can be read.
+    """
     import torch
 
     settings, clips = session.settings, session.training_clips()
@@ -28,12 +32,14 @@ def draw_batch(session: TrainingSession, path: Path) -> None:
     known = [sample for sample in clips.stream(order, 0) if isinstance(sample, tuple)]
     if not known:
         return
+    # The seed of the loop's first step, so that the picture shows the mix of that very step.
     with seeded(settings.seed, STEP, 0, 0):
         inputs, targets = Targets(settings.recipe, settings.classes)(
             torch.stack([clip for clip, _ in known]),
             torch.tensor([number for _, number in known], device=settings.device),
         )
     rows = [_frames(clip, session) for clip in inputs[:CLIPS]]
+    # Smoothing gives every class a share; without it only what was mixed is left to name.
     unmixed = settings.recipe.label_smoothing / settings.classes
     names = [_name(target - unmixed, session.plan.labels) for target in targets[:CLIPS]]
     high, wide = rows[0].shape[0], rows[0].shape[1]
@@ -61,7 +67,7 @@ def _frames(
 
 
 def _name(target: "Tensor", labels: tuple[str, ...]) -> str:
-    """The label, or the two that were mixed with their shares."""
+    """The label, or the two that were mixed, with their shares."""
     best = target.topk(2)
     first, second = (labels[number] for number in best.indices.tolist())
     more, less = (best.values / best.values.sum()).tolist()

@@ -22,12 +22,12 @@ tags: [video-classification, timesformer]
 ---
 """
 NAMES = {"val": "validation", "test": "test"}
-WIDEST = 20  # classes whose confusion is shown as a matrix; of more, the pairs most confused
-PAIRS = 20
+WIDEST = 20  # classes up to which the confusion is shown as a matrix
+PAIRS = 20  # of classes most often confused, shown in its place where there are more classes
 
 
 def card(plan: TrainingPlan, report: "TrainingReport") -> str:
-    """The card in Markdown."""
+    """The card in Markdown, with the front matter that the hub reads."""
     name = Path(report.folder).absolute().name
     parts = [
         FRONT,
@@ -59,7 +59,7 @@ def _model(plan: TrainingPlan) -> Iterator[str]:
 
 
 def _data(plan: TrainingPlan) -> Iterator[str]:
-    counts = Counter((item.label, item.split) for item in plan.items)
+    counts = Counter((clip.label, clip.split) for clip in plan.items)
     yield "## Data\n"
     yield _row(["class", "training", "validation", "test"])
     yield _row(["---", "--:", "--:", "--:"])
@@ -124,7 +124,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a table's cell or its line."""
+    """Text that cannot end a table's cell or its line: labels are the user's, or a file's."""
     printable = "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
     )

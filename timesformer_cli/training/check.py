@@ -1,4 +1,8 @@
-"""A look at all the clips before the first step: what is there, what cannot be read or is double."""
+"""Checks all clips before the first step: which can be read, which occur twice, how long they are.
+
+A clip that cannot be read would otherwise be met in the middle of the training, and the same clip
+in two splits would make the validation a test of memory.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -13,18 +17,20 @@ from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.weights.digest import SHA256
 
+# No letter before or after, where `\b` would need no underscore either: `turn_left` says a
+# direction, `leftover` does not.
 DIRECTION = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedClip:
-    """One clip as it was found: seconds, bytes of its decoded frames, hash of its file."""
+    """What the check found out about one clip."""
 
     item: LabelledClip
-    error: str | None = None
-    seconds: float = 0.0
-    decoded_bytes: int = 0
-    digest: str = ""
+    error: str | None = None  # why it could not be read; the rest is then empty
+    seconds: float = 0.0  # length of the video
+    decoded_bytes: int = 0  # of the frames of one draw
+    digest: str = ""  # SHA-256 of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,65 +45,68 @@ class ClassCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """What the check found. `duplicates` are paths of the same content in different splits or
-    classes; `lengths` the shortest, middle and longest clip in seconds; `picture` shows the first
-    batch as the model will see it.
-    """
+    """What the check found out about all clips."""
 
     classes: tuple[ClassCount, ...]
-    unreadable: tuple[tuple[str, str], ...]
-    duplicates: tuple[tuple[str, ...], ...]
-    lengths: tuple[float, float, float]
+    unreadable: tuple[tuple[str, str], ...]  # paths, each with the reason
+    duplicates: tuple[tuple[str, ...], ...]  # paths of one content in several splits or classes
+    lengths: tuple[float, float, float]  # seconds of the shortest, the median and the longest clip
     warnings: tuple[str, ...]
-    picture: str | None = None
+    picture: str | None = None  # path of the picture that shows the first batch
 
 
 def check_clips(
-    items: Sequence[LabelledClip],
+    clips: Sequence[LabelledClip],
     pool: DecodePool,
     sampling: Sampling,
     preprocessing: Preprocessing,
     watch: Callable[[int, int], None],
 ) -> Iterator[CheckedClip]:
-    """Decode and hash every clip once; `watch` hears how many are done, of how many."""
-    decoded = pool.decode((item.path for item in items), sampling, preprocessing, crops=0)
-    for done, (item, result) in enumerate(zip(items, decoded, strict=True), start=1):
-        yield _looked(item, result)
-        watch(done, len(items))
+    """Decode and hash every clip once; `watch(done, total)` is called after each."""
+    decoded = pool.decode((clip.path for clip in clips), sampling, preprocessing, crops=0)
+    for done, (clip, result) in enumerate(zip(clips, decoded, strict=True), start=1):
+        yield _checked(clip, result)
+        watch(done, len(clips))
 
 
-def _looked(item: LabelledClip, result: Decoded | VideoError) -> CheckedClip:
+def _checked(clip: LabelledClip, result: Decoded | VideoError) -> CheckedClip:
     if isinstance(result, VideoError):
-        return CheckedClip(item, f"{result.kind}: {result}")
+        return CheckedClip(clip, f"{result.kind}: {result}")
     return CheckedClip(
-        item,
+        clip,
         seconds=result.probe.duration,
         decoded_bytes=result.frames.nbytes,
-        digest=SHA256.of_file(Path(item.path)),
+        digest=SHA256.of_file(Path(clip.path)),
     )
 
 
 def summarise_checks(
-    looked: Sequence[CheckedClip], labels: Sequence[str], *, flip: bool
+    checked: Sequence[CheckedClip], labels: Sequence[str], *, flip: bool
 ) -> Findings:
-    """Sum up; raises UsageError for a class that has no clip to train on."""
-    good = [one for one in looked if one.error is None]
-    counts = Counter((one.item.label, one.item.split) for one in good)
+    """The findings of all clips; `flip` says whether training mirrors clips.
+
+    Raises UsageError for a class that has no readable clip to train on.
+    """
+    good = [clip for clip in checked if clip.error is None]
+    counts = Counter((clip.item.label, clip.item.split) for clip in good)
     classes = tuple(ClassCount(label, *(counts[label, s] for s in SPLITS)) for label in labels)
     for row in classes:
         if not row.train:
             raise UsageError(f"class '{row.label}' has no readable clip to train on")
     alike: defaultdict[str, list[LabelledClip]] = defaultdict(list)
-    for one in good:
-        alike[one.digest].append(one.item)
-    seconds = [one.seconds for one in good]
+    for clip in good:
+        alike[clip.digest].append(clip.item)
+    seconds = [clip.seconds for clip in good]
     return Findings(
         classes=classes,
-        unreadable=tuple((one.item.path, one.error) for one in looked if one.error is not None),
+        unreadable=tuple(
+            (clip.item.path, clip.error) for clip in checked if clip.error is not None
+        ),
+        # Two copies in one class and split do no harm; they only count twice.
         duplicates=tuple(
-            tuple(item.path for item in same)
+            tuple(listed.path for listed in same)
             for same in alike.values()
-            if len({(item.split, item.label) for item in same}) > 1
+            if len({(listed.split, listed.label) for listed in same}) > 1
         ),
         lengths=(min(seconds), median(seconds), max(seconds)),
         warnings=tuple(_warnings(classes, flip)),
@@ -115,6 +124,6 @@ def _warnings(classes: Sequence[ClassCount], flip: bool) -> Iterator[str]:
                 yield f"class '{row.label}' has no clip to validate on ({row.train} to train on)"
 
 
-def readable(looked: Sequence[CheckedClip]) -> tuple[LabelledClip, ...]:
+def readable(checked: Sequence[CheckedClip]) -> tuple[LabelledClip, ...]:
     """The clips that training goes on with."""
-    return tuple(one.item for one in looked if one.error is None)
+    return tuple(clip.item for clip in checked if clip.error is None)

@@ -13,14 +13,14 @@ NAME = "last.pt"
 
 
 def save_training_state(state: dict[str, Any], folder: Path) -> None:
-    """Write the checkpoint of a run; one that cannot be written leaves the one before in place."""
-    content = io.BytesIO()
+    """Write the checkpoint of a training; where that fails, the one before stays in place."""
+    content = io.BytesIO()  # torch writes it in pieces, and the file has to appear whole
     torch.save(state, content)
     replace_file(folder / NAME, content.getbuffer())
 
 
 def read_training_state(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run, on the CPU; raises WeightsError where there is none to read."""
+    """The checkpoint of a training, on the CPU; raises WeightsError where none can be read."""
     path = folder / NAME
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -28,6 +28,6 @@ def read_training_state(folder: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{folder}: no {NAME} in it, so there is no training to resume"
         ) from error
-    except Exception as error:  # whatever the bytes are
+    except Exception as error:  # damaged bytes can make torch raise anything
         raise WeightsError(f"{path}: not a checkpoint of a training ({error})") from error
     return state

@@ -1,4 +1,8 @@
-"""Training clips: which come when, from which moments, decoded once where they fit in memory."""
+"""Training clips: their order in an epoch, their moments in the video, and their decoded frames.
+
+Where the frames of `DRAWS` draws of all clips fit in memory, each draw is decoded once and held.
+Otherwise every epoch decodes its clips again, at moments of its own.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +17,8 @@ from timesformer_cli.video import DecodePool
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import Jitter
 
-HELD_BYTES = 2 << 30  # of decoded frames
-DRAWS = 8  # moments that a video is decoded at, where all of these are held
+HELD_BYTES = 2 << 30  # of decoded frames that may be held
+DRAWS = 8  # choices of moments per video, where the frames of all of them are held
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +31,31 @@ class TrainingClip:
 
 @dataclass(kw_only=True)
 class TrainingClips:
-    """The examples of one split as whole pictures, uint8 `(t h w c)`.
-
-    In training an epoch takes each video at other moments, up to `pace` faster or slower. With
-    `draws`, epoch e takes those of epoch e modulo `draws`, and all are held once decoded.
-    """
+    """The clips of one split as decoded frames, uint8 `(t h w c)`."""
 
     pool: DecodePool
     examples: Sequence[TrainingClip]
     sampling: Sampling
     preprocessing: Preprocessing
     seed: int = 0
-    pace: float = 1.0
-    draws: int | None = None
-    crops: int = 0
-    jittered: bool = True
+    pace: float = 1.0  # a jittered clip is up to this much faster or slower
+    draws: int | None = None  # epoch e repeats the moments of e modulo draws; None never repeats
+    crops: int = 0  # per clip; 0 gives whole pictures
+    jittered: bool = True  # whether each epoch takes other moments; else always the middle
     _held: dict[tuple[int, int], Pixels] = field(default_factory=dict)
 
     def order(self, epoch: int) -> list[int]:
-        """The examples' numbers as that epoch takes them."""
+        """The numbers of all examples, in the order in which the epoch takes them."""
         drawn = generator(self.seed, ORDER, epoch).permutation(len(self.examples))
         return [int(index) for index in drawn]
 
     def read(
         self, indices: Sequence[int], epoch: int, ahead: int = 0
     ) -> Iterator[tuple[int, Pixels | VideoError]]:
-        """Each example's frames at that epoch's moments; or why it could not be read."""
+        """Each example's number with its frames in that epoch, or why it could not be read.
+
+        The decoders stay at least `ahead` clips before the reader.
+        """
         draw = epoch if self.draws is None else epoch % self.draws
         missing = [index for index in indices if (index, draw) not in self._held]
         decoded = self.pool.decode(
@@ -83,5 +86,8 @@ class TrainingClips:
 
 
 def draws_held(decoded_bytes: int) -> int | None:
-    """How many draws of clips that take so many bytes once are held; None: too few to be of use."""
+    """How many draws are held of clips whose frames take `decoded_bytes` in one draw.
+
+    None means that none are held, since fewer than `DRAWS` would be of no use.
+    """
     return DRAWS if decoded_bytes * DRAWS <= HELD_BYTES else None

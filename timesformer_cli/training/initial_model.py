@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.hub.locate import Located
 
-SCRATCH_SIZE = 112  # px: what two CPU cores train in minutes
+SCRATCH_SIZE = 112  # px; two CPU cores train a small model of this size in minutes
 
 
 def initial_model(
@@ -21,13 +21,15 @@ def initial_model(
     note: NoteCallback,
     located: "Located | None" = None,
 ) -> "TimeSformer":
-    """A model of these labels, new or from weights; a head made for other labels is replaced.
+    """A model with these labels, new or from weights; a head made for other labels is replaced.
 
-    `located` is what `options.init` names, where it is known already. Raises UsageError and WeightsError for what cannot be.
+    `located` is what `options.init` names, where that is already known. `note` hears what had to be
+    assumed. Raises UsageError for options that do not fit together, WeightsError for weights that
+    cannot be read.
     """
     from timesformer_cli.training.randomness import seeded
 
-    with seeded(options.seed):
+    with seeded(options.seed):  # new weights are a function of the seed, too
         if options.init == SCRATCH:
             return _new(options, labels)
         return _from_weights(options, located or options.init, labels, note)
@@ -64,7 +66,7 @@ def _from_weights(
         note(text)
     side = options.image_size
     same = set(source.labels) == set(labels)
-    start = source.config
+    start = source.config  # what is not asked for stays as the initial model has it
     if options.attention not in (None, start.attention):
         start = start.with_attention(options.attention)
     config = replace(
@@ -74,6 +76,7 @@ def _from_weights(
         **_given(frames=options.frames, height=side, width=side),
     )
     model = inflate(source, config)
+    # The same labels in any order keep the head, so they must keep the order that it has learned.
     model.labels = source.labels if same else labels
     model.sampling = replace(model.sampling, **_given(stride=options.stride))
     if not same:
@@ -90,11 +93,12 @@ def _new_head(model: "TimeSformer") -> None:
 
 
 def _given(**values: Any) -> dict[str, Any]:
+    """Only the values that were given: None keeps what the model or its defaults say."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def validate_train_options(options: TrainOptions) -> None:
-    """Raise UsageError for what contradicts itself, before anything is read."""
+    """Raise UsageError for options that cannot be, before anything is read."""
     if not 0 <= options.val_fraction < 1:
         raise UsageError(f"--val-fraction {options.val_fraction} must lie between 0 and 1")
     if options.dtype == "float16":

@@ -1,4 +1,18 @@
-"""The training loop: it may be stopped anywhere, and goes on as if it had not been."""
+"""The training loop: it may be stopped anywhere, and goes on as if it had not been.
+
+Each epoch:
+1. Draw the epoch's order and cut it into whole steps. Clips too few for one more step are left out;
+   the next epoch draws another order.
+2. Each step: set the learning rate, seed all draws with the seed and the number of the step, add up
+   the gradients of `accumulate` batches, clip them, step the optimizer, update the average.
+3. After each step: report it, stop where that was asked for, write a checkpoint where one is due.
+4. After the last step: validate the resulting weights, add one row to the history, and hand the
+   weights out where they are the best so far.
+
+A step depends only on the weights, the optimizer, the seed and the position. So a checkpoint holds
+these and no state of a random generator, and a training that goes on in the middle of an epoch ends
+with the same weights as one that was never stopped.
+"""
 
 import math
 import time
@@ -27,12 +41,13 @@ from timesformer_cli.training.state import (
 )
 from timesformer_cli.training.validate import ValidationScores, validate_model
 
-SAVE_SECONDS = 60.0  # between two checkpoints within an epoch, at least
-SAVE_COST = 20  # times as long as the last one took, at least
+# At least this long between two checkpoints within an epoch: so many seconds, and so many times as
+# long as the last checkpoint took, which limits them to a twentieth of the time.
+SAVE_SECONDS, SAVE_COST = 60.0, 20
 
 
 class Training:
-    """A module being trained. Every step is a function of the seed and of the position alone."""
+    """A module in training: its weights, their average, the optimizer and the position."""
 
     def __init__(
         self,
@@ -59,7 +74,7 @@ class Training:
         return module
 
     def state(self) -> dict[str, Any]:
-        """All that a checkpoint needs."""
+        """All that `load` needs to go on from here."""
         return {
             "learner": self.learner.state_dict(),
             "average": None if self.average is None else self.average.module.state_dict(),
@@ -68,21 +83,23 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go back to where the checkpoint was written."""
+        """Go to where the checkpoint was written; the inverse of `state`."""
         self.learner.load_state_dict(state["learner"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**state["position"])
-        if not self.processes.first:  # the checkpoint is the first's
+        # The first process wrote the checkpoint. Its sums may count only once in the total.
+        if not self.processes.first:
             self.position.sums = [0.0, 0.0, 0.0]
 
     def run(self, train: Samples, held_out: Samples | None) -> None:
-        """Train to the end; raises TrainingStopped, after a checkpoint, when `callbacks.stopping` says so.
+        """Train to the end, from wherever the position is.
 
-        Raises TsfError for a loss that is not finite.
+        Raises TrainingStopped, after a checkpoint, when `callbacks.stopping` asks for it. Raises
+        TsfError for a loss that is not finite, and where no clip of a batch could be read.
         """
-        self._save_after(0)  # from here on there is something to go on from
+        self._save_after(0)  # a training that is killed in its first minute can go on, too
         shared = self.processes.share(self.learner, self.settings.device)
         while not self.finished:
             self._epoch(shared, train)
@@ -92,26 +109,27 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are over, or too many have passed without a better one."""
+        """Whether all epochs are over, or `patience` epochs have passed without a better one."""
         position, patience = self.position, self.settings.patience
         stale = patience is not None and position.epoch - position.best_epoch >= patience
         return position.epoch >= self.settings.recipe.epochs or stale
 
     def validate(self, samples: Samples) -> ValidationScores:
-        """How well the resulting weights do."""
+        """The scores of the resulting weights on held-out samples."""
         device, dtype = self.settings.device, self.settings.dtype
         return validate_model(self.result, samples, device, dtype, self.processes, self._heed)
 
     def _epoch(self, shared: nn.Module, samples: Samples) -> None:
-        """The steps that the epoch still has; clips too few for one more wait for the next epoch."""
+        """Take the steps that are left of the epoch."""
         position, settings = self.position, self.settings
         steps, epochs = len(samples) // self._clips_a_step, settings.recipe.epochs
         stream = samples.stream(self._indices(samples, steps), position.epoch)
         self.learner.train()
-        before, began = position.step, time.perf_counter()
+        before, began = position.step, time.perf_counter()  # both for the pace since a resume
         while position.step < steps:
             done = position.epoch * steps + position.step
             set_rate(self.optimizer, settings.recipe.rate(done, epochs * steps, self._clips_a_step))
+            # Drop path and mixing draw in here; each process draws its own.
             with seeded(settings.seed, STEP, done, self.processes.rank):
                 self._step(shared, stream)
             if self.average is not None:
@@ -134,12 +152,15 @@ class Training:
         position.seconds += time.perf_counter() - began
 
     def _indices(self, samples: Samples, steps: int) -> list[int]:
-        """This process's samples in what is left of the epoch; each batch is shared by all."""
-        here, together = self.settings.batch_size, self.settings.batch_size * self.processes.count
+        """The numbers of this process's samples in what is left of the epoch.
+
+        With batches of 2 and two processes: `0 0 1 1 0 0 1 1`, the process that takes each sample.
+        """
+        own, together = self.settings.batch_size, self.settings.batch_size * self.processes.count
         first, end = self.position.step * self._clips_a_step, steps * self._clips_a_step
         left = samples.order(self.position.epoch)[first:end]
         rank = self.processes.rank
-        return [index for place, index in enumerate(left) if place % together // here == rank]
+        return [index for place, index in enumerate(left) if place % together // own == rank]
 
     def _step(self, shared: nn.Module, stream: Iterator[Sample | VideoError]) -> None:
         settings = self.settings
@@ -161,7 +182,10 @@ class Training:
 
     @staticmethod
     def _gradients_meet(shared: nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """The processes average their gradients once a step, after its last batch."""
+        """Let the processes average their gradients once per step, after its last batch.
+
+        DistributedDataParallel would do so after every batch.
+        """
         if last or not isinstance(shared, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return shared.no_sync()
@@ -179,6 +203,7 @@ class Training:
         return torch.stack(inputs), torch.tensor(numbers, device=self.settings.device)
 
     def _count(self, loss: float, logits: Tensor, numbers: Tensor) -> None:
+        # Checked before the optimizer's step, so no such loss gets into the weights.
         if not math.isfinite(loss):
             where = f"epoch {self.position.epoch + 1}, step {self.position.step + 1}"
             raise TsfError(f"the loss is {loss} in {where}; try a lower --learning-rate")
@@ -187,7 +212,10 @@ class Training:
         self.position.sums = [a + b for a, b in zip(self.position.sums, added, strict=True)]
 
     def _conclude(self, scores: ValidationScores | None) -> None:
-        """One more row of history; the best weights go out, by accuracy, then by loss."""
+        """Add a row to the history and hand out weights that are the best so far.
+
+        The best have the highest accuracy, and among those the lowest loss.
+        """
         position = self.position
         position.sums = self.processes.sum(position.sums)
         loss, accuracy = position.means
@@ -198,6 +226,7 @@ class Training:
         row["seconds"] = round(position.seconds, 2)
         position.history.append(row)
         position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]
+        # Where nothing validates, only the weights of the last epoch are handed out.
         if scores is None or _rank(row) >= max(map(_rank, position.history)):
             position.best_epoch = position.epoch
             if scores is not None or self.finished:
@@ -205,11 +234,13 @@ class Training:
         self.callbacks.epoch(position.history)
 
     def _heed(self) -> None:
+        """Stop all processes where one of them is asked to."""
         if any(self.processes.gather(self.callbacks.stopping())):
             self._save_after(0)
             raise TrainingStopped
 
     def _save_after(self, seconds: float) -> None:
+        """Write a checkpoint where the last one is at least so many seconds old."""
         if time.monotonic() - self._saved >= seconds and self.processes.first:
             began = time.monotonic()
             self.callbacks.save(self.state())

@@ -9,22 +9,27 @@ from torch import Tensor, nn
 
 from timesformer_cli.training.recipe import Recipe
 
+# Parameters of the stem, of one block, and of what comes after the blocks.
 STEM, BLOCK, LAST = r"cls|positions|patches", r"blocks\.(\d+)", r"norm"
 NEVER_DECAY = ("*cls", "*positions.*")
 
 
 class _Layers:
-    """A model's parameters as timm groups them: the stem, block by block, the head."""
+    """What timm asks of a model to group its parameters by layers: stem, block by block, head."""
 
     def __init__(self, model: nn.Module) -> None:
         self.named_parameters: Callable[[], Iterator[tuple[str, Tensor]]] = model.named_parameters
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        # timm reads 99999 as "with the group before": the last norm learns like the last block.
         return {"stem": STEM, "blocks": [(BLOCK, None), (LAST, (99999,))]}
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; biases, norms, positions and class token do not decay."""
+    """The recipe's optimizer, each layer with its own learning rate.
+
+    Biases, norms, positions and class tokens do not decay.
+    """
     groups = param_groups_layer_decay(
         _Layers(model),  # type: ignore[arg-type]
         weight_decay=recipe.weight_decay,

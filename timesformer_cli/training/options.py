@@ -1,4 +1,4 @@
-"""What a training was asked for and what it settled on: enough to go on with it anywhere."""
+"""What a training was asked for, and what was decided: enough to go on with it anywhere."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,53 +11,50 @@ from timesformer_cli.training.recipe import PRESETS, Recipe
 from timesformer_cli.weights.catalogue import DEFAULT
 
 SCRATCH = "scratch"
-HEAD_RATE = 10  # a linear map alone bears a higher learning rate than a network
+HEAD_RATE = 10  # times the learning rate: a linear map alone bears more than a network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainOptions:
-    """What `tsf train` can be told; None: as the initial model or the preset has it.
+    """The options of `tsf train`. None keeps the value of the initial model or the preset."""
 
-    `size` is for a model from `scratch`, whose frames spread over the whole video where no
-    `stride` is given. `val_fraction` is for data that has no split of its own.
-    """
-
-    data: str
-    out: str
-    init: str = DEFAULT
+    data: str  # a folder or a table of labelled clips
+    out: str  # folder for everything that training writes
+    init: str = DEFAULT  # model to start from; `scratch` is random weights
     attention: str | None = None
-    size: str = "tiny"
+    size: str = "tiny"  # only for `scratch`
     frames: int | None = None
-    stride: int | None = None
+    stride: int | None = None  # None with `scratch` spreads the frames over the whole video
     image_size: int | None = None
     preset: str = "modern"
     epochs: int | None = None
-    batch_size: int = 8
-    accumulate: int = 1
-    learning_rate: float | None = None
-    flip: bool = True
-    patience: int | None = None
-    freeze_backbone: bool = False
-    checkpoint_gradients: bool = False
-    val_fraction: float = 0.2
-    group_by: str = GROUP
+    batch_size: int = 8  # clips at once, per process
+    accumulate: int = 1  # batches per step
+    learning_rate: float | None = None  # for a step of 8 clips
+    flip: bool = True  # False never mirrors a clip, whatever the preset says
+    patience: int | None = None  # epochs without a better one before it ends; None trains them all
+    freeze_backbone: bool = False  # whether the head alone learns
+    checkpoint_gradients: bool = False  # less memory, more computing
+    val_fraction: float = 0.2  # held out of each class where the data has no split of its own
+    group_by: str = GROUP  # clips of one group stay in one split
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
-    workers: int | None = None
-    timeout: float = 60.0
+    workers: int | None = None  # decoder processes; None means one per processor
+    timeout: float = 60.0  # seconds to decode one video
     decoder: str = "auto"
-    debug: bool = False
+    debug: bool = False  # whether the messages of child processes reach stderr
 
     @property
     def recipe(self) -> Recipe:
-        """The preset with what was asked for; a model from scratch learns evenly in all layers."""
+        """The preset, changed by what was asked for. Raises UsageError for an unknown preset."""
         if self.preset not in PRESETS:
             raise UsageError(f"unknown preset '{self.preset}'; there are {', '.join(PRESETS)}")
         recipe = PRESETS[self.preset]
-        if self.init == SCRATCH:
+        if self.init == SCRATCH:  # no layer has learned anything yet that should change slowly
             recipe = replace(recipe, layer_decay=1.0)
         if self.freeze_backbone:
+            # Features are computed once, so nothing in the backbone can be dropped or mixed.
             rate = HEAD_RATE * recipe.learning_rate
             recipe = replace(recipe, learning_rate=rate, drop_path=0.0, mixed=0.0)
         return replace(
@@ -70,19 +67,19 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingPlan:
-    """A training settled: its model, its readable clips, and the `draws` of each that are held."""
+    """Everything that was decided before the first step; a checkpoint holds it as plain values."""
 
     options: TrainOptions
     config: ModelConfig
     labels: tuple[str, ...]
     sampling: Sampling
     preprocessing: Preprocessing
-    items: tuple[LabelledClip, ...]
-    draws: int | None
+    items: tuple[LabelledClip, ...]  # the clips that can be read
+    draws: int | None  # choices of moments per clip whose frames are held; None holds none
 
     def of_split(self, split: str) -> list[LabelledClip]:
         """The clips of train, val or test."""
-        return [item for item in self.items if item.split == split]
+        return [clip for clip in self.items if clip.split == split]
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values."""
@@ -97,19 +94,22 @@ class TrainingPlan:
             labels=tuple(values["labels"]),
             sampling=Sampling(**values["sampling"]),
             preprocessing=Preprocessing(**values["preprocessing"]),
-            items=tuple(LabelledClip(**item) for item in values["items"]),
+            items=tuple(LabelledClip(**clip) for clip in values["items"]),
             draws=values["draws"],
         )
 
 
-def labels_of(items: list[LabelledClip]) -> tuple[str, ...]:
-    """The classes to learn; raises UsageError where there is nothing to tell apart."""
-    labels = class_names([item for item in items if item.split == "train"])
+def labels_of(clips: list[LabelledClip]) -> tuple[str, ...]:
+    """The classes to learn.
+
+    Raises UsageError for fewer than two classes, and for a class that no training clip has.
+    """
+    labels = class_names([clip for clip in clips if clip.split == "train"])
     if len(labels) < 2:
         raise UsageError(f"{len(labels)} class in the training clips; there must be two or more")
-    for item in items:
-        if item.label not in labels:
+    for clip in clips:
+        if clip.label not in labels:
             raise UsageError(
-                f"{item.path}: class '{item.label}' is in {item.split} and not in training"
+                f"{clip.path}: class '{clip.label}' is in {clip.split} and not in training"
             )
     return labels

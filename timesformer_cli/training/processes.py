@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun starts them; one where it did not."""
+"""The processes that train together: those that torchrun started, or this one alone."""
 
 import os
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process's number, of how many, over all machines and on this one."""
+    """This process among those that train together."""
 
-    rank: int = 0
-    count: int = 1
-    local_rank: int = 0
+    rank: int = 0  # its number among all, over all machines
+    count: int = 1  # of all of them
+    local_rank: int = 0  # its number on its machine
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and reports."""
         return self.rank == 0
 
     def share(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model, its gradients averaged over all processes."""
+        """The model, wrapped so that its gradients are averaged over all processes."""
         if self.count == 1:
             return model
         devices = [device] if device.type == "cuda" else None
@@ -36,7 +36,7 @@ class Processes:
         return [sum(column) for column in zip(*self.gather(values), strict=True)]
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process holds, by rank."""
+        """The value of each process, by rank; all of them must call this."""
         if self.count == 1:
             return [value]
         values = [None] * self.count
@@ -46,7 +46,7 @@ class Processes:
 
 @contextmanager
 def processes(device_type: str) -> Iterator[Processes]:
-    """Join the others that torchrun started, for the length of the block."""
+    """Join the processes that torchrun started, for the length of the block."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Processes()
         return

@@ -1,4 +1,8 @@
-"""Randomness as a function of what it is for, so that nothing of it has to be remembered."""
+"""Randomness as a function of its purpose, so that no generator's state has to be remembered.
+
+Each draw is seeded by numbers that say what it is for: the seed of the training, the purpose, then
+an epoch, a step or a clip. What was drawn before does not matter.
+"""
 
 import random
 from collections.abc import Iterator
@@ -7,22 +11,26 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-ORDER, TIME, LOOK, STEP = range(1, 5)  # what a draw is for: the first number of its seed
+ORDER, TIME, LOOK, STEP = range(1, 5)  # purposes of draws, each next to the seed
 
 
 def generator(*numbers: int) -> np.random.Generator:
-    """NumPy's generator for these numbers."""
+    """A NumPy generator that is seeded by these numbers."""
     return np.random.default_rng(list(numbers))
 
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Inside, torch, NumPy and Python draw what these numbers say; after it, as if nothing was."""
+    """Inside the block, torch, NumPy and Python draw from seeds made of these numbers.
+
+    After it they go on as if the block had drawn nothing. More than one is seeded, because
+    torchvision draws from torch's generator and timm's mixup from NumPy's.
+    """
     words = np.random.SeedSequence(list(numbers)).generate_state(2)
     python, legacy = random.getstate(), np.random.get_state()
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng([torch.cuda.current_device()] if cuda else []):
-        # torch.manual_seed would store the stack each time, for a CUDA that may never be used.
+        # torch.manual_seed would store a stack trace each time, for a CUDA that may never be used.
         torch.default_generator.manual_seed(int(words[0]))
         if cuda:
             torch.cuda.manual_seed(int(words[0]))

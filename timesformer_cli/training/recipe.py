@@ -1,51 +1,46 @@
-"""How a model is trained: every rate in one row a recipe."""
+"""Training presets, one `Recipe` each."""
 
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-REFERENCE = 8  # clips in a step, which learning rates are given for
-STEPS = (11 / 15, 14 / 15)  # shares of the training after which the published rate falls
+REFERENCE = 8  # clips per step for which a learning rate is given
+STEPS = (11 / 15, 14 / 15)  # the published rate falls after epochs 11 and 14 of 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything that training needs beside the model and its clips.
-
-    `learning_rate` belongs to steps of 8 clips; SGD's grows with their number, AdamW's with its
-    square root. `warmup` is a share of the training, `layer_decay` the factor of the learning rate
-    from each block down to the next, `pace` the most by which a clip is slowed down or sped up.
-    `enlarged` is how much larger than the model's a picture may be that it gets a crop of.
-    `mixup` and `cutmix` are the alphas of their Beta distributions, `mixed` the share of batches
-    that either is done to. A `clip_gradient` is a norm, `beta2` is AdamW's.
-    """
+    """Everything that training needs beside the model and its clips."""
 
     optimizer: Literal["sgd", "adamw"]
-    learning_rate: float
+    learning_rate: float  # the highest, for a step of 8 clips
     schedule: Literal["steps", "cosine"]
     epochs: int
     weight_decay: float
-    warmup: float = 0.0
-    layer_decay: float = 1.0
-    clip_gradient: float | None = None
-    beta2: float = 0.999
-    average: float | None = None
-    drop_path: float = 0.0
+    warmup: float = 0.0  # share of the training in which the rate rises
+    layer_decay: float = 1.0  # factor of the learning rate from each block to the one below it
+    clip_gradient: float | None = None  # largest norm of the gradient
+    beta2: float = 0.999  # only for AdamW
+    average: float | None = None  # decay of the averaged weights; None keeps the last weights
+    drop_path: float = 0.0  # rate in the last block; earlier blocks have less
     label_smoothing: float = 0.0
-    pace: float = 1.0
-    enlarged: float = 8 / 7
-    crop_area: tuple[float, float] | None = None
-    flip: float = 0.5
-    colour: float = 0.0
-    operations: int = 0
-    magnitude: int = 9
-    erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mixed: float = 0.0
+    pace: float = 1.0  # a clip is slowed down or sped up by this factor at most
+    enlarged: float = 8 / 7  # largest short side of a picture, times that of its crop
+    crop_area: tuple[float, float] | None = None  # shares of the area; None varies the short side
+    flip: float = 0.5  # share of clips that are mirrored
+    colour: float = 0.0  # largest change of brightness, contrast and saturation
+    operations: int = 0  # of RandAugment, per clip
+    magnitude: int = 9  # of each of these operations
+    erasing: float = 0.0  # share of clips that lose a rectangle
+    mixup: float = 0.0  # alpha of its Beta distribution
+    cutmix: float = 0.0  # alpha of its Beta distribution
+    mixed: float = 0.0  # share of batches that are mixed, by either of the two
 
     def rate(self, step: int, steps: int, clips: int) -> float:
-        """The learning rate of a step, of so many, each of so many clips."""
+        """Learning rate at `step` of `steps`, with `clips` clips per step.
+
+        SGD's rate grows with the number of clips, AdamW's with its square root.
+        """
         share = clips / REFERENCE
         peak = self.learning_rate * (share if self.optimizer == "sgd" else math.sqrt(share))
         done = step / steps
@@ -56,7 +51,7 @@ class Recipe:
         return peak * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))) / 2
 
 
-# What fine-tuning of video transformers has come to since (BEiT, VideoMAE), milder in mixing.
+# After the recipes that fine-tune BEiT and VideoMAE, milder in mixing.
 _MODERN = Recipe(
     optimizer="adamw",
     learning_rate=3e-4,
@@ -92,7 +87,8 @@ PRESETS = {
         enlarged=320 / 224,
     ),
     "modern": _MODERN,
-    # For random weights and few clips: without what slows the fit.
+    # For random weights and few clips: `modern` without what slows the fit. Chosen by folds of a
+    # training set of 60 clips (docs/training.md, "What 60 clips teach").
     "light": replace(
         _MODERN,
         learning_rate=5e-4,

@@ -1,4 +1,4 @@
-"""What comes of a training, as plain values."""
+"""The result of a training, as plain values."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,22 +9,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingReport:
-    """A finished training: its folder, a row an epoch, and how the best weights do on each split
-    that was held out. `lost` are clips that could not be read under way.
-    """
+    """A finished training."""
 
     folder: str
     labels: tuple[str, ...]
-    history: tuple[dict[str, Any], ...]
-    best_epoch: int
-    scores: "dict[str, ValidationScores]"
-    clips: dict[str, int]
-    seconds: float
-    lost: tuple[str, ...]
+    history: tuple[dict[str, Any], ...]  # one row per epoch
+    best_epoch: int  # counted from 1; its weights are in the folder
+    scores: "dict[str, ValidationScores]"  # of these weights, per held-out split
+    clips: dict[str, int]  # readable ones, per split
+    seconds: float  # spent on steps
+    lost: tuple[str, ...]  # errors of clips that could not be read during training
 
 
 def report_to_dict(report: TrainingReport) -> dict[str, Any]:
-    """The report, field for field; a confusion as rows of label, answer and number of clips."""
+    """The report, field for field; a confusion becomes rows of label, answer, number of clips."""
     values = asdict(report)
     for scores in values["scores"].values():
         pairs = sorted(scores["confusion"].items())

@@ -1,4 +1,4 @@
-"""Train: labelled clips become a model that every other command takes."""
+"""Train: from labelled clips to a model folder, and back to work after a stop."""
 
 import json
 import os
@@ -30,9 +30,10 @@ RECIPE, RESULTS = "recipe.json", "results.json"
 
 
 def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list[LabelledClip]:
-    """The clips as listed, each in its split; no model and no clip is looked at.
+    """The clips as listed, each in its split; no model and no clip is opened.
 
-    Raises UsageError for what is wrong already; a `dry_run` takes no folder.
+    Raises UsageError for options and lists that are wrong, and where `options.out` holds a training
+    already, which a `dry_run` would not overwrite.
     """
     from timesformer_cli.training import checkpoint
 
@@ -40,20 +41,23 @@ def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list
     if not dry_run and (folder / checkpoint.NAME).exists():
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)
-    items = read_labelled_clips(Path(options.data), group_by=options.group_by)
-    items = split_clips(items, options.val_fraction, options.seed)
-    labels_of(items)
-    return items
+    clips = read_labelled_clips(Path(options.data), group_by=options.group_by)
+    clips = split_clips(clips, options.val_fraction, options.seed)
+    labels_of(clips)
+    return clips
 
 
 def check_training(
-    items: list[LabelledClip],
+    clips: list[LabelledClip],
     options: TrainOptions,
     callbacks: "TrainingCallbacks",
     located: "Located | None" = None,
 ) -> Findings:
-    """All that comes before the first step, and a picture of the first batch; nothing is trained."""
-    with _prepared(items, options, callbacks, located) as (session, findings):
+    """Do all that comes before the first step and draw the first batch; nothing is trained.
+
+    `located` is what `options.init` names, where that is already known. Raises TsfError.
+    """
+    with _prepared(clips, options, callbacks, located) as (session, findings):
         from timesformer_cli.training.batch_picture import draw_batch
 
         folder = Path(options.out)
@@ -63,18 +67,18 @@ def check_training(
 
 
 def train_model(
-    items: list[LabelledClip],
+    clips: list[LabelledClip],
     options: TrainOptions,
     callbacks: "TrainingCallbacks",
     located: "Located | None" = None,
 ) -> TrainingReport | None:
-    """Train from the start; raises TsfError, and TrainingStopped when `callbacks.stopping` says so.
+    """Train from the start. Of several processes only the first gets the report.
 
-    `located` is what `options.init` names, where it is known already. Of several processes the
-    first has the report.
+    `located` is what `options.init` names, where that is already known. Raises TsfError, and
+    TrainingStopped when `callbacks.stopping` asks for it.
     """
     folder = Path(options.out)
-    with _prepared(items, options, callbacks, located) as (session, findings):
+    with _prepared(clips, options, callbacks, located) as (session, findings):
         if session.processes.first:
             from timesformer_cli.training.batch_picture import draw_batch
 
@@ -89,7 +93,10 @@ def train_model(
 def resume_training(
     folder: Path, callbacks: "TrainingCallbacks", **changes: Any
 ) -> TrainingReport | None:
-    """Go on with the training of that folder, in its own words but for `changes` to its options."""
+    """Go on with the training in that folder, with its own options except for `changes`.
+
+    Raises what `train_model` raises, and WeightsError where the folder holds no training.
+    """
     from timesformer_cli.training import checkpoint
 
     stored = checkpoint.read_training_state(folder)
@@ -106,9 +113,13 @@ def resume_training(
 
 @contextmanager
 def _together(options: TrainOptions) -> "Iterator[tuple[DecodePool, Processes]]":
-    """Decoders and, under torchrun, the other processes. Memory that runs out is explained."""
+    """Start the decoders and, under torchrun, join the other processes.
+
+    Inside the block, running out of memory raises a DeviceError that says what to do.
+    """
     workers = options.workers or os.cpu_count() or 1
     let_threads_sleep()
+    # The decoders start before torch is imported, so that they warm up meanwhile.
     with DecodePool(workers, options.timeout, options.decoder, debug=options.debug) as pool:
         import torch
 
@@ -127,13 +138,13 @@ def _together(options: TrainOptions) -> "Iterator[tuple[DecodePool, Processes]]"
 
 @contextmanager
 def _prepared(
-    items: list[LabelledClip],
+    clips: list[LabelledClip],
     options: TrainOptions,
     callbacks: "TrainingCallbacks",
     located: "Located | None",
 ) -> "Iterator[tuple[TrainingSession, Findings]]":
-    """Clips looked at, and the model that they will train."""
-    labels = labels_of(items)
+    """Check the clips and load the model; the session is ready for its first step."""
+    labels = labels_of(clips)
     with _together(options) as (pool, processes):
         from timesformer_cli.training.clips import draws_held
         from timesformer_cli.training.session import TrainingSession, enlarged
@@ -141,26 +152,27 @@ def _prepared(
         callbacks = _heard_by(processes, callbacks)
         model = initial_model(options, labels, callbacks.note, located)
         count, larger = processes.count, enlarged(model.preprocessing, options.recipe)
-        mine = items[processes.rank :: count]
-        looking = check_clips(mine, pool, model.sampling, larger, callbacks.checked)
-        shares = processes.gather(list(looking))
-        looked = [shares[place % count][place // count] for place in range(len(items))]
-        findings = summarise_checks(looked, labels, flip=bool(options.recipe.flip))
-        held = sum(one.decoded_bytes for one in looked if one.item.split == "train")
+        # Each process checks its share, and all get all results, in the order of the clips.
+        own = clips[processes.rank :: count]
+        checks = check_clips(own, pool, model.sampling, larger, callbacks.checked)
+        shares = processes.gather(list(checks))
+        checked = [shares[place % count][place // count] for place in range(len(clips))]
+        findings = summarise_checks(checked, labels, flip=bool(options.recipe.flip))
+        held = sum(clip.decoded_bytes for clip in checked if clip.item.split == "train")
         plan = TrainingPlan(
             options=options,
             config=model.config,
             labels=model.labels,
             sampling=model.sampling,
             preprocessing=model.preprocessing,
-            items=readable(looked),
+            items=readable(checked),
             draws=draws_held(held),
         )
         yield TrainingSession(plan, model, pool, processes), findings
 
 
 def _heard_by(processes: "Processes", callbacks: "TrainingCallbacks") -> "TrainingCallbacks":
-    """Only the first process speaks; all can be stopped."""
+    """Callbacks for this process: only the first one reports, and each of them can be stopped."""
     from timesformer_cli.training.state import TrainingCallbacks
 
     if processes.first:

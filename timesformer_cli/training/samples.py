@@ -1,4 +1,4 @@
-"""What a training loop draws from: clips as the model sees them, or features made once."""
+"""What a training loop takes its batches from: augmented clips, or features computed once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,54 +16,60 @@ from timesformer_cli.training.clips import TrainingClips
 from timesformer_cli.training.randomness import LOOK, ORDER, generator, seeded
 
 Sample = tuple[Tensor, int]
-BATCH = 8  # clips at once, without gradients
+BATCH = 8  # clips at once where no gradients are needed
 
 
 class Samples(Protocol):
-    """Inputs and their classes, by number; what an epoch holds is a function of the epoch."""
+    """Inputs and their classes, by number.
+
+    Both methods must be functions of their arguments, or a stopped training could not go on alike.
+    """
 
     def __len__(self) -> int: ...
 
     def order(self, epoch: int) -> list[int]:
-        """The samples' numbers as that epoch takes them."""
+        """The numbers of all samples, in the order in which the epoch takes them."""
         ...
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample | VideoError]:
-        """A sample, or why it could not be read, for each of the numbers."""
+        """For each of the numbers a sample, or why it could not be read."""
         ...
 
 
 @dataclass(frozen=True)
 class ClipSamples:
-    """Clips on their device, through `transform`: float `(t c h w)`."""
+    """Clips on the device as the model sees them, float `(t c h w)`."""
 
     clips: TrainingClips
     transform: Transform
     device: torch.device
-    ahead: int = 0
+    ahead: int = 0  # clips that are decoded or being decoded while the model works
 
     def __len__(self) -> int:
         return len(self.clips.examples)
 
     def order(self, epoch: int) -> list[int]:
-        """The clips' numbers as that epoch takes them."""
+        """The numbers of all clips, in the order in which the epoch takes them."""
         return self.clips.order(epoch)
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample | VideoError]:
-        """The clips of these numbers; each one's look is a function of seed, epoch and number."""
+        """The clips of these numbers, augmented.
+
+        How a clip is augmented is a function of the seed, the epoch and its number.
+        """
         for index, frames in self.clips.read(indices, epoch, self.ahead):
             if isinstance(frames, VideoError):
                 yield frames
                 continue
             clip = rearrange(torch.tensor(frames, device=self.device), "t h w c -> t c h w")
             with seeded(self.clips.seed, LOOK, epoch, index):
-                seen = self.transform(clip)
-            yield seen, self.clips.examples[index].target
+                augmented = self.transform(clip)
+            yield augmented, self.clips.examples[index].target
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features `(n d)` of clips that a frozen backbone saw once, with their classes."""
+    """Features `(n d)` that a frozen backbone computed once, with their classes."""
 
     features: Tensor
     targets: Sequence[int]
@@ -74,28 +80,28 @@ class Features:
     def of_clips(
         cls, model: TimeSformer, clips: ClipSamples, dtype: torch.dtype, seed: int
     ) -> "Features":
-        """What the model's head sees of each clip that can be read."""
+        """The input of the model's head for each clip that can be read."""
         model.eval()
-        device, found = clips.device, []
+        device, features = clips.device, []
         stream = clips.stream(range(len(clips)), 0)
         known = (sample for sample in stream if not isinstance(sample, VideoError))
         targets: list[int] = []
         while batch := list(islice(known, BATCH)):
             inputs = torch.stack([input for input, _ in batch])
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                found.append(model.features(inputs).float())
+                features.append(model.features(inputs).float())
             targets += [number for _, number in batch]
-        return cls(torch.cat(found), targets, seed)
+        return cls(torch.cat(features), targets, seed)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def order(self, epoch: int) -> list[int]:
-        """The features' numbers as that epoch takes them."""
+        """The numbers of all features, in the order in which the epoch takes them."""
         drawn = generator(self.seed, ORDER, epoch).permutation(len(self))
         return [int(index) for index in drawn]
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
-        """The features of these numbers, in every epoch the same."""
+        """The features of these numbers; they are the same in every epoch."""
         for index in indices:
             yield self.features[index], self.targets[index]

@@ -1,4 +1,4 @@
-"""What a training is made of, put together: the model, its clips, its settings."""
+"""The parts of a training, put together: the model, its clips and its settings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,25 +30,26 @@ HELD_OUT = ("val", "test")
 
 
 def enlarged(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:
-    """Pictures of the largest size that a crop of the model's is taken from."""
+    """How training clips are decoded: at the largest size that a crop is taken from."""
     return replace(preprocessing, short_side=round(min(preprocessing.crop) * recipe.enlarged))
 
 
 class TrainingSession:
-    """One process's parts of a training; `learner` is what of the model learns."""
+    """The parts of a training in one process; `learner` is the module that learns."""
 
     def __init__(
         self, plan: TrainingPlan, model: TimeSformer, pool: DecodePool, processes: Processes
     ) -> None:
         options = plan.options
         device = find_device(options.device)
-        if device.type == "cuda" and processes.count > 1:
+        if device.type == "cuda" and processes.count > 1:  # each process has its own GPU
             device = find_device(f"cuda:{processes.local_rank}")
         self.plan, self.pool, self.processes = plan, pool, processes
         self.model = model.to(device)
         if options.checkpoint_gradients:
             checkpoint_gradients(model.blocks)
         self.learner: nn.Module = model.head if options.freeze_backbone else model
+        # With fewer clips than a step takes, an epoch would have no step: batches get smaller.
         together = options.accumulate * processes.count
         batch_size = min(options.batch_size, len(plan.of_split("train")) // together)
         if batch_size == 0:
@@ -75,7 +76,11 @@ class TrainingSession:
         pool: DecodePool,
         processes: Processes,
     ) -> "TrainingSession":
-        """The parts of a training that was begun; a frozen backbone comes from its checkpoint."""
+        """The parts of a training that was stopped.
+
+        `backbone` is the frozen one of its checkpoint, or empty where the whole model learns: its
+        weights then come with the state of the loop.
+        """
         model = TimeSformer(
             plan.config,
             labels=plan.labels,
@@ -88,7 +93,7 @@ class TrainingSession:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What `of_plan` takes, for the checkpoint."""
+        """What a checkpoint needs beside the state of the loop: the arguments of `of_plan`."""
         frozen = self.plan.options.freeze_backbone
         return {
             "setup": self.plan.to_dict(),
@@ -96,16 +101,17 @@ class TrainingSession:
         }
 
     def samples(self) -> tuple[Samples, Samples | None]:
-        """What to train on, and what to validate on."""
+        """What to train on, and what to validate on; None where nothing is held out."""
         train, held_out = self.training_clips(), self._clips("val")
         val = held_out if len(held_out) else None
         if not self.plan.options.freeze_backbone:
             return train, val
+        # Computed once, so without augmentation: one look would be repeated in every epoch.
         plain = self._clips("train")
         return self._features(plain), val and self._features(val)
 
     def training_clips(self) -> ClipSamples:
-        """The training clips, jittered and augmented."""
+        """The training clips, at random moments and augmented."""
         plan, recipe = self.plan, self.settings.recipe
         clips = TrainingClips(
             pool=self.pool,
@@ -120,13 +126,13 @@ class TrainingSession:
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
     def write(self, module: "nn.Module", folder: Path) -> None:
-        """Write a model folder with the weights of `module`, which the learner is or averages to."""
+        """Write a model folder with the weights of `module`: the learner's, or their average."""
         state = module.state_dict()
         if self.plan.options.freeze_backbone:
             head = {f"head.{name}": tensor for name, tensor in state.items()}
             state = self.model.state_dict() | head
         description = Description(
-            config=replace(self.plan.config, drop_path=0.0),
+            config=replace(self.plan.config, drop_path=0.0),  # a recipe's, not the model's
             labels=self.plan.labels,
             sampling=self.plan.sampling,
             preprocessing=self.plan.preprocessing,
@@ -134,9 +140,10 @@ class TrainingSession:
         write_folder(folder, {name: tensor.cpu() for name, tensor in state.items()}, description)
 
     def scores(self, folder: Path) -> dict[str, ValidationScores]:
-        """How the model in the folder does on each split that was held out."""
+        """The scores of the model in the folder on each split that was held out."""
         model = load_path(folder)[0].to(self.settings.device)
         device, dtype = self.settings.device, self.settings.dtype
+        # Only the first process comes here, so it scores alone and waits for no other.
         return {
             split: validate_model(model, clips, device, dtype, Processes())
             for split in HELD_OUT
@@ -144,7 +151,7 @@ class TrainingSession:
         }
 
     def _clips(self, split: str) -> ClipSamples:
-        """The clips of a split as the model is going to be used: the middle of each."""
+        """The clips of a split as `tsf classify` takes them: the middle of each, one crop."""
         plan = self.plan
         clips = TrainingClips(
             pool=self.pool,
@@ -160,7 +167,7 @@ class TrainingSession:
 
     def _examples(self, split: str) -> list[TrainingClip]:
         number = {label: index for index, label in enumerate(self.plan.labels)}
-        return [TrainingClip(item.path, number[item.label]) for item in self.plan.of_split(split)]
+        return [TrainingClip(clip.path, number[clip.label]) for clip in self.plan.of_split(split)]
 
     def _features(self, clips: ClipSamples) -> Features:
         return Features.of_clips(self.model, clips, self.settings.dtype, self.settings.seed)

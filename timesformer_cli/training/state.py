@@ -1,4 +1,4 @@
-"""What a training is told, what it has come to, and whom it tells."""
+"""The settings of a training loop, its position, and the callbacks that hear of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,34 +20,29 @@ class TrainingStopped(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How one process trains: `batch_size` clips at once, `accumulate` times a step.
-
-    `patience` is the number of epochs without a better validation after which it ends.
-    """
+    """How one process trains."""
 
     recipe: Recipe
     classes: int
-    batch_size: int
-    accumulate: int = 1
+    batch_size: int  # clips at once
+    accumulate: int = 1  # batches per step
     seed: int = 0
-    patience: int | None = None
+    patience: int | None = None  # epochs without a better validation after which it ends
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
 
 
 @dataclass
 class Position:
-    """What a training has come to; with the weights, all that a checkpoint holds.
+    """How far a training has come; a checkpoint holds it beside the weights and the optimizer."""
 
-    `sums` are this epoch's loss, right answers and clips; `history` has a row an epoch.
-    """
-
-    epoch: int = 0
-    step: int = 0
+    epoch: int = 0  # epochs that are over
+    step: int = 0  # steps that are over in this epoch
+    # This epoch's loss, right answers and clips, added up.
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
+    best_epoch: int = 0  # counted from 1
+    seconds: float = 0.0  # spent on steps
 
     @property
     def means(self) -> tuple[float, float]:
@@ -58,16 +53,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """After `step` of an epoch's `steps`: its means so far, the pace, and what is left."""
+    """What is reported after each step."""
 
-    epoch: int
+    epoch: int  # counted from 1
     epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
+    step: int  # of this epoch, counted from 1
+    steps: int  # per epoch
+    loss: float  # mean of this epoch so far
+    accuracy: float  # of this epoch so far
     clips_per_second: float
-    seconds_left: float
+    seconds_left: float  # until the last epoch is over
 
 
 def _nothing(*told: Any) -> None:
@@ -76,17 +71,15 @@ def _nothing(*told: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingCallbacks:
-    """Who hears of a training, in the order in which things happen; all that is not given is
-    ignored.
-    """
+    """What a training calls, in the order in which things happen. The defaults do nothing."""
 
     note: NoteCallback = _nothing
-    checked: Callable[[int, int], None] = _nothing  # so many clips were looked at, of so many
-    found: "Callable[[Findings], None]" = _nothing  # what all of them are
+    checked: Callable[[int, int], None] = _nothing  # (done, total): one more clip was checked
+    found: "Callable[[Findings], None]" = _nothing  # all clips were checked
     started: Callable[[], None] = _nothing  # the first step is next
     tick: Callable[[Tick], None] = _nothing  # after every step
-    epoch: Callable[[list[dict[str, Any]]], None] = _nothing  # the history, after every epoch
-    lost: Callable[[VideoError], None] = _nothing  # a clip could not be read under way
-    save: Callable[[dict[str, Any]], None] = _nothing  # writes a checkpoint
+    epoch: Callable[[list[dict[str, Any]]], None] = _nothing  # after every epoch, with the history
+    lost: Callable[[VideoError], None] = _nothing  # a clip could not be read during training
+    save: Callable[[dict[str, Any]], None] = _nothing  # writes this state as a checkpoint
     best: Callable[[], None] = _nothing  # called when validation improves
-    stopping: Callable[[], bool] = lambda: False  # whether to stop
+    stopping: Callable[[], bool] = lambda: False  # True asks the training to stop

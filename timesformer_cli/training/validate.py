@@ -1,4 +1,4 @@
-"""How well a model does on held-out clips."""
+"""Scores of a model on held-out clips."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from timesformer_cli.training.samples import BATCH, Samples
 
 @dataclass(frozen=True, slots=True)
 class ValidationScores:
-    """Mean loss, top-1, and how many clips of each label (first) got each prediction (second)."""
+    """Scores over all clips that could be read."""
 
-    loss: float
-    accuracy: float
-    confusion: dict[tuple[int, int], int]
+    loss: float  # mean per clip
+    accuracy: float  # top-1, from 0 to 1
+    confusion: dict[tuple[int, int], int]  # clips per pair of label and prediction
 
 
 @torch.no_grad()
@@ -32,7 +32,10 @@ def validate_model(
     processes: Processes,
     heed: Callable[[], None] = lambda: None,
 ) -> ValidationScores:
-    """Score all samples that can be read, shared among the processes; `heed` is called a batch."""
+    """Score all samples that can be read, divided among the processes.
+
+    `heed` is called after each batch, where there is only one process.
+    """
     training = model.training
     model.eval()
     stream = samples.stream(range(processes.rank, len(samples), processes.count), 0)
@@ -46,13 +49,14 @@ def validate_model(
                 logits = model(inputs).float()
             losses += F.cross_entropy(logits, numbers, reduction="sum").item()
             confusion.update(zip(numbers.tolist(), logits.argmax(dim=1).tolist(), strict=True))
-        if processes.count == 1:  # others may have fewer batches than we
+        # Heeding may wait for all processes, and they may have different numbers of batches.
+        if processes.count == 1:
             heed()
     model.train(training)
     gathered = processes.gather((losses, confusion))
     together = sum((cells for _, cells in gathered), Counter[tuple[int, int]]())
     clips = max(1, together.total())
-    right = sum(count for (label, found), count in together.items() if label == found)
+    right = sum(count for (label, given), count in together.items() if label == given)
     return ValidationScores(
         sum(loss for loss, _ in gathered) / clips, right / clips, dict(together)
     )
