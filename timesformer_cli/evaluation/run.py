@@ -1,4 +1,4 @@
-"""Evaluate a model on labelled videos: how often it is right, where it errs, how sure it should be."""
+"""Evaluate one or two models on labelled videos."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,11 +31,11 @@ from timesformer_cli.weights.catalogue import DEFAULT
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How published accuracies were measured: `uniform` clips span the whole video."""
+    """How published accuracies of a data set were measured."""
 
-    clips: int
-    crops: int
-    uniform: bool
+    clips: int  # per video
+    crops: int  # per clip
+    uniform: bool  # whether a clip's frames spread over the whole video
 
 
 PROTOCOLS = {"k400": Protocol(1, 3, uniform=False), "ssv2": Protocol(1, 3, uniform=True)}
@@ -43,94 +43,93 @@ PROTOCOLS = {"k400": Protocol(1, 3, uniform=False), "ssv2": Protocol(1, 3, unifo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateOptions:
-    """What `tsf evaluate` can be told; `how` a model classifies, in whose place a `protocol`
-    stands for clips and crops.
-    """
+    """The options of `tsf evaluate`."""
 
     data: Path
-    split: str | None = None
+    split: str | None = None  # None is for data without splits
     model: str = DEFAULT
-    compare: str | None = None
-    protocol: str | None = None
+    compare: str | None = None  # a second model
+    protocol: str | None = None  # replaces the clips and crops of `how`
+    # How a model classifies; its model, top_k, clips and crops are set for each run.
     how: classify.ClassifyOptions = field(default_factory=classify.ClassifyOptions)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The model, and the one it is compared with."""
+        """The model, and the one that it is compared with, if any."""
         return (self.model,) if self.compare is None else (self.model, self.compare)
 
     @property
     def views(self) -> tuple[int, int]:
-        """Clips of a video and crops of each."""
+        """Clips per video and crops per clip."""
         known = PROTOCOLS[self.protocol] if self.protocol else self.how
         return known.clips, known.crops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """A model before it runs, and the number of each item's class among its `labels`."""
+    """A model that is known to fit the data, before it runs."""
 
     located: "Located"
-    labels: tuple[str, ...]
-    truths: tuple[int, ...]
+    labels: tuple[str, ...]  # the model's classes
+    truths: tuple[int, ...]  # for each clip the number of its class among them
     sampling: Sampling
     preprocessing: Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What one model scored, and how: `frames` every `stride` 30-fps frames, None over the whole
-    video, in crops of `(height, width)`; no device where no video could be read.
-    """
+    """The scores of one model, and how they were measured."""
 
     model: str
-    device: str | None
-    dtype: str | None
-    views: str
-    frames: int
-    stride: int | None
-    crop: tuple[int, int]
+    device: str | None  # None where no video could be read
+    dtype: str | None  # likewise
+    views: str  # clips x crops
+    frames: int  # per clip
+    stride: int | None  # in frames of a 30-fps video; None spreads them over the whole video
+    crop: tuple[int, int]  # height and width in pixels
     scores: EvaluationScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationReport:
-    """The model, and with `comparison` a second, on the data."""
+    """One model, or two compared, on the data."""
 
     data: str
     split: str | None
     protocol: str | None
-    evaluations: tuple[Evaluation, ...]
-    comparison: Comparison | None
+    evaluations: tuple[Evaluation, ...]  # one per model
+    comparison: Comparison | None  # None with one model
 
 
+# wrap(results, total, doing): the same results, passed on as they come, to show how far they are.
 WrapResults = Callable[[Iterator[Result], int, str], Iterable[Result]]
 
 
 def read_evaluation_clips(data: Path, split: str | None = None) -> list[LabelledClip]:
-    """The videos of a split; of all the data where they are not split.
+    """The clips of a split, or all of them where the data has no splits.
 
-    Raises UsageError where there is no such split, or one would have to be chosen.
+    Raises UsageError where there is no such split, or where one has to be chosen: nothing is
+    evaluated on a mixture of splits.
     """
-    items = read_labelled_clips(data)
-    splits = {item.split for item in items}
+    clips = read_labelled_clips(data)
+    splits = {clip.split for clip in clips}
     there = ", ".join(sorted(name for name in splits if name))
     if split is None and len(splits) > 1:
         raise UsageError(f"{data}: it is split; choose with --split ({there})")
     if split is not None and split not in splits:
         reason = f"there are {there}" if there else "it is not split"
         raise UsageError(f"{data}: no split '{split}' in it; {reason}")
-    return [item for item in items if split in (None, item.split)]
+    return [clip for clip in clips if split in (None, clip.split)]
 
 
 def prepare_subjects(
-    items: Sequence[LabelledClip],
+    clips: Sequence[LabelledClip],
     options: EvaluateOptions,
     models: "Mapping[str, Located]",
 ) -> tuple[Subject, ...]:
-    """Each model looked at before any video is: does it know every label, and fit the protocol?
+    """Check, before any video is decoded, that each model knows every label and fits the protocol.
 
-    `models` is what the options' names mean. Raises UsageError, WeightsError.
+    `models` says what the names of models in the options mean. Raises UsageError, WeightsError.
     """
     from timesformer_cli.inference.open import describe_model
 
@@ -139,51 +138,53 @@ def prepare_subjects(
         located = models[name]
         described = describe_model(located)
         _check_protocol(name, described.sampling, options.protocol)
-        numbers = match([item.label for item in items], described.labels, name)
+        numbers = match([clip.label for clip in clips], described.labels, name)
         subjects.append(
             Subject(
                 located=located,
                 labels=described.labels,
-                truths=tuple(numbers[item.label] for item in items),
+                truths=tuple(numbers[clip.label] for clip in clips),
                 sampling=described.sampling,
                 preprocessing=described.preprocessing,
             )
         )
-    for item, *truths in zip(items, *(subject.truths for subject in subjects), strict=True):
-        named = [one.labels[truth] for one, truth in zip(subjects, truths, strict=True)]
+    # A class number may mean another class to the second model, which would be no comparison.
+    for clip, *truths in zip(clips, *(subject.truths for subject in subjects), strict=True):
+        named = [subject.labels[truth] for subject, truth in zip(subjects, truths, strict=True)]
         if len(set(map(folded, named))) > 1:
             raise UsageError(
-                f"{options.data}: class {item.label} is '{named[0]}' to {options.model} and "
+                f"{options.data}: class {clip.label} is '{named[0]}' to {options.model} and "
                 f"'{named[1]}' to {options.compare}; give the labels' names"
             )
     return tuple(subjects)
 
 
 def evaluate_models(
-    items: Sequence[LabelledClip],
+    clips: Sequence[LabelledClip],
     subjects: Sequence[Subject],
     options: EvaluateOptions,
     note: NoteCallback = ignore_note,
     watch: WrapResults = lambda results, total, doing: results,
 ) -> tuple[EvaluationReport, list[Verdict]]:
-    """The report, and the first model's verdict on each item; `watch` passes results on as they come.
+    """The report, and the first model's verdict on each clip.
 
-    Raises WeightsError or DeviceError before the first result.
+    `watch` passes the results on as they come. Raises WeightsError or DeviceError before the first
+    result.
     """
     evaluations, verdicts = [], []
-    found = [VideoPath(item.path) for item in items]
+    videos = [VideoPath(clip.path) for clip in clips]
     for subject in subjects:
-        running = classify.classify_videos(found, _how(subject.located, options), note)
-        results = list(watch(running, len(found), f"evaluating {subject.located.name}"))
+        running = classify.classify_videos(videos, _how(subject.located, options), note)
+        results = list(watch(running, len(videos), f"evaluating {subject.located.name}"))
         judged = [
             judge(result, truth, subject.labels)
             for result, truth in zip(results, subject.truths, strict=True)
         ]
         evaluations.append(_evaluation(subject, options, results, judged))
         verdicts.append(judged)
-    if warned := [one for one in verdicts[0] if isinstance(one, Judged) and one.warnings]:
+    if warned := [given for given in verdicts[0] if isinstance(given, Judged) and given.warnings]:
         first = f"{warned[0].video} {warned[0].warnings[0]}"
-        note(f"{len(warned)} of {len(items)} videos with a warning (--predictions); first: {first}")
+        note(f"{len(warned)} of {len(clips)} videos with a warning (--predictions); first: {first}")
     report = EvaluationReport(
         data=str(options.data),
         split=options.split,
@@ -195,6 +196,7 @@ def evaluate_models(
 
 
 def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> None:
+    """Raise UsageError where the model takes its frames in another way than the protocol."""
     if protocol is None or PROTOCOLS[protocol].uniform == (sampling.stride is None):
         return
     spread = {True: "spread over the whole video", False: "a fixed stride apart"}
@@ -205,6 +207,7 @@ def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> Non
 
 
 def _how(model: "Located", options: EvaluateOptions) -> classify.ClassifyOptions:
+    """How this model classifies for this evaluation."""
     clips, crops = options.views
     return replace(options.how, model=model, top_k=TOP, clips=clips, crops=crops)
 

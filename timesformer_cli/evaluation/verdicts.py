@@ -1,4 +1,4 @@
-"""What evaluating yields: a verdict on each video, a model's scores, two models compared."""
+"""The results of an evaluation: a verdict per video, scores per model, two models compared."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,29 +8,29 @@ from typing import Any
 from timesformer_cli.dataset import metrics
 from timesformer_cli.inference.classify import Classified, Fault, Prediction, Result
 
-TOP = 5
+TOP = 5  # predictions that are kept per video
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A video that was read, its label in the model's words; the best prediction comes first."""
+    """A video that was read and classified."""
 
     video: str
-    status: str
-    label: str
-    predicted: str
+    status: str  # "ok"
+    label: str  # as the model spells it
+    predicted: str  # label of the best prediction
     correct: bool
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Prediction, ...]  # best first
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A video that could not be read, and its label."""
+    """A video that could not be read."""
 
     video: str
-    status: str
-    label: str
+    status: str  # "error"
+    label: str  # as the model spells it
     error: Fault
 
 
@@ -39,67 +39,68 @@ Verdict = Judged | Unread
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """One class; no precision where it was never predicted, no recall where it has no videos."""
+    """The scores of one class, from 0 to 1."""
 
     label: str
-    videos: int
-    precision: float | None
-    recall: float | None
+    videos: int  # of this class
+    precision: float | None  # None where the class was never predicted
+    recall: float | None  # None where the class has no videos
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How many videos of a label got a prediction."""
+    """One cell of the confusion matrix."""
 
     label: str
     predicted: str
-    videos: int
+    videos: int  # of this label that got this prediction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationScores:
-    """Shares, from 0 to 1, of the videos that could be read; all None where none could, and `top5`
-    for models of no more than five classes. `confusion` holds what occurs.
+    """The scores of one model.
+
+    Shares are from 0 to 1, of the videos that could be read; None where none could.
     """
 
     videos: int
     readable: int
     correct: int
     top1: float | None = None
-    top1_interval: tuple[float, float] | None = None
-    top5: float | None = None
-    mean_class_accuracy: float | None = None
-    calibration_error: float | None = None
-    classes: tuple[ClassScores, ...]
-    confusion: tuple[Cell, ...]
+    top1_interval: tuple[float, float] | None = None  # 95 %, Wilson
+    top5: float | None = None  # None too for models of five classes or fewer
+    mean_class_accuracy: float | None = None  # mean recall over classes that have videos
+    calibration_error: float | None = None  # expected distance of confidence from accuracy
+    classes: tuple[ClassScores, ...]  # those that occur, as labels or as predictions
+    confusion: tuple[Cell, ...]  # without cells that are zero
     unreadable: tuple[Unread, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A video that one model alone, the `first` or the `second`, gets right, and what each says."""
+    """A video that only one of two models gets right."""
 
     video: str
     label: str
-    right: str
-    first: str
-    second: str
+    right: str  # "first" or "second"
+    first: str  # what the first model predicts
+    second: str  # what the second model predicts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Two models on the videos that both could read; `p_value` is of McNemar's exact test."""
+    """Two models compared on the videos that both could read."""
 
-    both: int
+    both: int  # videos that both get right
     only_first: int
     only_second: int
     neither: int
-    p_value: float
+    p_value: float  # of McNemar's exact two-sided test
     differences: tuple[Difference, ...]
 
 
 def judge(result: Result, truth: int, labels: Sequence[str]) -> Verdict:
-    """What a classified video says of the model, `truth` being the number of its label."""
+    """The verdict on one result; `truth` is the number of the video's label among `labels`."""
     if not isinstance(result, Classified):
         return Unread(result.video, result.status, labels[truth], result.error)
     best = result.predictions[0]
@@ -117,24 +118,27 @@ def judge(result: Result, truth: int, labels: Sequence[str]) -> Verdict:
 def score_verdicts(
     verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[str]
 ) -> EvaluationScores:
-    """The scores of a model with these classes, from its verdicts and the numbers of their labels."""
+    """The scores of a model from its verdicts.
+
+    `truths` are the numbers of the videos' labels among `labels`, which are the model's classes.
+    """
     read = [
         (truth, verdict.predictions)
         for truth, verdict in zip(truths, verdicts, strict=True)
         if isinstance(verdict, Judged)
     ]
-    confusion = Counter((truth, found[0].index) for truth, found in read)
-    right = [truth == found[0].index for truth, found in read]
+    confusion = Counter((truth, best[0].index) for truth, best in read)
+    right = [truth == best[0].index for truth, best in read]
     shares: dict[str, Any] = {}
     if read:
         shares = {
             "top1": sum(right) / len(read),
             "top1_interval": metrics.interval(sum(right), len(read)),
             "mean_class_accuracy": metrics.mean_class_accuracy(confusion),
-            "calibration_error": metrics.calibration_error([f[0].score for _, f in read], right),
+            "calibration_error": metrics.calibration_error([p[0].score for _, p in read], right),
         }
         if len(labels) > TOP:
-            among = [truth in [one.index for one in found] for truth, found in read]
+            among = [truth in [guess.index for guess in best] for truth, best in read]
             shares["top5"] = sum(among) / len(read)
     return EvaluationScores(
         videos=len(verdicts),
@@ -146,18 +150,18 @@ def score_verdicts(
             Cell(labels[truth], labels[guess], videos)
             for (truth, guess), videos in sorted(confusion.items())
         ),
-        unreadable=tuple(one for one in verdicts if isinstance(one, Unread)),
+        unreadable=tuple(verdict for verdict in verdicts if isinstance(verdict, Unread)),
     )
 
 
 def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Comparison:
-    """Two models' verdicts on the same videos."""
+    """Compare two models by their verdicts on the same videos."""
     pairs = [
-        (one, other)
-        for one, other in zip(first, second, strict=True)
-        if isinstance(one, Judged) and isinstance(other, Judged)
+        (by_first, by_second)
+        for by_first, by_second in zip(first, second, strict=True)
+        if isinstance(by_first, Judged) and isinstance(by_second, Judged)
     ]
-    hits = Counter((one.correct, other.correct) for one, other in pairs)
+    hits = Counter((by_first.correct, by_second.correct) for by_first, by_second in pairs)
     only_first, only_second = hits[True, False], hits[False, True]
     return Comparison(
         both=hits[True, True],
@@ -167,14 +171,14 @@ def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Com
         p_value=metrics.mcnemar(only_first, only_second),
         differences=tuple(
             Difference(
-                video=one.video,
-                label=one.label,
-                right="first" if one.correct else "second",
-                first=one.predicted,
-                second=other.predicted,
+                video=by_first.video,
+                label=by_first.label,
+                right="first" if by_first.correct else "second",
+                first=by_first.predicted,
+                second=by_second.predicted,
             )
-            for one, other in pairs
-            if one.correct != other.correct
+            for by_first, by_second in pairs
+            if by_first.correct != by_second.correct
         ),
     )
 
@@ -194,6 +198,6 @@ def _classes(confusion: metrics.Confusion, labels: Sequence[str]) -> tuple[Class
     for (truth, _), count in confusion.items():
         videos[truth] += count
     return tuple(
-        ClassScores(labels[one], videos[one], precision.get(one), recall.get(one))
-        for one in sorted({*recall, *precision})
+        ClassScores(labels[number], videos[number], precision.get(number), recall.get(number))
+        for number in sorted({*recall, *precision})
     )

@@ -1,4 +1,4 @@
-"""An exported file against its model: the same clips, the logits compared, the time taken."""
+"""The proof of an exported file: its logits and its time beside those of the model."""
 
 import statistics
 import time
@@ -21,35 +21,32 @@ if TYPE_CHECKING:
 
 Kind = Literal["onnx", "pt2", "aoti"]
 VIDEO = ASSETS / "proof.mp4"
-REAL, NOISE = 3, 2  # clips of the video, and of colours at random
+REAL, NOISE = 3, 2  # clips of the video, and of random colours
+# A file for any number of clips is traced with two. One and five show that it did not keep the two.
 BATCHES = (1, 2, 5)
-RUNS = 7
+RUNS = 7  # that are timed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
-    """How the file did on `clips`, of which `real` are a video's, `batches` of them a call.
-
-    `difference` is the largest between two logits, `agreement` the share of clips with the same
-    best label. Medians of a call with one batch of `timed` clips: `milliseconds` the file's,
-    `eager_milliseconds` those of the model as `tsf classify --dtype float32` runs it.
-    """
+    """How the file did beside the model that it was made from."""
 
     runtime: str
-    difference: float
-    agreement: float
-    clips: int
-    real: int
-    batches: tuple[int, ...]
-    timed: int
-    milliseconds: float
-    eager_milliseconds: float
+    difference: float  # largest between a logit of the file and the same of the model
+    agreement: float  # share of clips with the same best label, from 0 to 1
+    clips: int  # that were compared
+    real: int  # of these, clips of a video; the others are random colours
+    batches: tuple[int, ...]  # clips per call; each size was tried
+    timed: int  # clips per timed call
+    milliseconds: float  # of the file, median per call
+    eager_milliseconds: float  # of the model as `tsf classify --dtype float32` runs it
 
 
 def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) -> Proof:
-    """Load the file as anyone would and run it; `model` is the one it was made from, as published.
+    """Load the file as anyone would, run it and compare it with `model`.
 
-    Raises WeightsError where the file does not load.
+    `model` is the one that the file was made from, in its published form, so that the proof covers
+    the fast form too. Raises WeightsError where the file does not load.
     """
     import torch
 
@@ -65,21 +62,21 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
     batches = BATCHES if manifest.batch is None else (manifest.batch,)
     with torch.inference_mode():
         expected = torch.cat([model(clip[None]) for clip in clips])
-        found = [_run(artefact, frames if manifest.pixels else clips, size) for size in batches]
+        given = [_run(artefact, frames if manifest.pixels else clips, size) for size in batches]
         timed = (frames if manifest.pixels else clips)[: manifest.batch or 1]
         eager = make_fast(model, torch.device("cpu"), torch.float32)
-        own, others = _times(lambda: artefact(timed), lambda: eager(timed))
-    same = [logits.argmax(dim=1) == expected.argmax(dim=1) for logits in found]
+        of_file, of_model = _times(lambda: artefact(timed), lambda: eager(timed))
+    same = [logits.argmax(dim=1) == expected.argmax(dim=1) for logits in given]
     return Proof(
         runtime=runtime_name(kind),
-        difference=max(float((logits - expected).abs().max()) for logits in found),
+        difference=max(float((logits - expected).abs().max()) for logits in given),
         agreement=float(torch.cat(same).float().mean()),
         clips=len(frames),
         real=REAL,
         batches=batches,
         timed=len(timed),
-        milliseconds=own,
-        eager_milliseconds=others,
+        milliseconds=of_file,
+        eager_milliseconds=of_model,
     )
 
 
@@ -90,7 +87,10 @@ def _run(artefact: "ExportedModel", clips: "Tensor", size: int) -> "Tensor":
 
 
 def _clips(manifest: "Manifest") -> "Tensor":
-    """Pixels, uint8 `(b t h w c)`: of a video, as `tsf classify` takes them, and at random."""
+    """Pixels, uint8 `(b t h w c)`: clips of a video, and clips of random colours.
+
+    The video is decoded and cropped as `tsf classify` does it.
+    """
     import torch
 
     described = manifest.description
@@ -112,7 +112,7 @@ def _clips(manifest: "Manifest") -> "Tensor":
 
 
 def _times(*calls: Callable[[], object]) -> list[float]:
-    """Median milliseconds of each, turn by turn, so that a busy moment meets all of them."""
+    """Median milliseconds of each call. They take turns, so that a busy moment meets all of them."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(RUNS + 1):
         for call, own in zip(calls, times, strict=True):

@@ -1,4 +1,4 @@
-"""An ONNX file rounded to 8 bits."""
+"""Round an ONNX file to 8 bits."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 def quantise(path: Path) -> None:
-    """Round the weights of a float32 file to int8, one scale an output.
+    """Round the weights of a float32 file to int8, with one scale per output.
 
-    Linear maps multiply in integers: what they are given is rounded, as it comes, by onnxruntime's
-    dynamic quantiser. It has no such kernel for 3-D convolutions: their weights are stored in int8
-    and multiply as float32.
+    Linear maps multiply integers: onnxruntime's dynamic quantiser adds operators that round their
+    inputs in every run. It has no such kernel for 3-D convolutions, so their weights are stored in
+    int8 and multiplied in float32.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -21,27 +21,29 @@ def quantise(path: Path) -> None:
     quantize_dynamic(
         path, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
     )
-    path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # of the float32 file
     model = onnx.load(path)
     graph = model.graph
     for node in list(graph.node):
         if node.op_type == "Conv":
             _store_int8(graph, node)
         elif node.op_type == "MatMulInteger":
-            zeros = node.input.pop()  # no weight is rounded to anything but a symmetric range
+            # The weights' zero points: all are 0, since the ranges are symmetric.
+            zeros = node.input.pop()
             graph.initializer.remove(_tensor(graph, zeros))
-    for ours, theirs in (
+    # The quantiser rewrites these; the file goes on saying what it said before.
+    for rounded, original in (
         (graph.value_info, given.graph.value_info),
         (model.opset_import, given.opset_import),
         (model.metadata_props, given.metadata_props),
     ):
-        del ours[:]
-        ours.extend(theirs)
+        del rounded[:]
+        rounded.extend(original)
     onnx.save(model, path)
 
 
 def _store_int8(graph: "GraphProto", conv: "NodeProto") -> None:
-    """The convolution's weight in int8, and an operator before it that makes it float32 again."""
+    """Store the convolution's weight in int8, and add an operator that makes it float32 again."""
     import numpy as np
     from onnx import helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""Export: a model as a file that runs elsewhere, proven to give the same answer."""
+"""Export a model: write the file, prove it, and only then put it in its place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,41 +18,39 @@ if TYPE_CHECKING:
     from timesformer_cli.weights.hub.locate import Located
 
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "pt2": ".pt2", "aoti": ".aoti.pt2"}
-OPSET, OLDEST, NEWEST = 20, 18, 23
+OPSET, OLDEST, NEWEST = 20, 18, 23  # of ONNX: the default, and what torch exports
 DTYPES = ("float32", "float16", "bfloat16", "int8")
-# What the format cannot hold, or what runs it cannot compute.
+# Dtypes that a format cannot hold or that its runtime cannot compute, with the reason.
 WITHOUT = {
     ("onnx", "bfloat16"): "onnxruntime does not compute in it on the CPU; give float16, or --pt2",
     ("pt2", "int8"): "only an .onnx is rounded to int8; give bfloat16, or --onnx",
     ("aoti", "int8"): "only an .onnx is rounded to int8; give bfloat16, or --onnx",
 }
-# Largest difference between logits; those of published models reach from about -5 to 15.
+# Largest difference of a logit; the logits of published models reach from about -5 to 15.
 TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5, "int8": 1.0}
 STEPS = ("reading the model", "writing the file", "proving it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
-    """What `tsf export` can be told; `frames` and `image_size` None: as the model was trained;
-    `batch` None: any number of clips; `version` of tsf is written into the file.
-    """
+    """The options of `tsf export`."""
 
     model: str = DEFAULT
     kind: Kind = "onnx"
-    output: Path | None = None
-    batch: int | None = None
-    frames: int | None = None
-    image_size: int | None = None
-    opset: int | None = None
+    output: Path | None = None  # None means `target`
+    batch: int | None = None  # clips per call; None means any number
+    frames: int | None = None  # per clip; None means as the model was trained
+    image_size: int | None = None  # pixels; None means as the model was trained
+    opset: int | None = None  # of ONNX; None means `OPSET`
     dtype: str = "float32"
-    pixels: bool = False
-    tolerance: float | None = None
+    pixels: bool = False  # whether the graph takes pixels instead of normalised clips
+    tolerance: float | None = None  # largest difference of a logit; None means that of the dtype
     overwrite: bool = False
-    version: str = ""
+    version: str = ""  # of tsf; it is written into the file
 
     @property
     def target(self) -> Path:
-        """Where the file goes: by default into this folder, under the model's name."""
+        """Where the file goes: by default into the current folder, under the model's name."""
         if self.output is not None:
             return self.output
         name = Path(self.model).name.replace("@", "-").replace(":", "-")
@@ -62,28 +60,24 @@ class ExportOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """A file that was written, loaded again and compared with the model it was made from.
+    """A file that was written, loaded again and compared with its model."""
 
-    `files` are all that belongs to it, `bytes` theirs; `weight_bytes` those of its weights in
-    float32. `shape` is what its graph takes, `input` in words; None is any number of clips.
-    """
-
-    files: tuple[str, ...]
+    files: tuple[str, ...]  # all that belong together; the last is the one to open
     kind: Kind
     model: str
-    revision: str
+    revision: str  # of the model's weights
     dtype: str
-    opset: int | None
-    input: str
-    shape: tuple[int | None, ...]
-    bytes: int
-    weight_bytes: int
+    opset: int | None  # None for other formats than ONNX
+    input: str  # the kind of clip that the graph takes, in words
+    shape: tuple[int | None, ...]  # of that input; None for any number of clips
+    bytes: int  # of all files
+    weight_bytes: int  # of the weights in float32
     tolerance: float
     proof: Proof
 
 
 def validate_export_options(options: ExportOptions) -> None:
-    """Raise UsageError, before any work is done, for what cannot be written."""
+    """Raise UsageError, before any work is done, for options that no file can be written with."""
     target, kind = options.target, options.kind
     suffix = Path(options.model + SUFFIXES[kind]).suffix
     if target.suffix != suffix:
@@ -116,8 +110,10 @@ def export_model(
 ) -> Exported:
     """Write the file, run it and compare it; it appears whole and proven, or not at all.
 
-    `located` is what the model's name means, where it is known already. Raises UsageError, WeightsError or DeviceError before the file is written, and TsfError where it
-    gives another answer than the model.
+    `located` is what the model's name means, where that is already known. `note` hears what had to
+    be assumed, `watch` which step is next. Raises UsageError for options that do not fit or a place
+    that cannot be written, WeightsError for the model, DeviceError where no compiler works, and
+    TsfError where the file gives other answers than the model.
     """
     validate_export_options(options)
     watch(0, len(STEPS), STEPS[0])
@@ -135,15 +131,16 @@ def export_model(
         watch(1, len(STEPS), STEPS[1])
         written = folder / options.target.name
         weight_bytes = _write(shaped, manifest, written, options)
-        del shaped
+        del shaped  # a resized copy has to go before the file's weights are loaded
         watch(2, len(STEPS), STEPS[2])
         proof = prove(model, manifest, written, options.kind)
-        if not proof.difference <= tolerance:  # a NaN is no proof either
+        if not proof.difference <= tolerance:  # written so that NaN is refused too
             raise TsfError(
                 f"{options.target}: not kept: its logits differ from the model's by up to "
                 f"{proof.difference:.2g}, more than --tolerance {tolerance:g}"
             )
-        files = sorted(folder.iterdir(), reverse=True)  # what the first needs comes before it
+        # Reversed, `<name>.data` comes before `<name>`: a graph never stands without its tensors.
+        files = sorted(folder.iterdir(), reverse=True)
         sizes = [file.stat().st_size for file in files]
         targets = [put_in_place(file, options.target.with_name(file.name)) for file in files]
     return Exported(
@@ -163,7 +160,7 @@ def export_model(
 
 
 def _shaped(model: "TimeSformer", options: ExportOptions) -> "TimeSformer":
-    """The model for the clips asked for, its position tables resized where they are others."""
+    """The model for clips of the shape asked for, with its position tables resized if need be."""
     from timesformer_cli.model.inflate import inflate
 
     config, (height, width) = model.config, model.preprocessing.crop
@@ -204,7 +201,7 @@ def _write(model: "TimeSformer", manifest: "Manifest", path: Path, options: Expo
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A hidden folder beside the target; the disk's errors are the user's."""
+    """A hidden folder beside the target; errors of the disk become UsageErrors."""
     try:
         with hidden_folder(target) as folder:
             yield folder

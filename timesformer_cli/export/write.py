@@ -1,4 +1,4 @@
-"""A model becomes a file that runs elsewhere: ONNX, torch.export, AOTInductor."""
+"""Write a model's fast form as a file: ONNX, torch.export or AOTInductor."""
 
 import json
 import logging
@@ -28,23 +28,26 @@ if TYPE_CHECKING:
     import onnx_ir
 
 LARGEST_INSIDE = 2**31 - 2**26  # bytes of tensors in one ONNX file, with room for the graph
-# What tracing keeps of the source: paths of the machine it ran on, classes, code.
+# What tracing keeps of the source code: paths of this machine, classes, code. None of it is written.
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
 
 
 def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -> int:
-    """One file; above 2 GB its tensors lie in `<name>.data` beside it."""
+    """Write one ONNX file; returns the bytes of its weights in float32.
+
+    Above 2 GB, the limit of protobuf, the tensors lie in `<name>.data` beside it.
+    """
     import onnx_ir
     from onnx_ir.passes import common
 
     from timesformer_cli.export.quantise import quantise
 
-    rounded = manifest.dtype == "int8"
+    rounded = manifest.dtype == "int8"  # a float32 file that is rounded afterwards
     layers = LayerFactory(
         torch.float32 if rounded else DTYPES[manifest.dtype], mix=portable_attention
     )
-    form = FastModel(model, layers)
-    program = _trace(form, manifest).run_decompositions(
+    fast = FastModel(model, layers)
+    program = _trace(fast, manifest).run_decompositions(
         {torch.ops.aten.slice_scatter.default: _joined}
     )
     with _quiet():
@@ -62,29 +65,33 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     _shorten(graph.graph)
     graph.metadata_props.clear()
     graph.metadata_props.update(manifest.to_strings())
-    held = sum(tensor.nbytes for tensor in form.state_dict().values())
+    held = sum(tensor.nbytes for tensor in fast.state_dict().values())
     onnx_ir.save(graph, path, external_data=f"{path.name}.data" if held > LARGEST_INSIDE else None)
     if rounded:
         with _quiet():
             quantise(path)
-    return _float32_bytes(form)
+    return _float32_bytes(fast)
 
 
 def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
-    """One torch.export archive, without the source's paths and names."""
-    form = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
+    """Write one torch.export archive; returns the bytes of its weights in float32.
+
+    It holds no paths or names of the source code.
+    """
+    fast = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
     strings = {MANIFEST: json.dumps(manifest.to_strings())}
-    program = _trace(form, manifest)
+    program = _trace(fast, manifest)
     program._example_inputs = None  # they would be pickled into the file
     with _quiet():
         torch.export.save(program, path, extra_files=strings)
-    return _float32_bytes(form)
+    return _float32_bytes(fast)
 
 
 def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
-    """One AOTInductor package: machine code for this kind of processor, and the weights.
+    """Write one AOTInductor package; returns the bytes of its weights in float32.
 
-    Raises DeviceError where there is no C++ compiler, or it fails.
+    It holds machine code for this kind of processor, and the weights. Raises DeviceError where there
+    is no C++ compiler, or where it fails.
     """
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import CppCompileError
@@ -96,8 +103,8 @@ def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
             f"--aoti compiles C++, and there is no compiler '{compiler}' on this machine; install "
             f"one (CXX names another), or export --pt2"
         )
-    form = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
-    program = _trace(form, manifest)
+    fast = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
+    program = _trace(fast, manifest)
     strings = {"aot_inductor.metadata": manifest.to_strings()}
     try:
         with _quiet(), fresh_cache():
@@ -105,23 +112,26 @@ def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     except CppCompileError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DeviceError(f"--aoti: '{compiler}' failed ({reason:.200}); export --pt2") from error
-    return _float32_bytes(form)
+    return _float32_bytes(fast)
 
 
 def open_aoti(path: Path, manifest: Manifest) -> ExportedModel:
-    """The package that `write_aoti` just wrote: it is machine code, and runs as it is."""
+    """The package that `write_aoti` just wrote.
+
+    It is machine code and cannot be checked, so nothing else is ever opened like this.
+    """
     from torch._inductor import aoti_load_package
 
     with _quiet():
         return ExportedModel(manifest, aoti_load_package(str(path)))
 
 
-def _float32_bytes(form: FastModel) -> int:
-    return sum(4 * tensor.numel() for tensor in form.state_dict().values())
+def _float32_bytes(fast: FastModel) -> int:
+    return sum(4 * tensor.numel() for tensor in fast.state_dict().values())
 
 
 def portable_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Softmax attention `(n heads m k)` in operators that every runtime has."""
+    """Softmax attention `(n heads m k)` made of operators that every runtime has."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if seen is not None:
         scores = scores.masked_fill(~seen, -torch.inf)
@@ -130,7 +140,7 @@ def portable_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = No
 
 
 def _shorten(graph: "onnx_ir.Graph") -> None:
-    """Leave out what follows from the rest of the file: shapes, and names of what lies between."""
+    """Drop what follows from the rest of the graph: shapes, and long names of inner values."""
     for number, node in enumerate(graph):
         node.name = f"n{number}"
         for place, value in enumerate(node.outputs):
@@ -142,14 +152,14 @@ def _shorten(graph: "onnx_ir.Graph") -> None:
 
 
 @torch.no_grad()
-def _trace(form: FastModel, manifest: Manifest) -> ExportedProgram:
-    """The form's graph at the manifest's clip shape."""
-    # Two clips where any number will do: tracing takes a one for a constant.
+def _trace(fast: FastModel, manifest: Manifest) -> ExportedProgram:
+    """The graph of the fast model at the clip shape of the manifest."""
+    # Two clips where the batch is free: tracing would take a size of one for a constant.
     shape = [size or 2 for size in manifest.shape]
     clip = torch.zeros(shape, dtype=torch.uint8 if manifest.pixels else torch.float32)
     dynamic = {0: Dim.DYNAMIC} if manifest.batch is None else {}
     with _quiet():
-        program = torch.export.export(form, (clip,), dynamic_shapes=(dynamic,))
+        program = torch.export.export(fast, (clip,), dynamic_shapes=(dynamic,))
     for node in program.graph.nodes:
         for key in ORIGIN:
             node.meta.pop(key, None)
@@ -159,7 +169,10 @@ def _trace(form: FastModel, manifest: Manifest) -> ExportedProgram:
 def _joined(
     tokens: Tensor, source: Tensor, dim: int = 0, start: int | None = None, *_: int
 ) -> Tensor:
-    """An update in place, from `start` to the end, as a new tensor."""
+    """What `slice_scatter` gives for an update from `start` to the end, made by joining.
+
+    So the ONNX file has a Concat where it would have a scatter.
+    """
     assert source.shape[dim] == tokens.shape[dim] - (start or 0)
     if not start:
         return source
@@ -168,7 +181,7 @@ def _joined(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What exporters say of their own insides is nothing that a user could act on."""
+    """Inside the block, warnings and logs are dropped: users cannot act on what exporters say."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
