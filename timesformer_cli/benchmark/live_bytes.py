@@ -1,4 +1,4 @@
-"""Bytes alive while a model runs: what every operator returned and nothing has let go of yet."""
+"""Bytes alive while a model runs: what operators returned and nothing has freed yet."""
 
 import weakref
 from typing import Any
@@ -9,12 +9,12 @@ from torch.utils._pytree import tree_iter
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts, inside its `with`, the storages that operators make, each once, until they are freed.
+    """Inside its `with`, counts each storage that an operator returns, once, until it is freed.
 
-    Views and in-place results share a storage and cost nothing more. `held` is what was there
-    before, such as the input; tensors not named there (the weights) are not counted. What an
-    operator takes and gives back inside itself, such as a fused kernel's blocks or a matrix
-    library's packed copy, is invisible here: `peak` is a lower bound of the resident size.
+    Views and in-place results share a storage, so they cost nothing more. `held` are tensors that
+    exist already and count, such as the input; all others, such as the weights, do not. Memory that
+    an operator takes and gives back inside itself is invisible here, such as the blocks of a fused
+    kernel or a matrix library's packed copy. So `peak` is a lower bound of what the process grew by.
     """
 
     def __init__(self, *held: torch.Tensor) -> None:
@@ -27,7 +27,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        # Inputs first seen here are weights and constants, which the caller counts by itself.
+        # Inputs that are first seen here are weights and constants; the caller counts those.
         inputs = {_storage(tensor) for tensor in tree_iter((args, kwargs)) if _is_tensor(tensor)}
         outputs = operator(*args, **(kwargs or {}))
         for tensor in tree_iter(outputs):

@@ -1,4 +1,4 @@
-"""The machine a measurement runs on: its name, its memory, and what else it is busy with."""
+"""The machine that a measurement runs on: its name, its memory, and what else it is doing."""
 
 import os
 import platform
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-PRODUCT = {"cpu": 2048, "mps": 4096, "cuda": 8192}  # rows and columns that keep the device busy
+# Rows and columns of a matrix product that keeps a device busy, and how long it is repeated.
+PRODUCT = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 PRODUCT_SECONDS = 0.4
 
 
 def device_name(device: torch.device) -> str:
-    """What the maker calls the device."""
+    """The name that the device's maker gave it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     for line in _lines("/proc/cpuinfo"):
@@ -22,28 +23,29 @@ def device_name(device: torch.device) -> str:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that could still be taken; None where the platform does not say."""
+    """Bytes of memory that can still be taken; None where the platform does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if "MemAvai" in line]
+    limits = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if "MemAvai" in line]
     try:  # a container may be given less than the machine has
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
-        found.append(limit - int((group / "memory.current").read_text()))
+        limits.append(limit - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
+    if not limits and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(limits)) if limits else None
 
 
 class ResidentGrowth:
-    """What this process grows by, from the moment this is made to its worst moment since."""
+    """How much memory this process has gained at its worst moment since this was made."""
 
     def __init__(self) -> None:
         self._began = None
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peaks of the past
+            # 5 resets VmHWM, or a peak from before would count.
+            Path("/proc/self/clear_refs").write_text("5")
             self._began = self._bytes("VmRSS:")
         except OSError:
             pass
@@ -62,16 +64,16 @@ class ResidentGrowth:
 
 
 def product_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product: the best of several."""
+    """Floating-point operations per second of a large matrix product: the best of several."""
     size = PRODUCT.get(device.type, 2048)
-    one, other = torch.randn(2, size, size, device=device).to(dtype)
+    left, right = torch.randn(2, size, size, device=device).to(dtype)
     best, spent = float("inf"), 0.0
     with torch.inference_mode():
-        one @ other
+        left @ right  # warms up
         while spent < PRODUCT_SECONDS:
             settle(device)
             began = time.perf_counter()
-            one @ other
+            left @ right
             settle(device)
             best = min(best, time.perf_counter() - began)
             spent += time.perf_counter() - began
@@ -79,7 +81,7 @@ def product_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def settle(device: torch.device) -> None:
-    """Wait until the device has done all it was asked."""
+    """Wait until the device has done all that it was asked to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -87,7 +89,7 @@ def settle(device: torch.device) -> None:
 
 
 class OtherWork:
-    """Share of the machine's processor time that went to anyone but us since this was made."""
+    """The share of the machine's processor time that other processes took since this was made."""
 
     def __init__(self) -> None:
         self._began = self._spent()
@@ -101,9 +103,10 @@ class OtherWork:
 
     @staticmethod
     def _spent() -> tuple[float, float, float] | None:
-        """Seconds of all processors, of these idle, and our own."""
+        """Seconds of all processors, those of them that were idle, and those of this process."""
         for line in _lines("/proc/stat"):
             if line.startswith("cpu "):
+                # user nice system idle iowait irq softirq steal; guests count in user already.
                 ticks = [int(word) / os.sysconf("SC_CLK_TCK") for word in line.split()[1:9]]
                 own = os.times()
                 return sum(ticks), ticks[3] + ticks[4], own.user + own.system

@@ -1,4 +1,4 @@
-"""One model measured: its memory, then its time."""
+"""Measure one model: first its memory, then its time."""
 
 import statistics
 import time
@@ -14,50 +14,47 @@ from timesformer_cli.inference.fast.kernels import attention_kernel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 
-# Without a number of runs: as many as fit, yet enough for a median and few enough to wait for.
+# Where no number of runs is given: for so many seconds, but at least FEWEST and at most MOST runs.
 SECONDS, FEWEST, MOST = 5.0, 5, 50
-SLOW = 2.0  # seconds a run from which on three will have to do
-SPREAD = 0.10  # of the median, between tenth and ninetieth percentile: beyond it a row is noisy
-BUSY = 0.05  # of the processors' time taken by others
+SLOW = 2.0  # seconds per run; above this three runs must do
+# A row is noisy above either of these: p10 to p90 as a share of the median, and the share of the
+# processors' time that other processes took.
+SPREAD, BUSY = 0.10, 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What to measure; `runs` and `warmup` None: chosen by how long the first run takes."""
+    """What to measure."""
 
     config: ModelConfig
     device: torch.device
     dtype: torch.dtype
     batch_size: int
-    kernel: str
-    runs: int | None
-    warmup: int | None
-    train: bool
+    kernel: str  # of attention: auto, math or fused
+    runs: int | None  # None chooses by the time that a run takes
+    warmup: int | None  # likewise
+    train: bool  # whether a run is a training step
     checkpoint_gradients: bool
     compile: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Bytes at the peak (weights included), milliseconds a batch, and how far to trust them.
+    """What was measured of one model, and how far to trust it."""
 
-    `resident_growth` is what the process grew by, from before the model was built to the worst
-    moment of its first run.
-    """
-
-    peak_bytes: int | None
-    resident_growth: int | None
-    median: float
-    p10: float
-    p90: float
+    peak_bytes: int | None  # weights included; None where it cannot be seen
+    resident_growth: int | None  # bytes, from before the model was built to its first run's peak
+    median: float  # milliseconds per batch
+    p10: float  # likewise
+    p90: float  # likewise
     runs: int
     warmup: int
-    noisy: str
-    product_flops: float
+    noisy: str  # why the times are not to be trusted; empty where they are
+    product_flops: float  # per second, of a large matrix product
 
 
 def measure(job: Job, product_flops: float) -> Measured:
-    """Memory in a first run, time in later ones, in this process."""
+    """Measure memory in a first run and time in later ones, in this process."""
     _rehearse(job)
     resident = machine.ResidentGrowth()
     model = _model(job)
@@ -89,7 +86,10 @@ def measure(job: Job, product_flops: float) -> Measured:
 
 
 def _rehearse(job: Job) -> None:
-    """A model of one block on the smallest clip: loads the code that the real one will need."""
+    """Run a model of one block on a tiny clip.
+
+    It loads what is loaded at first use, which would otherwise count as the model's memory.
+    """
     config = replace(job.config, depth=1, frames=2 * job.config.tubelet, height=32, width=32)
     small = replace(job, config=config, compile=False)
     model, clip = _model(small), _clip(small)
@@ -98,7 +98,10 @@ def _rehearse(job: Job) -> None:
 
 
 def _model(job: Job) -> TimeSformer:
-    """Small random weights, made where and as they are used: no copy raises the peak."""
+    """A model with small random weights.
+
+    They are made on their device in their dtype, so that no copy raises the peak.
+    """
     with torch.device("meta"):
         model = TimeSformer(job.config)
     model.to(job.dtype).to_empty(device=job.device)
@@ -117,7 +120,7 @@ def _clip(job: Job) -> torch.Tensor:
 
 
 def _runner(job: Job, model: TimeSformer, clip: torch.Tensor) -> Callable[[], None]:
-    """A function that does the work once, and is done when it returns."""
+    """A function that runs the model once and returns when the device is done."""
     forward: Callable[[torch.Tensor], torch.Tensor] = model
     if job.compile:
         forward = torch.compile(model)
@@ -138,7 +141,7 @@ def _runner(job: Job, model: TimeSformer, clip: torch.Tensor) -> Callable[[], No
 
 
 def _peak(job: Job, model: TimeSformer, clip: torch.Tensor, run: Callable[[], None]) -> int | None:
-    """Bytes of weights and of what was alive beside them; None where that cannot be seen."""
+    """Bytes at the worst moment of a run, weights included; None where they cannot be seen."""
     if job.device.type == "cuda":
         before = torch.cuda.memory_allocated(job.device)
         torch.cuda.reset_peak_memory_stats(job.device)
@@ -151,12 +154,12 @@ def _peak(job: Job, model: TimeSformer, clip: torch.Tensor, run: Callable[[], No
         if job.train:
             run()
         else:
-            model(clip)  # not in inference mode, which hides operators inside operators
+            model(clip)  # not `run`: inference mode hides operators inside operators
     return int(sum(parameter.nbytes for parameter in model.parameters()) + alive.peak)
 
 
 def _warmup(first: float) -> int:
-    """Runs beside the first one, which took so many seconds: it may be all that one waits for."""
+    """Warm-up runs after the first one, by its seconds: a slow model has warmed up enough."""
     return 3 if first < SLOW / 2 else 1 if first < 2 * SLOW else 0
 
 
@@ -177,7 +180,7 @@ def _enough(times: list[float], runs: int | None) -> bool:
 
 
 def percentiles(times: list[float]) -> tuple[float, float, float]:
-    """Tenth, fiftieth and ninetieth, between neighbours where they fall between."""
+    """The 10th, 50th and 90th percentile, interpolated between neighbours."""
     if len(times) == 1:
         return times[0], times[0], times[0]
     tenths = statistics.quantiles(times, n=10, method="inclusive")
@@ -185,7 +188,7 @@ def percentiles(times: list[float]) -> tuple[float, float, float]:
 
 
 def _noise(times: list[float], low: float, middle: float, high: float, busy: float | None) -> str:
-    """Why the median is not to be trusted to a tenth; empty where it is."""
+    """Why the median may be off by more than a tenth, in words; empty where it may not."""
     reasons = []
     if len(times) < 3:
         reasons.append(f"{len(times)} run{'s' * (len(times) > 1)} only")

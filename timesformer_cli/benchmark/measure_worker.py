@@ -1,4 +1,7 @@
-"""The measuring process: says what it runs on, takes one job, answers, ends."""
+"""The measuring process: it says what it runs on, takes one job, answers and ends.
+
+Its parent is `measurer`.
+"""
 
 import os
 from contextlib import suppress
@@ -14,7 +17,8 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.device import find_device, find_dtype
 
-SLACK = 512 << 20  # bytes of address space for threads and libraries beside what is allowed
+SLACK = 512 << 20  # bytes of address space for threads and libraries, on top of the limit
+# What torch's RuntimeErrors say when memory is refused: they have no type of their own on the CPU.
 MEMORY_WORDS = (
     "allocate memory",
     "not enough memory",
@@ -25,7 +29,7 @@ MEMORY_WORDS = (
 
 
 def main(parent: int, device: str, dtype: str) -> None:
-    """Talk in messages: a greeting out, a job in, an answer out."""
+    """Send a greeting, take one job, send the answer."""
     requests, replies = take_pipes()
     die_with(parent)
     try:
@@ -35,7 +39,7 @@ def main(parent: int, device: str, dtype: str) -> None:
         send(replies, {"error": type(error).__name__, "message": str(error)})
         return
     send(replies, _greeting(place, kind))
-    with suppress(EOFError):  # the parent is content with the greeting
+    with suppress(EOFError):  # the parent may need no more than the greeting
         job, _ = receive(requests)
         send(replies, _answer(job, place, kind))
 
@@ -73,7 +77,10 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _confine(limit: int | None, device: torch.device) -> None:
-    """Whatever the prediction missed ends here, in this process, and not in the machine's swap."""
+    """Limit this process to so many bytes more than it has.
+
+    A row may need more than was predicted. It then fails here, and does not fill the machine's swap.
+    """
     if limit is None:
         return
     if device.type == "cuda":
@@ -90,4 +97,4 @@ def _confine(limit: int | None, device: torch.device) -> None:
         soft = allowed if hard == resource.RLIM_INFINITY else min(allowed, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     except (ImportError, AttributeError, ValueError, OSError):
-        pass
+        pass  # other platforms than Linux have no such limit; the row runs without one

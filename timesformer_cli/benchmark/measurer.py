@@ -1,4 +1,4 @@
-"""The parent's handle on one measuring process: a fresh one a row, killed with the command."""
+"""The parent's handle on a measuring process: a fresh one per row, ended with the command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,26 +11,28 @@ from timesformer_cli.errors import TsfError, from_name
 
 @dataclass(frozen=True, slots=True)
 class Measurer:
-    """A process that has loaded torch and waits for one job; `greeting` says what it runs on."""
+    """A process that has loaded torch and waits for one job."""
 
     child: ChildProcess
-    greeting: dict[str, Any]
+    greeting: dict[str, Any]  # device, dtype, threads and free memory of the process
 
     def measure(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The answer: `status` ok, oom or failed, with numbers or a `reason`."""
+        """The answer to one job: its `status` is ok, oom or failed, with numbers or a `reason`."""
         try:
             return self.child.ask(job)[0]
         except ChildEnded as ended:
-            if (
-                ended.code < 0
-            ):  # nothing else in here draws a signal: the kernel, for want of memory
+            # Ended by a signal: only the kernel sends one, when memory is short.
+            if ended.code < 0:
                 return {"status": "oom", "reason": f"was ended by {ended}"}
             return {"status": "failed", "reason": f"ended without an answer, {ended}"}
 
 
 @contextmanager
 def measurer(device: str, dtype: str, debug: bool) -> Iterator[Measurer]:
-    """A measuring process, alive for the length of the block; raises what its device is not."""
+    """A measuring process, alive for the length of the block.
+
+    Raises UsageError or DeviceError for a device that it cannot use.
+    """
     child = ChildProcess("timesformer_cli.benchmark.measure_worker", device, dtype, debug=debug)
     try:
         try:

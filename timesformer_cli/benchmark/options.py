@@ -1,4 +1,4 @@
-"""What the two benchmarks can be told."""
+"""The options of the two benchmarks."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,35 +9,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemeBenchmarkOptions:
-    """What `tsf benchmark` can be told; `runs` and `warmup` None: chosen by the time a run takes;
-    `memory_limit` in bytes, None: what is free. Of schemes named together, `paper` or `all`, those
-    that fit.
-    """
+    """The options of `tsf benchmark` without `--model`."""
 
-    attention: tuple[str, ...] = ("paper",)
+    attention: tuple[str, ...] = ("paper",)  # schemes; `paper` and `all` name several
     frames: tuple[int, ...] = (8,)
-    image_sizes: tuple[int, ...] = (224,)
+    image_sizes: tuple[int, ...] = (224,)  # pixels, height and width
     size: str = "base"
     batch_size: int = 1
     device: str = "auto"
     dtype: str = "auto"
-    kernel: str = "auto"
-    measure: bool = True
-    runs: int | None = None
-    warmup: int | None = None
-    memory_limit: int | None = None
-    train: bool = False
+    kernel: str = "auto"  # of attention: auto, math or fused
+    measure: bool = True  # False leaves the rows on paper
+    runs: int | None = None  # None chooses by the time that a run takes
+    warmup: int | None = None  # likewise
+    memory_limit: int | None = None  # bytes; None allows nine tenths of what is free
+    train: bool = False  # whether a run is a training step
     checkpoint_gradients: bool = False
     compile: bool = False
-    debug: bool = False
+    debug: bool = False  # whether the messages of measuring processes reach stderr
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelBenchmarkOptions:
-    """What `tsf benchmark --model` can be told; `runs` None: about 5 s of them each."""
+    """The options of `tsf benchmark --model`."""
 
     models: "tuple[str | Located, ...]"
     batch_size: int = 1
-    device: str = "auto"
-    dtype: str = "auto"
-    runs: int | None = None
+    device: str = "auto"  # of checkpoints; an exported file has its own
+    dtype: str = "auto"  # likewise
+    runs: int | None = None  # per model; None runs the slowest model for about 5 seconds

@@ -1,4 +1,4 @@
-"""Which configurations a benchmark runs, checked before anything is measured."""
+"""The configurations that a benchmark runs, checked before anything is measured."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,28 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
-# Schemes that have a name together.
+# Names for several schemes at once.
 GROUPS = {"paper": PAPER, "all": SCHEMES}
 
 
 @dataclass(frozen=True, slots=True)
 class UnfitConfig:
-    """A clip shape that one of a group of schemes does not take, and why."""
+    """A clip shape that a scheme does not take. It gets a row of its own, which is not measured."""
 
     attention: str
     frames: int
-    pixels: int
+    pixels: int  # height and width
     reason: str
 
 
 def plan_rows(
     attention: Sequence[str], frames: Iterable[int], image_sizes: Iterable[int], size: str
 ) -> list[ModelConfig | UnfitConfig]:
-    """Every row: the paper's schemes, then their relatives; each by picture size, frames, scheme.
+    """All rows: the paper's schemes, then their relatives, each by picture size, frames and scheme.
 
-    Raises UsageError for what cannot be; of a group of schemes, only for what none of them takes.
+    Raises UsageError for a shape that a scheme does not take which was named itself. In a group such
+    as `all` such a scheme becomes an `UnfitConfig`, and only a shape that no scheme takes is an
+    error.
     """
     for name in attention:
         if name not in GROUPS and name not in SCHEMES:
@@ -40,15 +42,15 @@ def plan_rows(
         _check_shape(size, pixels, count)
     rows: list[ModelConfig | UnfitConfig] = []
     for section, (pixels, count) in product((PAPER, RELATIVES), shapes):
-        here = [_row(size, name, count, pixels) for name in names if name in section]
-        for row in here:
+        of_shape = [_row(size, name, count, pixels) for name in names if name in section]
+        for row in of_shape:
             if isinstance(row, UnfitConfig) and row.attention in attention:
                 where = f"{row.attention} at {count} frames of {pixels} px"
                 near = _neighbour(size, row.attention, count, pixels)
                 raise UsageError(f"{where}: {row.reason}{near}")
-        if here and all(isinstance(row, UnfitConfig) for row in here):
+        if of_shape and all(isinstance(row, UnfitConfig) for row in of_shape):
             raise UsageError(f"no scheme takes {count} frames of {pixels} px")
-        rows += here
+        rows += of_shape
     return rows
 
 
@@ -73,7 +75,7 @@ def _check_shape(size: str, pixels: int, frames: int) -> None:
 
 
 def _neighbour(size: str, name: str, frames: int, pixels: int) -> str:
-    """A clip shape close by that the scheme takes, in words; empty where there is none."""
+    """In words, a similar clip shape that the scheme takes; empty where there is none."""
     patch = ModelConfig.of_size(size).patch
     for wider, longer in product((0, -patch, patch), (0, 1, -1)):
         near = _row(size, name, frames + longer, pixels + wider)

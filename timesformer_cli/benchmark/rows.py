@@ -1,4 +1,4 @@
-"""The rows of a benchmark: what a configuration costs on paper, then what was measured of it."""
+"""The rows of a scheme benchmark: costs that follow from the definition, then measurements."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -7,26 +7,26 @@ from timesformer_cli import cost
 from timesformer_cli.benchmark.options import SchemeBenchmarkOptions
 from timesformer_cli.config import ModelConfig
 
-# What the published form gets when nobody chooses: torch takes a fused kernel wherever one fits.
+# torch, when it may choose, takes a fused kernel wherever one fits.
 AUTO_KERNEL: cost.Kernel = "fused"
-TRAINING = 3  # a training step multiplies about three times as much: forward, and back twice
+# A training step is about three forward passes: one forward, and two for the gradients of the
+# weights and of the activations.
+TRAINING = 3
 KERNELS: dict[str, cost.Kernel] = {"auto": AUTO_KERNEL, "math": "math", "fused": "fused"}
 
 
 @dataclass(frozen=True, slots=True)
 class MacsSplit:
-    """Multiply-adds by where they are spent; `projections` takes in every linear map outside the
-    MLPs: patches, q k v, output, the extra maps and the head.
-    """
+    """Giga multiply-adds by where they are spent."""
 
-    projections: float
-    attention: float
+    projections: float  # all linear maps outside the MLPs: patches, q k v, output, extra, head
+    attention: float  # the two products with the scores
     mlp: float
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of a batch."""
+    """Milliseconds per batch."""
 
     median: float
     p10: float
@@ -35,11 +35,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SchemeRow:
-    """One configuration; what was not computed or not measured is None.
-
-    Giga multiply-adds (and twice as many floating-point operations) are those of one view; bytes
-    are of the weights and of all that is alive beside them, at the batch size.
-    """
+    """One configuration; what was not computed or not measured is None."""
 
     attention: str
     frames: int
@@ -49,34 +45,35 @@ class SchemeRow:
     tokens: int | None = None
     comparisons_per_token: int | None = None
     parameters: int | None = None
-    gmacs: float | None = None
-    gflops: float | None = None
+    gmacs: float | None = None  # giga multiply-adds of one view
+    gflops: float | None = None  # twice as many
     gmacs_split: MacsSplit | None = None
     score_elements: int | None = None
+    # Weights and all that is alive beside them at the worst moment, at the batch size.
     predicted_peak_bytes: int | None = None
     measured_peak_bytes: int | None = None
     latency_ms: Latency | None = None
     clips_per_second: float | None = None
     gflops_per_second: float | None = None
-    share_of_peak: float | None = None
-    status: str = "skipped"
+    share_of_peak: float | None = None  # of the speed of a large matrix product
+    status: str = "skipped"  # ok, oom or skipped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Details:
-    """What to know of a row beside its numbers: how it was measured, or why it was not."""
+    """How a row was measured, or why it was not."""
 
     runs: int | None = None
     warmup: int | None = None
-    noisy: str = ""
-    resident_growth_bytes: int | None = None
-    product_gflops_per_second: float | None = None
-    reason: str = ""
-    failed: bool = False
+    noisy: str = ""  # why its times are not to be trusted; empty where they are
+    resident_growth_bytes: int | None = None  # what the whole process grew by
+    product_gflops_per_second: float | None = None  # the peak of `share_of_peak`
+    reason: str = ""  # why there are no measurements
+    failed: bool = False  # for another reason than memory
 
 
 def on_paper(config: ModelConfig, options: SchemeBenchmarkOptions, item_bytes: int) -> SchemeRow:
-    """A row with all that follows from the definition; an element takes so many bytes."""
+    """A row with all that follows from the definition; one element takes `item_bytes`."""
     spent = cost.macs(config)
     weights = cost.weight_bytes(config, item_bytes=item_bytes)
     activations = cost.activation_bytes(
@@ -111,7 +108,7 @@ def on_paper(config: ModelConfig, options: SchemeBenchmarkOptions, item_bytes: i
 def measured(
     row: SchemeRow, answer: dict[str, Any], options: SchemeBenchmarkOptions
 ) -> tuple[SchemeRow, Details]:
-    """The row with what a measuring process answered."""
+    """The row with the answer of a measuring process added to it."""
     if answer["status"] != "ok":
         status = "oom" if answer["status"] == "oom" else "skipped"
         failed = answer["status"] == "failed"
@@ -139,7 +136,11 @@ def measured(
 
 
 def _gflops(row: SchemeRow, options: SchemeBenchmarkOptions) -> float:
-    """What a view takes; beside its checkpointed gradients, all but each block's last map again."""
+    """Giga floating-point operations of one view, in a training step where that was measured.
+
+    Checkpointed blocks run their forward pass again, all but the last map, whose result nothing
+    needs.
+    """
     assert row.gflops is not None and row.gmacs_split is not None
     again = row.gflops - row.gmacs_split.mlp if options.checkpoint_gradients else 0.0
     return TRAINING * row.gflops + again if options.train else row.gflops

@@ -1,4 +1,4 @@
-"""Benchmark of models by name: exported files beside checkpoints, turn by turn on one clip."""
+"""Benchmark of models by name: checkpoints and exported files take turns on one clip."""
 
 import statistics
 import time
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from timesformer_cli.inference.open import RunnableModel
     from timesformer_cli.weights.hub.locate import Located
 
-WARMUP, FEWEST, MOST = 2, 5, 30
-SECONDS = 5.0  # of one model's runs, where their number was not given
+WARMUP = 2  # turns that are not timed
+# Where no number of runs is given: until the slowest model has run for so many seconds, but at least
+# FEWEST and at most MOST turns.
+SECONDS, FEWEST, MOST = 5.0, 5, 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRow:
-    """One model: milliseconds a batch, and `share`, its median over the slowest one's.
-
-    `bytes` is the size of its file, None where it is not one.
-    """
+    """The times of one model."""
 
     model: str
-    runtime: str
+    runtime: str  # with its version
     device: str
     dtype: str
-    bytes: int | None
-    clip: tuple[int, int, int]
+    bytes: int | None  # size of its file; None where it is a folder
+    clip: tuple[int, int, int]  # frames, height, width
     batch_size: int
-    median: float
-    p10: float
-    p90: float
+    median: float  # milliseconds per batch
+    p10: float  # likewise
+    p90: float  # likewise
     runs: int
-    share: float
+    share: float  # its median as a share of the slowest model's
 
 
 def benchmark_models(
     options: ModelBenchmarkOptions, watch: StepCallback = ignore_step
 ) -> tuple[ModelRow, ...]:
-    """A row a model, in the order given; all are held in memory and take turns.
+    """One row per model, in the order given.
 
-    Raises UsageError, WeightsError, DeviceError.
+    All are held in memory and take turns, so that a busy moment meets all of them. Raises
+    UsageError, WeightsError, DeviceError.
     """
     import torch
 
@@ -53,40 +53,41 @@ def benchmark_models(
     from timesformer_cli.weights.hub.locate import as_located
 
     total = len(options.models) + 1
-    every = [as_located(model) for model in options.models]
-    forms: list[RunnableModel] = []
-    for number, located in enumerate(every):
+    sources = [as_located(model) for model in options.models]
+    models: list[RunnableModel] = []
+    for number, located in enumerate(sources):
         watch(number, total, f"reading {located.name}")
-        # What was exported has a device and a dtype of its own.
+        # An exported file has a device and a dtype of its own.
         place = ("auto", "auto") if located.exported else (options.device, options.dtype)
-        forms.append(open_model(located, *place)[0])
+        models.append(open_model(located, *place)[0])
     watch(total - 1, total, "measuring")
-    calls = [_call(form, options.batch_size) for form in forms]
-    times: list[list[float]] = [[] for _ in forms]
+    calls = [_call(model, options.batch_size) for model in models]
+    times: list[list[float]] = [[] for _ in models]
     turn = 0
     with torch.inference_mode():
         while turn < WARMUP or not _enough(times, options.runs):
-            for form, call, own in zip(forms, calls, times, strict=True):
+            for model, call, own in zip(models, calls, times, strict=True):
                 began = time.perf_counter()
                 call()
-                settle(form.device)
+                settle(model.device)
                 if turn >= WARMUP:
                     own.append(1000 * (time.perf_counter() - began))
             turn += 1
     slowest = max(statistics.median(own) for own in times)
     return tuple(
-        _row(located, form, options, own, slowest)
-        for located, form, own in zip(every, forms, times, strict=True)
+        _row(located, model, options, own, slowest)
+        for located, model, own in zip(sources, models, times, strict=True)
     )
 
 
-def _call(form: "RunnableModel", batch_size: int) -> Callable[[], object]:
+def _call(model: "RunnableModel", batch_size: int) -> Callable[[], object]:
+    """Runs the model on one batch of random pixels."""
     import torch
 
-    height, width = form.preprocessing.crop
-    shape = (batch_size, form.sampling.frames, height, width, 3)
-    clip = torch.randint(0, 256, shape, dtype=torch.uint8, device=form.device)
-    return lambda: form(clip)
+    height, width = model.preprocessing.crop
+    shape = (batch_size, model.sampling.frames, height, width, 3)
+    clip = torch.randint(0, 256, shape, dtype=torch.uint8, device=model.device)
+    return lambda: model(clip)
 
 
 def _enough(times: list[list[float]], runs: int | None) -> bool:
@@ -99,7 +100,7 @@ def _enough(times: list[list[float]], runs: int | None) -> bool:
 
 def _row(
     located: "Located",
-    form: "RunnableModel",
+    model: "RunnableModel",
     options: ModelBenchmarkOptions,
     times: list[float],
     slowest: float,
@@ -111,10 +112,10 @@ def _row(
     return ModelRow(
         model=located.name,
         runtime=runtime_name(path.suffix[1:] if located.exported else "torch"),
-        device=str(form.device),
-        dtype=str(form.dtype).removeprefix("torch."),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
         bytes=path.stat().st_size if path.is_file() else None,
-        clip=(form.sampling.frames, *form.preprocessing.crop),
+        clip=(model.sampling.frames, *model.preprocessing.crop),
         batch_size=options.batch_size,
         median=median,
         p10=p10,

@@ -1,4 +1,4 @@
-"""Benchmark: what the attention schemes cost, on paper and on this machine."""
+"""Benchmark of attention schemes: what they cost on paper and on this machine."""
 
 import platform
 from dataclasses import dataclass, replace
@@ -15,27 +15,25 @@ from timesformer_cli.cost.crossovers import Crossover, crossovers
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import PAPER
 
-FREE_SHARE = 0.9  # of the free memory a row may be predicted to need, where no limit was given
+FREE_SHARE = 0.9  # of the free memory that a row may need, where no limit was given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchmarkReport:
-    """The rows as planned; `details` belong to them one by one. Crossovers of all the schemes are
-    those of the paper's.
-    """
+    """The whole table, and how it was measured."""
 
-    protocol: dict[str, Any]
-    rows: tuple[SchemeRow, ...]
-    details: tuple[Details, ...]
-    crossovers: tuple[Crossover, ...]
+    protocol: dict[str, Any]  # the machine, the options, and the details as plain values
+    rows: tuple[SchemeRow, ...]  # as planned
+    details: tuple[Details, ...]  # one per row
+    crossovers: tuple[Crossover, ...]  # of schemes named themselves; of a group, the paper's
 
 
 def benchmark_schemes(
     options: SchemeBenchmarkOptions, watch: StepCallback = ignore_step
 ) -> BenchmarkReport:
-    """The whole table; `watch` hears which row, of how many, is next.
+    """The whole table; `watch` hears which row is next.
 
-    Raises UsageError for what cannot be, before anything is measured, and DeviceError.
+    Raises UsageError, before anything is measured, for options that cannot be, and DeviceError.
     """
     if options.kernel not in KERNELS:
         raise UsageError(f"unknown kernel '{options.kernel}'; there are {', '.join(KERNELS)}")
@@ -44,7 +42,7 @@ def benchmark_schemes(
     planned_rows = plan_rows(options.attention, options.frames, options.image_sizes, options.size)
     greeting: dict[str, Any] = {"device": None, "device_name": None, "threads": None, "torch": None}
     greeting["dtype"] = "float32" if options.dtype == "auto" else options.dtype
-    found: list[tuple[SchemeRow, Details]] = []
+    done: list[tuple[SchemeRow, Details]] = []
     for number, planned in enumerate(planned_rows):
         if isinstance(planned, UnfitConfig):
             row = SchemeRow(
@@ -54,19 +52,19 @@ def benchmark_schemes(
                 options.size,
                 options.batch_size,
             )
-            found.append((row, Details(reason=planned.reason)))
+            done.append((row, Details(reason=planned.reason)))
             continue
         watch(number, len(planned_rows), _name(planned, options.size))
         if options.measure:
             row, details, greeting = _measure(planned, options)
         else:
             row, details = _predict(planned, options, greeting["dtype"], options.memory_limit)
-        found.append((row, details))
-    rows, every = tuple(row for row, _ in found), tuple(details for _, details in found)
+        done.append((row, details))
+    rows, all_details = tuple(row for row, _ in done), tuple(details for _, details in done)
     return BenchmarkReport(
-        protocol=_protocol(options, greeting, every),
+        protocol=_protocol(options, greeting, all_details),
         rows=rows,
-        details=every,
+        details=all_details,
         crossovers=_crossovers(options, rows),
     )
 
@@ -74,7 +72,7 @@ def benchmark_schemes(
 def _measure(
     config: ModelConfig, options: SchemeBenchmarkOptions
 ) -> tuple[SchemeRow, Details, dict[str, Any]]:
-    """One row in a process of its own, not even asked where the prediction is over the limit."""
+    """Measure one row in a process of its own, unless its prediction is above the limit."""
     with measurer(options.device, options.dtype, options.debug) as process:
         greeting = process.greeting
         limit = options.memory_limit
@@ -102,6 +100,7 @@ def _measure(
 def _predict(
     config: ModelConfig, options: SchemeBenchmarkOptions, dtype: str, limit: int | None
 ) -> tuple[SchemeRow, Details]:
+    """The row on paper; it is out of memory where it is predicted to need more than the limit."""
     row = on_paper(config, options, cost.ITEM_BYTES[dtype])
     needed = row.predicted_peak_bytes or 0
     if limit is not None and needed > limit:
@@ -132,7 +131,7 @@ def _protocol(
         "memory_limit_bytes": options.memory_limit,
         "torch": greeting["torch"],
         "python": platform.python_version(),
-        "rows": [_detail(one) for one in details],
+        "rows": [_detail(of_row) for of_row in details],
     }
 
 
@@ -150,11 +149,15 @@ def _detail(details: Details) -> dict[str, Any]:
 def _crossovers(
     options: SchemeBenchmarkOptions, rows: tuple[SchemeRow, ...]
 ) -> tuple[Crossover, ...]:
-    found: list[Crossover] = []
+    """Where one scheme becomes cheaper than another, for each picture size.
+
+    Of a group only the paper's schemes are compared.
+    """
+    crossings: list[Crossover] = []
     given = [PAPER if name in GROUPS else (name,) for name in options.attention]
     named = {name for names in given for name in names}
     for pixels in dict.fromkeys(options.image_sizes):
         known = [row for row in rows if row.image_size == pixels and row.tokens is not None]
         known = [row for row in known if row.attention in named]
-        found += crossovers(dict.fromkeys(row.attention for row in known), options.size, pixels)
-    return tuple(found)
+        crossings += crossovers(dict.fromkeys(row.attention for row in known), options.size, pixels)
+    return tuple(crossings)
