@@ -69,11 +69,11 @@ def classify(
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
 
-    The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride` (in
-    frames of a 30-fps video) are those of the model where None. A video is seen in `clips` times
-    `crops` (1 or 3) views, and their scores are averaged. `timeout` is in seconds per video. A
-    video that cannot be read becomes a result with `status` "error"; nothing is raised for it. What
-    had to be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
+    The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride`
+    (in frames of a 30-fps video) are those of the model where None. A video is seen in `clips`
+    times `crops` (1 or 3) views, and their scores are averaged. `timeout` is in seconds per video.
+    A video that cannot be read becomes a result with `status` "error"; nothing is raised for it.
+    What had to be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
     """
     from timesformer_cli.video import find_videos
 
@@ -94,5 +94,5 @@ def classify(
         decoder=decoder,
         debug=debug,
     )
-    found = find_videos([os.fspath(path) for path in arguments])
-    return list(classify_videos(found, chosen, lambda text: warnings.warn(text, stacklevel=4)))
+    paths = find_videos([os.fspath(path) for path in arguments])
+    return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=4)))

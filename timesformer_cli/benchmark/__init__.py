@@ -10,6 +10,6 @@ Schemes (`run_schemes`): in: names of schemes and clip shapes. Out: one row per 
 Models by name (`run_models`): in: checkpoints and exported files. Out: one row per model. All are
 held in one process and take turns on one clip.
 
-The one idea: a number carries how it was measured. Rows share no caches, memory or luck, so each has
-its own process; a row that runs out of memory ends alone. Rows with noise in them say so.
+The one idea: a number carries how it was measured. Rows share no caches, memory or luck, so each
+has its own process; a row that runs out of memory ends alone. Rows with noise in them say so.
 """

@@ -14,7 +14,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Views and in-place results share a storage, so they cost nothing more. `held` are tensors that
     exist already and count, such as the input; all others, such as the weights, do not. Memory that
     an operator takes and gives back inside itself is invisible here, such as the blocks of a fused
-    kernel or a matrix library's packed copy. So `peak` is a lower bound of what the process grew by.
+    kernel or a matrix library's packed copy. So the process grows by `peak` at least.
     """
 
     def __init__(self, *held: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from timesformer_cli.inference.fast.kernels import attention_kernel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 
-# Where no number of runs is given: for so many seconds, but at least FEWEST and at most MOST runs.
+# Where no number of runs is given: for SECONDS, but at least FEWEST and at most MOST runs.
 SECONDS, FEWEST, MOST = 5.0, 5, 50
 SLOW = 2.0  # seconds per run; above this three runs must do
 # A row is noisy above either of these: p10 to p90 as a share of the median, and the share of the

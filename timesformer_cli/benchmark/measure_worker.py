@@ -77,9 +77,10 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _confine(limit: int | None, device: torch.device) -> None:
-    """Limit this process to so many bytes more than it has.
+    """Limit the memory that this process can take beside what it has; `limit` is in bytes.
 
-    A row may need more than was predicted. It then fails here, and does not fill the machine's swap.
+    A row may need more than was predicted. It then fails here and does not fill the machine's
+    swap.
     """
     if limit is None:
         return

@@ -27,8 +27,8 @@ def plan_rows(
 ) -> list[ModelConfig | UnfitConfig]:
     """All rows: the paper's schemes, then their relatives, each by picture size, frames and scheme.
 
-    Raises UsageError for a shape that a scheme does not take which was named itself. In a group such
-    as `all` such a scheme becomes an `UnfitConfig`, and only a shape that no scheme takes is an
+    Raises UsageError where a scheme that was named itself does not take a shape. A scheme of a
+    group, such as `all`, becomes an `UnfitConfig` then; only a shape that no scheme takes is an
     error.
     """
     for name in attention:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from timesformer_cli.weights.hub.locate import Located
 
 WARMUP = 2  # turns that are not timed
-# Where no number of runs is given: until the slowest model has run for so many seconds, but at least
-# FEWEST and at most MOST turns.
+# Where no number of runs is given: until the slowest model has run for SECONDS, but at least FEWEST
+# and at most MOST turns.
 SECONDS, FEWEST, MOST = 5.0, 5, 30
 
 

@@ -1,7 +1,7 @@
 """Evaluation: how often a model is right on labelled videos, and what it confuses with what.
 
-In: labelled videos and one or two models. Out: one verdict per video, and scores per model; with two
-models also how they differ.
+In: labelled videos and one or two models. Out: one verdict per video, and scores per model; with
+two models also how they differ.
 
 1. Before any video is decoded, match the labels to each model's classes and check the protocol.
 2. Let `inference.classify` classify the videos: the path of `tsf classify`, and no second one.

@@ -112,7 +112,7 @@ def _clips(manifest: "Manifest") -> "Tensor":
 
 
 def _times(*calls: Callable[[], object]) -> list[float]:
-    """Median milliseconds of each call. They take turns, so that a busy moment meets all of them."""
+    """Median milliseconds of each call; they take turns, so that a busy moment meets all."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(RUNS + 1):
         for call, own in zip(calls, times, strict=True):

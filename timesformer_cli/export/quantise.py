@@ -61,5 +61,5 @@ def _store_int8(graph: "GraphProto", conv: "NodeProto") -> None:
 
 
 def _tensor(graph: "GraphProto", name: str) -> "TensorProto":
-    found: TensorProto = next(tensor for tensor in graph.initializer if tensor.name == name)
-    return found
+    named: TensorProto = next(tensor for tensor in graph.initializer if tensor.name == name)
+    return named

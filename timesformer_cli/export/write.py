@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
 LARGEST_INSIDE = 2**31 - 2**26  # bytes of tensors in one ONNX file, with room for the graph
-# What tracing keeps of the source code: paths of this machine, classes, code. None of it is written.
+# What tracing keeps of the source: paths of this machine, classes, code. None of it is written.
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
 
 
@@ -90,8 +90,8 @@ def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
 def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     """Write one AOTInductor package; returns the bytes of its weights in float32.
 
-    It holds machine code for this kind of processor, and the weights. Raises DeviceError where there
-    is no C++ compiler, or where it fails.
+    It holds machine code for this kind of processor, and the weights. Raises DeviceError where
+    there is no C++ compiler, or where it fails.
     """
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import CppCompileError

@@ -4,8 +4,8 @@ In: labelled clips, an initial model and a recipe. Out: the weights of the best 
 the history, and a checkpoint that a stopped training goes on from.
 
 1. `check` decodes and hashes every clip once. What cannot be read is listed and left out.
-2. `session` puts the parts of one process together: the model, its clips, its settings. `run` writes
-   its files.
+2. `session` puts the parts of one process together: the model, its clips, its settings. `run`
+   writes its files.
 3. `clips`, `augment` and `samples` make what an epoch sees; `loop` takes the steps; `validate`
    scores what was held out.
 

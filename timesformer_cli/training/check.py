@@ -17,8 +17,7 @@ from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.weights.digest import SHA256
 
-# No letter before or after, where `\b` would need no underscore either: `turn_left` says a
-# direction, `leftover` does not.
+# Not `\b`, to which an underscore is a letter: `turn_left` says a direction, `leftover` does not.
 DIRECTION = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
@@ -102,7 +101,6 @@ def summarise_checks(
         unreadable=tuple(
             (clip.item.path, clip.error) for clip in checked if clip.error is not None
         ),
-        # Two copies in one class and split do no harm; they only count twice.
         duplicates=tuple(
             tuple(listed.path for listed in same)
             for same in alike.values()

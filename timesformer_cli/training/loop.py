@@ -10,8 +10,8 @@ Each epoch:
    weights out where they are the best so far.
 
 A step depends only on the weights, the optimizer, the seed and the position. So a checkpoint holds
-these and no state of a random generator, and a training that goes on in the middle of an epoch ends
-with the same weights as one that was never stopped.
+these and no state of a random generator. A training that goes on in the middle of an epoch ends
+with the same weights as one that was never stopped, on the CPU bit for bit.
 """
 
 import math
@@ -41,8 +41,8 @@ from timesformer_cli.training.state import (
 )
 from timesformer_cli.training.validate import ValidationScores, validate_model
 
-# At least this long between two checkpoints within an epoch: so many seconds, and so many times as
-# long as the last checkpoint took, which limits them to a twentieth of the time.
+# Between two checkpoints within an epoch pass at least SAVE_SECONDS, and at least SAVE_COST times
+# as long as the last checkpoint took: together they take a twentieth of the time at most.
 SAVE_SECONDS, SAVE_COST = 60.0, 20
 
 
@@ -240,7 +240,7 @@ class Training:
             raise TrainingStopped
 
     def _save_after(self, seconds: float) -> None:
-        """Write a checkpoint where the last one is at least so many seconds old."""
+        """Write a checkpoint where the last one is at least `seconds` old."""
         if time.monotonic() - self._saved >= seconds and self.processes.first:
             began = time.monotonic()
             self.callbacks.save(self.state())

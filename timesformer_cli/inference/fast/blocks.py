@@ -116,7 +116,7 @@ class FastPass(nn.Module):
 class ClassPass(nn.Module):
     """The last pass of a model that only reads its class tokens, with its residual.
 
-    Every token gives keys and values. Only the class tokens give queries and get results, `(b c d)`.
+    Every token gives keys and values. Only the class tokens `(b c d)` give queries and get results.
     """
 
     def __init__(self, source: AttentionPass, make: LayerFactory) -> None:

@@ -20,7 +20,7 @@ SCORE_BYTES = 8 << 20  # of scores that `chunked_attention` holds at a time: the
 
 @contextmanager
 def attention_kernel(name: str) -> Iterator[None]:
-    """Inside the block, attention runs on the kernel `math` or `fused`; `auto` lets torch choose."""
+    """Inside the block, attention runs on `math` or `fused`; `auto` lets torch choose."""
     if name == "auto":
         yield
     else:

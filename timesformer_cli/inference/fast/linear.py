@@ -61,8 +61,8 @@ class PackedLinear(nn.Module):
 class Int8Linear(nn.Module):
     """On the CPU: products of 8-bit integers, float32 in and out.
 
-    The weight is rounded once, with one scale per output. The tokens are rounded in every call, with
-    one scale for all, so the rounding of a token depends on the tokens that come with it.
+    The weight is rounded once, with one scale per output. The tokens are rounded in every call,
+    with one scale for all, so the rounding of a token depends on the tokens that come with it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:

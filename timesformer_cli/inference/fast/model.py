@@ -91,8 +91,8 @@ def make_fast(
 
     `dtype` int8 rounds the linear maps. The rest is then float32, but attention runs in bfloat16
     where the processor multiplies in it. With `compile`, torch.compile compiles the form when it
-    first runs, on CUDA with graphs. `consume` spoils the model to save memory. Raises UsageError for
-    int8 with `compile`, DeviceError where int8 cannot run or memory is short.
+    first runs, on CUDA with graphs. `consume` spoils the model to save memory. Raises UsageError
+    for int8 with `compile`, DeviceError where int8 cannot run or memory is short.
     """
     if compile and dtype == torch.int8:
         raise UsageError("--compile and --dtype int8 exclude each other")
