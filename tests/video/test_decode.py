@@ -180,7 +180,8 @@ def test_every_decoder_gives_the_right_frames_or_declines(
                 assert seen is not None and -1.05 < seen - time * 30 < 0.05, (decoder, seen, time)
     for decoder in set(DECODERS) - set(able):
         assert kind_of(path, decoder) == "cannot_decode"
-    assert decode(os.fspath(path), EIGHT, WHOLE).decoder == able[0]
+    first = "av" if "av" in able else able[0]  # the order of auto
+    assert decode(os.fspath(path), EIGHT, WHOLE).decoder == first
 
 
 def test_times_that_a_container_rounded_up_still_count_as_reached() -> None:
@@ -360,9 +361,9 @@ def test_a_video_without_a_readable_frame_is_an_error(clip: Callable[[str], Path
 
 
 def test_huge_frames_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
-    path = tmp_path / "wide.png"
-    Image.new("1", (8200, 4100)).save(path)
-    with pytest.raises(VideoError, match="8200x4100") as caught:
+    path = tmp_path / "wide.bmp"
+    Image.new("1", (8800, 4100)).save(path)
+    with pytest.raises(VideoError, match="8800x4100") as caught:
         decode(str(path), EIGHT, WHOLE)
     assert caught.value.kind == "too_large"
 
@@ -463,14 +464,14 @@ def test_a_decoder_that_is_not_installed_is_passed_over(
 
 
 @needs_opencv
-def test_decord_alone_serves_where_pyav_is_missing(
+def test_opencv_serves_where_pyav_is_missing(
     clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = numbers(clip("rotated-180.mp4"))
     monkeypatch.setitem(sys.modules, "av", None)
     assert numbers(clip("rotated-180.mp4")) == expected
-    decoded = decode(str(clip("plain.mp4")), EIGHT, WHOLE)
-    assert decoded.decoder == "decord"
+    # Without PyAV nobody tells the pixel format, and decord makes some of them black.
+    assert decode(str(clip("plain.mp4")), EIGHT, WHOLE).decoder == "opencv"
 
 
 def test_real_clips_decode_alike_with_every_decoder(real_clips: Path) -> None:

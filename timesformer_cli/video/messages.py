@@ -84,5 +84,5 @@ class Decoded:
             decoder=header["decoder"],
             warnings=tuple(header["warnings"]),
             seconds=header["seconds"],
-            probe=Probe(**header["probe"]),
+            probe=Probe(**{**header["probe"], "notes": tuple(header["probe"]["notes"])}),
         )
