@@ -1,4 +1,4 @@
-"""The only attention: tokens attend within the groups that a sentence makes of the grid."""
+"""The only attention module: tokens attend within the groups that a grouping makes of the grid."""
 
 # Letters here and in the rest of model/:
 # b clips · c channels or class tokens · t h w patch grid · g groups · m members · k head width · d width
@@ -13,8 +13,8 @@ from timesformer_cli.model.routing import route_of
 class TokenLinear(nn.Linear):
     """`nn.Linear` over the last axis as one matrix product with its bias.
 
-    Beyond three axes, or where they are strided, torch's own adds the bias in a pass of its own
-    or multiplies group by group, which takes several times as long in bfloat16.
+    On more than three axes, or on strided ones, `nn.Linear` adds the bias in a second pass or
+    multiplies group by group. That takes several times as long in bfloat16.
     """
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -25,9 +25,9 @@ class TokenLinear(nn.Linear):
 class GroupedAttention(nn.Module):
     """Multi-head self-attention within the groups of `grouping`.
 
-    Maps class tokens `(b c d)` and patches `(b t h w d)` to their updates of the same shapes; the
-    class tokens come back as None where they take no part. `frames` `(b t)`, where given, is
-    false for those that nothing may see.
+    Takes class tokens `(b c d)` and patches `(b t h w d)` and returns their updates in the same
+    shapes. The class tokens' update is None where they take no part. `frames` is a mask that only
+    parity tests give: see `TimeSformer.features`.
     """
 
     def __init__(
@@ -59,6 +59,6 @@ class GroupedAttention(nn.Module):
         return self.route.scatter(self.dropout(self.proj(mixed)), grid)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
-        """The kernel: `(n heads m k)` each; `seen` says which keys a query sees, None: all."""
+        """The kernel, on `(n heads m k)`. `seen` masks the keys of each query; None shows all."""
         dropout = self.attention_dropout if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, seen, dropout_p=dropout)

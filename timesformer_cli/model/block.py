@@ -31,9 +31,9 @@ class DropPath(nn.Module):
 
 
 class AttentionPass(nn.Module):
-    """Norm, grouped attention, and, before every pass but the last, one more linear map.
+    """Norm, grouped attention and, where `bridged`, one more linear map.
 
-    That map is the published `temporal_fc`, zero at the start so that training begins at the
+    That map is the published `temporal_fc`. It is zero at the start, so that training begins at the
     image model (arXiv 2102.05095, section 4.1 and its code).
     """
 
@@ -55,7 +55,7 @@ class AttentionPass(nn.Module):
     def forward(
         self, cls: Tensor, patches: Tensor, frames: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
-        """Updates of class tokens `(b c d)` and patches `(b t h w d)`."""
+        """Return the updates of class tokens `(b c d)` and patches `(b t h w d)`."""
         patches = self.norm(patches)
         if self.token_shift:
             patches = shift_tokens(patches)
@@ -99,11 +99,12 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention passes in the scheme's order, then the MLP; each a residual."""
+    """Attention passes in the scheme's order, then the MLP; each is added to what it read."""
 
     def __init__(self, config: ModelConfig, number: int, drop_path: float) -> None:
         super().__init__()
         *extra, last = config.scheme.passes_of(number)
+        # A single pass is the image model's own: `zero_new_passes` must leave it alone.
         self.bridged = config.scheme.bridged or not extra
         self.token_shift = config.token_shift
         self.passes = nn.ModuleList(
@@ -125,10 +126,11 @@ class Block(nn.Module):
         return self._add(cls, patches, self.mlp(self.norm(cls)), self.mlp(normed))
 
     def zero_new_passes(self) -> None:
-        """Let passes that the image model lacks add nothing, so that training begins there."""
+        """Make the passes that an image model lacks add nothing: training begins at that model."""
         for attend in cast(Iterable[AttentionPass], self.passes):
             if attend.fc is not None:
                 nn.init.zeros_(attend.fc.weight)
+            # Without extra maps it is the temporal pass that starts at zero (arXiv 2103.15691).
             elif not self.bridged and attend.attention.grouping.mixes_time:
                 nn.init.zeros_(attend.attention.proj.weight)
 
@@ -140,24 +142,26 @@ class Block(nn.Module):
 
 
 def make_blocks(config: ModelConfig) -> nn.ModuleList:
-    """All of a transformer's blocks, each dropped a little more often than the one before."""
+    """All blocks of a transformer; their drop-path rates rise evenly from 0 to the configured one."""
+    # On the CPU even where the model is made on another device: "meta" has no values to list.
     rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
     return nn.ModuleList(Block(config, number, rate) for number, rate in enumerate(rates))
 
 
 def checkpoint_gradients(blocks: nn.ModuleList) -> None:
-    """Let each block forget its activations and compute them again when the gradient needs them."""
+    """Let each block drop its activations and compute them again in the backward pass."""
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def shift_tokens(patches: Tensor) -> Tensor:
-    """Patches `(b t h w d)`: a third of the channels from the next frame, a third from the last.
+    """Take a third of the channels from the next frame and a third from the previous one.
 
-    As lucidrains' TimeSformer; zeros where there is no such frame.
+    Patches are `(b t h w d)`; zeros stand for frames beyond the clip. As in lucidrains'
+    TimeSformer.
     """
     third = patches.shape[-1] // 3
-    after, here, before = (patches[..., n * third : (n + 1) * third] for n in range(3))
-    after = F.pad(after[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
-    before = F.pad(before[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
-    return torch.cat([after, here, before, patches[..., 3 * third :]], dim=-1)
+    following, own, previous = (patches[..., n * third : (n + 1) * third] for n in range(3))
+    following = F.pad(following[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    previous = F.pad(previous[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+    return torch.cat([following, own, previous, patches[..., 3 * third :]], dim=-1)

@@ -1,4 +1,4 @@
-"""A fast path beside the blocks: every frame, at a fraction of the width."""
+"""Second transformers: over the frames' class tokens, and a narrow path that sees every frame."""
 
 from dataclasses import replace
 
@@ -18,7 +18,10 @@ from timesformer_cli.model.routing import Mix, by_head
 
 
 class FrameEncoder(nn.Module):
-    """Maps a token a frame, `(b t d)`, to one a clip, `(b 1 d)` (arXiv 2103.15691, section 3.3)."""
+    """Maps one token per frame, `(b t d)`, to one per clip, `(b 1 d)`.
+
+    The second transformer of ViViT's model 2 (arXiv 2103.15691, section 3.3).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ State = tuple[Tensor, Tensor]  # class tokens (b c d) and patches (b t h w d) of
 
 
 class Fusion(nn.Module):
-    """Cross-attention: each slow patch queries the fast ones of its own place and time."""
+    """Cross-attention: each slow patch queries the fast patches of its own place and time."""
 
     def __init__(self, config: ModelConfig, fast: ModelConfig, grouping: Grouping) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class Fusion(nn.Module):
     def forward(
         self, slow: Tensor, fast: Tensor, mix: Mix = F.scaled_dot_product_attention
     ) -> Tensor:
-        """The update of slow patches `(b t h w d)`; the fast ones have more frames, and other `d`."""
+        """The update of slow patches `(b t h w d)`; fast patches have more frames and a smaller `d`."""
         k, v = group(self.kv(self.fast_norm(fast)), self.grouping).chunk(2, dim=-1)
         q = rearrange(self.q(self.norm(slow)), "b t h w d -> b (t h w) 1 d")
         mixed = by_head(q, k, v, self.heads, mix).view(*slow.shape[:-1], -1)
@@ -64,14 +67,14 @@ class Fusion(nn.Module):
         return update
 
     def zero_new_passes(self) -> None:
-        """Let it add nothing, so that training begins with the paths apart."""
+        """Make the fusion add nothing, so that training begins with two separate paths."""
         nn.init.zeros_(self.proj.weight)
 
 
 class FastPath(nn.Module):
-    """Patches, class token, positions and blocks of the fast path, which gives and does not take.
+    """A whole narrow transformer that the slow path reads; it never reads the slow path.
 
-    The slow path looks at it before its first block, and before every `fuse_every`-th from there.
+    The slow path looks at it before its first block and before every `fuse_every`-th block after.
     """
 
     def __init__(self, config: ModelConfig, fast: ModelConfig, grouping: Grouping) -> None:
@@ -88,18 +91,18 @@ class FastPath(nn.Module):
         self.norm = nn.LayerNorm(fast.dim, eps=fast.norm_eps)
 
     def start(self, clip: Tensor) -> State:
-        """The path before its first block."""
+        """The fast path's tokens before its first block."""
         cls, patches = self.positions(self.cls.expand(clip.shape[0], -1, -1), self.patches(clip))
         return cls, patches
 
     def forward(self, number: int, slow: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the slow patches are before their block of that number; the path after its own."""
+        """Return the slow patches for their block `number`, and the fast path after its own."""
         cls, patches = state
         if number % self.every == 0:
             slow = slow + self.fusions[number // self.every](slow, patches)
         return slow, self.blocks[number](cls, patches)
 
     def read(self, state: State) -> Tensor:
-        """What the head sees of it, `(b d)`."""
+        """What the head sees of the fast path, `(b d)`."""
         features: Tensor = self.norm(state[0].mean(dim=1))
         return features

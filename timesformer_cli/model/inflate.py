@@ -1,4 +1,4 @@
-"""One model's weights in another's shape: an image model becomes a video model."""
+"""Start a model from another's weights: an image model becomes a video model."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.positions import PositionTable, SeparateTables, resize_table
 
+# Fields of the configuration in which source and target must agree.
 SAME = (
     "embedding",
     "dim",
@@ -26,13 +27,17 @@ SAME = (
 
 
 def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
-    """A model of `target`'s scheme, clip shape and tubelets that starts from the source's weights.
+    """Build a model of the configuration `target` that starts from the source's weights.
 
-    As published: an attention pass that the source lacks starts as a copy of its last (the
-    spatial one), with the extra map at zero; position tables are resized, and repeated over time
-    where one table holds all places; a tubelet sees its central frame only. The head is copied
-    where the class count is the same, else new. Raises WeightsError where widths, depth, patches
-    or MLPs differ.
+    As published (arXiv 2102.05095 and its code; tubelets: arXiv 2103.15691, section 3.4):
+
+    - An attention pass that the source lacks starts as a copy of the source's last pass (the
+      spatial one), and its extra map starts at zero.
+    - Position tables are resized, and repeated over time where one table holds all places.
+    - A tubelet sees its central frame only.
+
+    The head is copied where the class count is the same; otherwise it is new. Raises WeightsError
+    where widths, depth, patches or MLPs differ.
     """
     if different := [
         name for name in SAME if getattr(source.config, name) != getattr(target, name)
@@ -41,14 +46,14 @@ def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
     if source.config.tubelet not in (1, target.tubelet):
         raise WeightsError(f"cannot be inflated: its tubelets have {source.config.tubelet} frames")
     height, width = target.height, target.width
-    grown = min(height, width) / min(source.preprocessing.crop)
+    enlarged = min(height, width) / min(source.preprocessing.crop)
     model = TimeSformer(
         target,
         labels=source.labels if source.config.classes == target.classes else (),
         sampling=replace(source.sampling, frames=target.frames),
         preprocessing=replace(
             source.preprocessing,
-            short_side=round(source.preprocessing.short_side * grown),
+            short_side=round(source.preprocessing.short_side * enlarged),
             crop=(height, width),
         ),
     )
@@ -60,7 +65,7 @@ def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
 
 
 def _starts(source: TimeSformer, model: TimeSformer) -> Iterator[tuple[str, Tensor]]:
-    """The name of every tensor of the new model that starts from the source, and its start."""
+    """Yield the name of each tensor that starts from the source, with its first value."""
     tensors = source.state_dict()
     origin = _origins(source.config, model.config)
     tables = dict(_position_tables(source.positions, model.config))
@@ -85,7 +90,11 @@ def _starts(source: TimeSformer, model: TimeSformer) -> Iterator[tuple[str, Tens
 
 
 def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | None]:
-    """Where in the source a tensor starts: passes that both schemes have, or the source's last."""
+    """Map a tensor of the target to the name of the source tensor that it starts from.
+
+    A pass that both schemes have starts from its equal, any other from the source's last pass.
+    "" means that the tensor starts as a new model has it.
+    """
     have = [grouping.sentence for grouping in source.scheme.passes]
     passes = {}
     for number, grouping in enumerate(target.scheme.passes):
@@ -98,7 +107,7 @@ def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | 
         if parts[0] != "blocks" or parts[2] != "passes":
             return name
         from_pass, same = passes[parts[3]]
-        # What a new pass adds stays nothing at first: its extra map, or its projection, is zero.
+        # A new pass adds nothing at first: its extra map, or else its projection, stays zero.
         last = ["fc"] if target.scheme.bridged else ["attention", "proj"]
         if not same and len(passes) > 1 and parts[4 : 4 + len(last)] == last:
             return ""
@@ -108,7 +117,7 @@ def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | 
 
 
 def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tuple[str, Tensor]]:
-    """Names and starts of the target's tables, for as much as the source's tell."""
+    """Yield names and first values of the target's tables, as far as the source has any."""
     t, h, w = target.grid
     if isinstance(positions, PositionTable):
         cls, table = positions.table[0].tensor_split([positions.classes])
@@ -128,14 +137,14 @@ def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tupl
 
 
 def _behind_classes(cls: Tensor, table: Tensor, target: ModelConfig) -> Tensor:
-    """A table `(*grid d)` as `(1 n d)`, behind the class token's row where the target has one."""
+    """A table `(*grid d)` as `(1 n d)`, after the class token's row where the target has one."""
     rows = [cls if len(cls) else table.new_zeros(1, table.shape[-1])]
     rows = rows if target.scheme.has_cls else []
     return torch.cat([*rows, table.flatten(0, -2)])[None]
 
 
 def _central_frame(kernel: Tensor, target: ModelConfig) -> Tensor:
-    """A kernel of one frame as that of a tubelet which sees its central frame and no other."""
+    """The kernel of a tubelet that reads its central frame as the given one reads a frame."""
     volume = kernel.new_zeros(target.dim, target.channels, target.tubelet, target.patch**2)
     volume[:, :, target.tubelet // 2] = rearrange(kernel, "d (c p) -> d c p", c=target.channels)
     return volume.flatten(1)

@@ -15,7 +15,7 @@ class TimeSformer(nn.Module):
     """Maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
 
     Any frame count and picture size that the patches divide will do; position tables are resized.
-    Carries what using it takes: `config`, `labels`, `preprocessing` and `sampling`.
+    The model carries what its use needs: `config`, `labels`, `preprocessing` and `sampling`.
     """
 
     def __init__(
@@ -46,14 +46,20 @@ class TimeSformer(nn.Module):
         self.reset_parameters()
 
     def forward(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Logits `(b classes)`; raises UsageError where the clip's shape does not fit.
+
+        `frames` is kept for parity with lucidrains' TimeSformer: see `features`.
+        """
         logits: Tensor = self.head(self.features(clip, frames))
         return logits
 
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
-        """What the head sees, `(b d)`: the class token, or the mean of all tokens; of both paths.
+        """What the head sees, `(b d)`: the class token, or the mean of all tokens.
 
-        `frames` `(b t)` is false for those that only fill up a batch of clips of different
-        lengths; models with a global class token take it.
+        With a fast path the features of both paths stand side by side. `frames` `(b t)` is false
+        for frames that only fill up a batch of clips of different lengths; models with a global
+        class token take it. It is kept for parity with lucidrains' TimeSformer, which has such a
+        mask: parity tests give it, no command does.
         """
         self._require_fitting(clip, frames)
         fast = None if self.fast is None else self.fast.start(clip)
@@ -87,6 +93,7 @@ class TimeSformer(nn.Module):
                 module.reset_parameters()
             if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
                 nn.init.trunc_normal_(module.cls, std=0.02)
+        # Last, since the loop above fills the maps that must be zero.
         for module in self.modules():
             if isinstance(module, Block | Fusion):
                 module.zero_new_passes()

@@ -8,7 +8,7 @@ from timesformer_cli.model.attention import TokenLinear
 
 
 class LinearPatches(nn.Module):
-    """Each patch (or tubelet, several frames deep) through one linear map, as published."""
+    """One linear map for every patch, as published; a tubelet is a patch several frames deep."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

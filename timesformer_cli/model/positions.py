@@ -1,4 +1,4 @@
-"""Where a patch is: tables that are learned, a table that is computed, or nothing added at all."""
+"""How tokens know their place: learned tables, a computed table, or turns within attention."""
 
 from collections.abc import Callable
 from math import log2, pi
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grid, Grouping
 
-LONGEST_WAVE = 10_000  # of sines over positions, in positions over 2 pi
+LONGEST_WAVE = 10_000  # wavelength of the slowest sine, in units of 2 pi positions
 
 
 def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
-    """Resample a table `(*grid d)` to `(*size d)`; the same table where the grid already fits."""
+    """Resample a table `(*grid d)` to `(*size d)`; a table that already fits is returned as it is."""
     if tuple(table.shape[:-1]) == size:
         return table
     resized = F.interpolate(table.movedim(-1, 0)[None].float(), size=size, mode=mode)
@@ -23,7 +23,7 @@ def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
 
 
 class SeparateTables(nn.Module):
-    """One table over rows and columns with the class token in front, one over time."""
+    """One table over rows and columns, with the class token in front, and one table over time."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class SeparateTables(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Add to class tokens `(b c d)` and patches `(b t h w d)` where they are."""
+        """Add the tables to class tokens `(b c d)` and patches `(b t h w d)`."""
         _, t, h, w, _ = patches.shape
         table = rearrange(self.space[0, self.classes :], "(h w) d -> h w d", h=self.rows)
         patches = patches + resize_table(table, (h, w), "bicubic")
@@ -68,21 +68,21 @@ class PositionTable(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Add to class tokens `(b c d)` and patches `(b t h w d)` where they are."""
+        """Add the tables to class tokens `(b c d)` and patches `(b t h w d)`."""
         _, t, h, w, _ = patches.shape
         table = self.table[0, self.classes :].view(*self.grid, -1)
         patches = patches + resize_table(table, (t, h, w), "trilinear")
         return self.dropout(cls + self.table[:, : self.classes]), self.dropout(patches)
 
     def reset_parameters(self) -> None:
-        """Truncated normal 0.02."""
+        """Initialise with a truncated normal of 0.02."""
         nn.init.trunc_normal_(self.table, std=0.02)
 
 
 class Sinusoids(nn.Module):
-    """Sines and cosines of a patch's number in the clip: nothing to learn (arXiv 2203.12602).
+    """Sines and cosines of a patch's number in the clip; nothing is learned (arXiv 2203.12602).
 
-    Computed anew for every clip, unless `keep` was called.
+    The table is computed again for every clip, unless `keep` was called.
     """
 
     table: Tensor | None
@@ -94,14 +94,14 @@ class Sinusoids(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Add to patches `(b t h w d)` where they are; there are no class tokens `(b 0 d)`."""
+        """Add the table to patches `(b t h w d)`; there are no class tokens, `(b 0 d)`."""
         _, t, h, w, _ = patches.shape
         table = self._computed() if self.table is None else self.table
         table = resize_table(table, (t, h, w), "trilinear").to(patches)
         return cls, self.dropout(patches + table)
 
     def keep(self) -> None:
-        """Compute the table once and for all."""
+        """Compute the table once and keep it."""
         self.table = self._computed()
 
     def _computed(self) -> Tensor:
@@ -116,14 +116,14 @@ class Sinusoids(nn.Module):
 
 
 class NoPositions(nn.Module):
-    """Adds nothing: attention turns queries and keys by where they are instead."""
+    """Adds nothing, because attention turns queries and keys by their place instead."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Class tokens `(b c d)` and patches `(b t h w d)` as they are."""
+        """Return class tokens `(b c d)` and patches `(b t h w d)` unchanged but for dropout."""
         return self.dropout(cls), self.dropout(patches)
 
 
@@ -139,11 +139,11 @@ HIGHEST_FREQUENCY = 5  # half turns from the middle of the picture to its edge
 
 
 def rotate_by_place(tokens: Tensor, grouping: Grouping, grid: Grid, heads: int) -> Tensor:
-    """Queries or keys of patches `(b g m d)`, each head turned by the member's place.
+    """Turn each head of queries or keys `(b g m d)` by the place of the member in its group.
 
-    As timesformer-pytorch does, for the sake of its weights: over rows and columns each pair of
-    neighbouring channels has one angle; over time the angles are repeated in halves instead, so
-    that the two channels of a pair turn by different ones.
+    As timesformer-pytorch does, so that its weights work. Over rows and columns, each pair of
+    neighbouring channels has one angle. Over time the angles are repeated in halves instead, so
+    the two channels of a pair turn by different angles.
     """
     lengths = grouping.lengths(grid)
     axes = tuple(lengths[name] for name in grouping.members)
@@ -151,19 +151,19 @@ def rotate_by_place(tokens: Tensor, grouping: Grouping, grid: Grid, heads: int) 
     angles = rearrange(ANGLES[len(axes)](*axes, width), "m k -> m 1 k")
     sin, cos = angles.sin().to(tokens), angles.cos().to(tokens)
     split = rearrange(tokens, "b g m (heads k) -> b g m heads k", heads=heads)
-    one, other = rearrange(split, "... (k pair) -> pair ... k", pair=2)
-    across = torch.stack([-other, one], dim=-1).flatten(-2)
+    first, second = rearrange(split, "... (k pair) -> pair ... k", pair=2)
+    across = torch.stack([-second, first], dim=-1).flatten(-2)
     return rearrange(split * cos + across * sin, "b g m heads k -> b g m (heads k)")
 
 
 def _over_time(frames: int, width: int) -> Tensor:
-    """Angles `(frames width)`."""
+    """Angles `(frames width)` of a group along time."""
     waves = torch.pow(LONGEST_WAVE, -torch.arange(0, width, 2) / width)
     return torch.outer(torch.arange(frames), waves).repeat(1, 2)
 
 
 def _over_picture(rows: int, columns: int, width: int) -> Tensor:
-    """Angles `(rows * columns width)`: half of the channels for each of the axes."""
+    """Angles `(rows * columns width)`: half of the channels for rows, half for columns."""
     scales = pi * torch.exp2(torch.linspace(0, log2(HIGHEST_FREQUENCY), width // 4))
     down, across = (torch.outer(torch.linspace(-1, 1, size), scales) for size in (rows, columns))
     both = [
@@ -173,4 +173,5 @@ def _over_picture(rows: int, columns: int, width: int) -> Tensor:
     return torch.cat(both, dim=-1).flatten(0, 1).repeat_interleave(2, dim=-1)
 
 
+# By how many axes a group has.
 ANGLES: dict[int, Callable[..., Tensor]] = {1: _over_time, 2: _over_picture}

@@ -1,4 +1,4 @@
-"""Patches into the groups that a sentence makes of the grid, and back."""
+"""Bring patches into the groups that a sentence makes of the grid, and back."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from timesformer_cli.grouping import Grid, Grouping
 
 
 def group(patches: Tensor, grouping: Grouping) -> Tensor:
-    """Patches `(b t h w d)` as `(b g m d)`, zeros where the grid is padded."""
+    """Patches `(b t h w d)` as `(b g m d)`, with zeros where the grid is padded."""
     t, h, w = patches.shape[1:4]
     grid = (t, h, w)
     filled, moved = grouping.filled(grid), grouping.moved(grid)
@@ -31,9 +31,9 @@ def ungroup(tokens: Tensor, grouping: Grouping, grid: Grid) -> Tensor:
 
 
 def visible(grouping: Grouping, grid: Grid, device: torch.device) -> Tensor:
-    """Which members see which, `(g m m)`: those within reach, never padding.
+    """Mask `(g m m)` of which members see which: those within reach, never padding.
 
-    A member sees itself, padding too: a softmax over nothing is not a number.
+    Every member sees itself, padding too, because a softmax over nothing is not a number.
     """
     axes = (torch.arange(1, size + 1, dtype=torch.int32, device=device) for size in grid)
     places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)

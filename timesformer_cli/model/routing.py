@@ -15,13 +15,13 @@ from timesformer_cli.grouping import Grid, Grouping
 from timesformer_cli.model.positions import rotate_by_place
 from timesformer_cli.model.regroup import group, ungroup, visible
 
-# Softmax attention of queries, keys and values `(n heads m k)`; which keys `(n 1 m m)` or
-# `(n 1 1 m)` a query sees, where not all.
+# Softmax attention of queries, keys and values `(n heads m k)`. The mask `(n 1 m m)` or
+# `(n 1 1 m)` says which keys a query sees; None shows all.
 Mix = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Route(Protocol):
-    """How the tokens of one grouping are laid out: for the linear maps first, then for attention."""
+    """The layout of one grouping's tokens: first for the linear maps, then for attention."""
 
     grouping: Grouping
     heads: int
@@ -37,20 +37,27 @@ class Route(Protocol):
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
-        """What each token makes of those it sees; of `frames` `(b t)` only the true ones."""
+        """Mix into each token the values of the tokens that it sees.
+
+        Frames that are false in `frames` `(b t)` are seen by nothing. That mask is kept for parity
+        with lucidrains' TimeSformer: parity tests give it, no command does.
+        """
         ...
 
 
 class ClassRoute(Route, Protocol):
-    """A route of class tokens too."""
+    """A route that can also attend for class tokens alone.
+
+    The inference form needs it in the last block, where nothing reads the patches.
+    """
 
     def attend_class(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix) -> Tensor:
-        """`attend` for queries of class tokens alone, `(b c d)`; the answer has their shape."""
+        """`attend` for the queries of class tokens alone, `(b c d)`; the result has their shape."""
         ...
 
 
 class GroupRoute:
-    """Tokens as `(b g m d)`, the class token first in every group that has one."""
+    """Tokens as `(b g m d)`; where the class token takes part, it is first in every group."""
 
     def __init__(self, grouping: Grouping, heads: int) -> None:
         self.grouping, self.heads = grouping, heads
@@ -81,17 +88,17 @@ class GroupRoute:
         return self._averaged(mixed[:, :, 0])
 
     def _copies(self, cls: Tensor, groups: int) -> Tensor:
-        """Class tokens `(b c d)` as the groups see them, `(b g 1 d)`."""
+        """Class tokens `(b c d)` as the groups see them, one per group, `(b g 1 d)`."""
         if self.grouping.cls == "shared":
             cls = cls.expand(-1, groups, -1)
         return cls.unsqueeze(2)
 
     def _averaged(self, cls: Tensor) -> Tensor:
-        """Class tokens of the groups `(b g d)` as those of the clip, `(b c d)`."""
+        """Class tokens of the groups `(b g d)` as those of the clip, `(b c d)`: copies are averaged."""
         return cls.mean(dim=1, keepdim=True) if self.grouping.cls == "shared" else cls
 
     def _keys(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """The class token of each group, and those of its patches that are keys."""
+        """The class token of each group and, of its patches, only those that are keys."""
         if self.grouping.stride == 1:
             return tokens
         lengths = self.grouping.lengths(grid)
@@ -103,7 +110,7 @@ class GroupRoute:
 
 
 class GlobalClassRoute:
-    """Tokens as `(b n d)`; the class token is a key in every group, and itself sees every token.
+    """Tokens as `(b n d)`; the class token is a key in every group and itself sees every token.
 
     As in lucidrains' TimeSformer. `rotary` positions turn the patches, not the class token.
     """
@@ -131,7 +138,7 @@ class GlobalClassRoute:
             for every, own in ((k, own_k), (v, own_v))
         )
         seen = None
-        # A pass within frames leaves each frame its own keys, or some would have none.
+        # A pass within frames is not masked, as in lucidrains': a frame always sees itself.
         if frames is not None and self.grouping.mixes_time:
             members = group(_of_patches(frames, grid), self.grouping).flatten(0, 1)
             seen = _and_class(members.squeeze(-1))
@@ -146,7 +153,7 @@ class GlobalClassRoute:
 
 
 class SharedHeadsRoute:
-    """Tokens as `(b n d)`, without a class token; half of the heads attend in another grouping."""
+    """Tokens as `(b n d)`, without a class token; half of the heads have the second grouping."""
 
     def __init__(self, grouping: Grouping, heads: int) -> None:
         self.grouping, self.heads = grouping, heads
@@ -184,7 +191,7 @@ def by_head(
     q: Tensor, k: Tensor, v: Tensor, heads: int, mix: Mix, seen: Tensor | None = None
 ) -> Tensor:
     """Softmax attention in each group: queries, keys and values `(b g m d)` to `(b g m d)`."""
-    # Groups join the batch: the fused kernels take four axes, and only those.
+    # Groups join the batch, because the fused kernels take exactly four axes.
     groups = q.shape[1]
     split = "b g m (heads k) -> (b g) heads m k"
     q, k, v = (rearrange(part, split, heads=heads) for part in (q, k, v))
@@ -192,10 +199,10 @@ def by_head(
 
 
 def _of_patches(frames: Tensor, grid: Grid) -> Tensor:
-    """What is said of frames `(b t)`, said of patches `(b t h w 1)`."""
+    """A mask of frames `(b t)` as a mask of patches `(b t h w 1)`."""
     return rearrange(frames, "b t -> b t 1 1 1").expand(-1, *grid, -1)
 
 
 def _and_class(keys: Tensor) -> Tensor:
-    """Keys to be seen `(n m)`, the class token before them, for all heads and queries."""
+    """A mask of keys `(n m)`, with the class token in front, for all heads and queries."""
     return F.pad(keys, (1, 0), value=True)[:, None, None]
