@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 def make_blocks(config: ModelConfig) -> nn.ModuleList:
-    """All blocks of a transformer; their drop-path rates rise evenly from 0 to the configured one."""
+    """All blocks of a transformer; their drop-path rates rise evenly from 0 to the highest."""
     # On the CPU even where the model is made on another device: "meta" has no values to list.
     rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
     return nn.ModuleList(Block(config, number, rate) for number, rate in enumerate(rates))

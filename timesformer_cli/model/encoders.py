@@ -59,7 +59,7 @@ class Fusion(nn.Module):
     def forward(
         self, slow: Tensor, fast: Tensor, mix: Mix = F.scaled_dot_product_attention
     ) -> Tensor:
-        """The update of slow patches `(b t h w d)`; fast patches have more frames and a smaller `d`."""
+        """The update of slow patches `(b t h w d)`; fast ones have more frames, a smaller `d`."""
         k, v = group(self.kv(self.fast_norm(fast)), self.grouping).chunk(2, dim=-1)
         q = rearrange(self.q(self.norm(slow)), "b t h w d -> b (t h w) 1 d")
         mixed = by_head(q, k, v, self.heads, mix).view(*slow.shape[:-1], -1)

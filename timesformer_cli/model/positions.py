@@ -15,7 +15,7 @@ LONGEST_WAVE = 10_000  # wavelength of the slowest sine, in units of 2 pi positi
 
 
 def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
-    """Resample a table `(*grid d)` to `(*size d)`; a table that already fits is returned as it is."""
+    """Resample a table `(*grid d)` to `(*size d)`; one that already fits is returned as it is."""
     if tuple(table.shape[:-1]) == size:
         return table
     resized = F.interpolate(table.movedim(-1, 0)[None].float(), size=size, mode=mode)

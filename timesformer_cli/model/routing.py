@@ -94,7 +94,7 @@ class GroupRoute:
         return cls.unsqueeze(2)
 
     def _averaged(self, cls: Tensor) -> Tensor:
-        """Class tokens of the groups `(b g d)` as those of the clip, `(b c d)`: copies are averaged."""
+        """Class tokens of the groups `(b g d)` as the clip's, `(b c d)`: copies are averaged."""
         return cls.mean(dim=1, keepdim=True) if self.grouping.cls == "shared" else cls
 
     def _keys(self, tokens: Tensor, grid: Grid) -> Tensor:
