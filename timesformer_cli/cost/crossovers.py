@@ -13,15 +13,13 @@ MOST = 256  # frames; the longest clip looked at
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossover:
-    """Scheme `below` takes fewer multiply-adds a view than `above` in clips of fewer `frames`;
-    with `frames` None, in all that were looked at.
-    """
+    """Two schemes and the clip length at which they change places."""
 
-    below: str
-    above: str
-    frames: int | None
-    image_size: int
-    size: str
+    below: str  # takes fewer multiply-adds per view in clips of fewer frames
+    above: str  # takes more of them there
+    frames: int | None  # None means that `below` takes fewer at every length that was looked at
+    image_size: int  # height and width in pixels
+    size: str  # one of SIZES
 
     def __str__(self) -> str:
         """The sentence under the table."""
@@ -34,25 +32,26 @@ class Crossover:
 
 
 def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Crossover]:
-    """Each change of places between two of the schemes; of two that never change, who is ahead,
-    where these two are all there are.
+    """All clip lengths at which two of the schemes change places.
+
+    Where there are only two schemes and they never change places, one row says which costs less.
     """
     costs = {name: costs_by_frames(name, size, image_size) for name in schemes}
-    found = []
-    for one, other in combinations(costs, 2):
-        changes: list[tuple[int | None, bool]] = [*_changes(costs[one], costs[other])]
+    rows = []
+    for first, second in combinations(costs, 2):
+        changes: list[tuple[int | None, bool]] = [*_changes(costs[first], costs[second])]
         if len(costs) == 2 and not changes:
-            changes = [(None, costs[one][2] < costs[other][2])]
-        for frames, one_before in changes:
-            below, above = (one, other) if one_before else (other, one)
-            found.append(
+            changes = [(None, costs[first][2] < costs[second][2])]
+        for frames, first_before in changes:
+            below, above = (first, second) if first_before else (second, first)
+            rows.append(
                 Crossover(below=below, above=above, frames=frames, image_size=image_size, size=size)
             )
-    return found
+    return rows
 
 
 def costs_by_frames(name: str, size: str, image_size: int) -> dict[int, int]:
-    """Multiply-adds of a view by its frames, where the scheme's groups divide them."""
+    """Multiply-adds per view, for each frame count that the scheme's groups divide."""
     shape = ModelConfig.of_size(size, attention=name, height=image_size, width=image_size, frames=4)
     costs = {}
     for frames in range(1, MOST + 1):
@@ -63,11 +62,11 @@ def costs_by_frames(name: str, size: str, image_size: int) -> dict[int, int]:
     return costs
 
 
-def _changes(one: dict[int, int], other: dict[int, int]) -> Iterable[tuple[int, bool]]:
-    """Frames from which the order is another, and whether `one` was the cheaper before."""
+def _changes(first: dict[int, int], second: dict[int, int]) -> Iterable[tuple[int, bool]]:
+    """Yield the frame counts at which the order changes, and whether `first` cost less before."""
     before = 0
-    for frames in sorted(one.keys() & other.keys()):
-        now = one[frames] - other[frames]
+    for frames in sorted(first.keys() & second.keys()):
+        now = first[frames] - second[frames]
         if now * before < 0:
             yield frames, before < 0
         before = now or before

@@ -1,4 +1,4 @@
-"""What a model's weights and activations occupy, read off its configuration and scheme."""
+"""Bytes of a model's weights and activations, read off its configuration and scheme."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ SINGLE = 4  # bytes of the float32 in which torch's math kernel works, whatever 
 
 
 def weight_bytes(config: ModelConfig, *, item_bytes: int) -> int:
-    """What the parameters occupy."""
+    """Bytes of all parameters."""
     return parameters(config) * item_bytes
 
 
@@ -26,11 +26,12 @@ def activation_bytes(
     train: bool = False,
     checkpoint_gradients: bool = False,
 ) -> int:
-    """Most bytes alive at once beside the weights, in eager torch: the input, what a forward pass
-    holds at its worst moment and, to `train`, what the backward pass needs, gradients included;
-    with `checkpoint_gradients` the inputs of all blocks, and all of one block.
+    """The most bytes that are alive at once beside the weights, in eager torch.
 
-    Not counted: buffers that an operator takes and gives back inside itself.
+    Counted are the input and what a forward pass holds at its worst moment. With `train` there is
+    what the backward pass needs, gradients included; with `checkpoint_gradients` the inputs of all
+    blocks and the activations of one block at a time. Buffers that an operator takes and gives
+    back inside itself are not counted.
     """
     batch = batch_size * item_bytes
     sizes = _Sizes(
@@ -52,27 +53,24 @@ def activation_bytes(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sizes:
-    """Bytes: the clip, the residual stream (or anything of its shape), the MLP's hidden layer, all
-    gradients, the weights of an MLP's first map, what the blocks of each transformer keep for the
-    backward pass, a block's passes.
-    """
+    """The bytes that the worst moments are sums of."""
 
     clip: int
-    stream: int
-    hidden: int
-    gradients: int
-    mapping: int
-    held: list[int]
-    passes: "list[_PassBytes]"
+    stream: int  # the residual stream, or anything of its shape
+    hidden: int  # the MLP's hidden layer
+    gradients: int  # of all weights
+    mapping: int  # the weights of an MLP's first map
+    held: list[int]  # per transformer: what its blocks keep for the backward pass
+    passes: "list[_PassBytes]"  # of one block
 
 
 def _inference_bytes(sizes: _Sizes) -> int:
-    # Alive in a block: its input, which its caller holds, what the passes made of it, its norm.
+    # Alive in a block: its input (the caller holds it), what the passes made of it, and its norm.
     first, later = sizes.clip + 2 * sizes.stream, sizes.clip + 3 * sizes.stream
     return max(
         2 * sizes.clip + sizes.stream,  # cutting into patches copies the clip
         first + sizes.passes[0].forward,
-        *(later + one.forward for one in sizes.passes[1:]),
+        *(later + each.forward for each in sizes.passes[1:]),
         later + 2 * sizes.hidden,  # before and after the activation
     )
 
@@ -80,23 +78,26 @@ def _inference_bytes(sizes: _Sizes) -> int:
 def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> int:
     held, *beside = sizes.held
     block, last = held // depth, depth - 1
-    kept = sizes.stream if checkpoint_gradients else block  # of a block that is not at work
+    kept = sizes.stream if checkpoint_gradients else block  # by a block that is not computing
     start = 2 * sizes.clip + sizes.stream
     moments = [
-        start + last * kept + block + sum(beside),  # where the way back begins
+        start + last * kept + block + sum(beside),  # where the backward pass begins
         start + sizes.gradients,  # and where it ends
     ]
-    # On the way gradients of weights come as what was kept goes.
+    # In between, gradients of weights appear while what was kept for them goes.
     saved, attention = 0, []
-    for one in sizes.passes:
-        saved += one.saved
-        attention.append(saved + one.backward)
+    for each in sizes.passes:
+        saved += each.saved
+        attention.append(saved + each.backward)
+    # The sums below are linear in a block's number, so the worst is at one of the ends.
     for number in {0, max(0, last - 1), last}:
         there = start + number * kept + sum(beside) * (number + 1) // depth
-        if number == last:  # of its MLP only the class token's part is on the way
+        if (
+            number == last
+        ):  # nothing reads the patches that its MLP makes, so only class tokens have a gradient
             moments.append(there + max(attention))
             continue
-        # The MLP maps class tokens and patches apart: two gradients, and then their sum.
+        # The MLP maps class tokens and patches in two calls: two gradients, then their sum.
         mlp = max(block + sizes.hidden, saved + 2 * sizes.stream + 4 * sizes.mapping)
         after = sizes.gradients * (last - number) // depth
         moments.append(there + after + max(mlp, 2 * sizes.mapping + max(attention)))
@@ -104,27 +105,27 @@ def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> in
 
 
 def _hidden(config: ModelConfig) -> int:
-    """Elements of the MLP between its maps; a gated one has the values, and the gates twice."""
+    """Elements that the MLP's first map makes; for a gated MLP these are values and gates."""
     return tokens(config) * config.mlp_dim * config.scheme.activation_inputs
 
 
 def _held(config: ModelConfig, batch_size: int, item_bytes: int, kernel: Kernel) -> int:
     """Bytes that all blocks of one transformer keep for the backward pass."""
-    passes = range(len(config.scheme.passes))
-    saved = sum(_pass_bytes(config, one, batch_size, item_bytes, kernel).saved for one in passes)
+    saved = sum(
+        _pass_bytes(config, number, batch_size, item_bytes, kernel).saved
+        for number in range(len(config.scheme.passes))
+    )
     mlp = 2 * tokens(config) * config.dim + 2 * _hidden(config)
     return config.depth * (saved + batch_size * item_bytes * mlp)
 
 
 @dataclass(frozen=True, slots=True)
 class _PassBytes:
-    """Bytes of one attention pass: alive at its worst moment beside stream and norm, kept for the
-    backward pass, and how much more than that there is at the worst moment of the backward pass.
-    """
+    """Bytes of one attention pass."""
 
-    forward: int
-    saved: int
-    backward: int
+    forward: int  # alive at its worst moment, beside the stream and its norm
+    saved: int  # kept for the backward pass
+    backward: int  # what the worst moment of the backward pass has beyond `saved`
 
 
 def _pass_bytes(
@@ -142,7 +143,7 @@ def _pass_bytes(
         return _PassBytes(
             forward=joined + qkv + grouped + statistics,
             saved=5 * grouped + statistics + stream + extra,
-            backward=4 * grouped,  # gradients of q, k, v and of what they were mixed to
+            backward=4 * grouped,  # gradients of q, k, v and of the mixed values
         )
     # The math kernel scales q and k and copies both for the product, in float32.
     single = elements * SINGLE // len(grouping.parts)
@@ -155,6 +156,7 @@ def _pass_bytes(
     return _PassBytes(
         forward=joined + qkv + raised + max(product, softmax, mixing),
         saved=2 * grouped + 3 * single + pairs * SINGLE + stream + extra,
-        # Gradients of the scores, before and after the softmax; or, later, of q, k, v, twice.
+        # First the gradients of the scores before and after the softmax, later those of q, k and v
+        # twice; whichever is more.
         backward=max(2 * pairs * SINGLE - grouped, 2 * grouped - pairs * SINGLE),
     )

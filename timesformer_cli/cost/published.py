@@ -7,8 +7,8 @@ from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 
 TIMESFORMER, VIVIT = "arXiv 2102.05095", "arXiv 2103.15691"
-VIEWS = 3  # the paper counts multiply-adds of three crops and calls them FLOPs
-# Its parameter counts come out with the head of Something-Something V2.
+VIEWS = 3  # TimeSformer's paper counts multiply-adds of three crops and calls them FLOPs
+# The paper's parameter counts are those with a head for Something-Something V2.
 SSV2_CLASSES, K400_CLASSES = 174, 400
 
 # Table 1: millions of parameters, top-1 on Kinetics-400 and Something-Something V2.
@@ -37,19 +37,19 @@ vivit-4 277.1  88.9 76.3 39.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """One published number and ours; accuracies are per cent, as reported there."""
+    """One published number beside ours."""
 
-    paper: str
-    table: str
-    name: str
-    quantity: str
+    paper: str  # arXiv number
+    table: str  # which table of the paper, and what it counts
+    name: str  # of the model or the scheme
+    quantity: str  # the unit of both numbers
     published: float
     ours: float
-    reported: dict[str, float]
+    reported: dict[str, float]  # accuracies of that model in the paper, per cent
 
     @property
     def difference(self) -> float:
-        """Ours against theirs, in per cent."""
+        """How far our number is above the published one, in per cent."""
         return 100 * (self.ours / self.published - 1)
 
 
@@ -61,7 +61,7 @@ def reported_accuracy(attention: str) -> tuple[float, float]:
 
 
 def compared() -> Iterator[Compared]:
-    """Every row of the published tables that a definition determines."""
+    """Yield every row of the published tables that follows from a scheme's definition."""
     for line in SCHEMES_PUBLISHED.strip().splitlines():
         name, millions, kinetics, something = line.split()
         config = ModelConfig(attention=name, classes=SSV2_CLASSES)

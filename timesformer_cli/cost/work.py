@@ -1,4 +1,4 @@
-"""Work and parameters of a model, read off its configuration and scheme."""
+"""Multiply-adds and parameters of a model, read off its configuration and scheme."""
 
 from dataclasses import dataclass
 from math import prod
@@ -11,15 +11,15 @@ from timesformer_cli.grouping import Grouping
 class Macs:
     """Multiply-adds of one view by where they are spent; norms, biases and softmax not counted."""
 
-    embedding: int
-    projections: int
-    attention: int
+    embedding: int  # pixels to patches
+    projections: int  # linear maps of the attention passes
+    attention: int  # scores, and the values that they mix
     mlp: int
     head: int
 
     @property
     def total(self) -> int:
-        """All of them; published "FLOPs" of this family are these."""
+        """All of them; the papers of this family call this number FLOPs."""
         return self.embedding + self.projections + self.attention + self.mlp + self.head
 
 
@@ -48,6 +48,8 @@ def macs(config: ModelConfig) -> Macs:
     embedding = _embedding_macs(config)
     if (fast := config.fast) is not None:
         embedding += _embedding_macs(fast)
+        # Slow patches are mapped to queries and back, fast ones to keys and values; each fast patch
+        # is compared with the one slow patch at its place.
         slow, quick, fusions = prod(config.grid), prod(fast.grid), _fusions(config)
         projections += fusions * 2 * (slow * config.dim + quick * fast.dim) * fast.dim
         attention += fusions * 2 * quick * fast.dim
@@ -84,8 +86,8 @@ def parameters(config: ModelConfig) -> int:
 def comparisons_per_token(config: ModelConfig) -> int:
     """Keys that a patch is compared with in a block, as the paper counts them (section 3.1).
 
-    One for every patch that it sees in its group and one for the class token, in each pass: also
-    where our class token stays away, as in the published code's temporal pass.
+    Each pass counts the patches seen in its group and one class token. The class token counts even
+    in the temporal pass, which leaves it out here and in the published code.
     """
     scheme = config.scheme
     return sum(
@@ -96,7 +98,7 @@ def comparisons_per_token(config: ModelConfig) -> int:
 
 
 def mapped(config: ModelConfig, grouping: Grouping) -> int:
-    """Tokens that a pass maps to queries, keys and values, and back, copies included."""
+    """Tokens that a pass maps to queries, keys and values, and back; copies count."""
     if grouping.second_grouping is not None or grouping.cls == "global":
         return _updated(config, grouping)
     groups, members = grouping.sizes(config.grid)
@@ -104,17 +106,17 @@ def mapped(config: ModelConfig, grouping: Grouping) -> int:
 
 
 def scores_per_head(config: ModelConfig, grouping: Grouping) -> int:
-    """Elements of a pass's score matrices, per head."""
+    """Elements of a pass's score matrices for one head."""
     groups, members = grouping.sizes(config.grid)
     keys = grouping.keys(config.grid)
-    if grouping.cls == "global":  # a key in every group, and one query
+    if grouping.cls == "global":  # a key in every group, a query once
         return groups * members * (keys + 1) + tokens(config)
     classes = grouping.cls != "absent"
     return groups * (members + classes) * (keys + classes)
 
 
 def encoders(config: ModelConfig) -> list[ModelConfig]:
-    """The model's transformers, one or two."""
+    """The model's transformers: itself and, where there is one, the second."""
     every = (config, config.over_frames, config.fast)
     return [encoder for encoder in every if encoder is not None]
 
@@ -125,7 +127,7 @@ def _fusions(config: ModelConfig) -> int:
 
 
 def _updated(config: ModelConfig, grouping: Grouping) -> int:
-    """Tokens that a pass adds to."""
+    """Tokens that a pass updates."""
     return prod(config.grid) + (config.class_tokens if grouping.cls != "absent" else 0)
 
 
@@ -160,6 +162,7 @@ def _stem(config: ModelConfig) -> list[tuple[int, int, int]]:
 def _embedding_macs(config: ModelConfig) -> int:
     if config.embedding == "conv-stem":
         *_, (_, last, positions) = stages = _stem(config)
+        # 27 is a kernel of 3 x 3 x 3.
         convolutions = sum(27 * before * after * size for before, after, size in stages)
         return convolutions + positions * last * config.dim
     return prod(config.grid) * config.channels * config.tubelet * config.patch**2 * config.dim
