@@ -1,4 +1,4 @@
-"""Labels as people write them, found among a model's classes."""
+"""Find labels, as people write them, among a model's classes."""
 
 import difflib
 import re
@@ -6,37 +6,38 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from timesformer_cli.errors import UsageError
 
-MOST_NAMED = 3
+MOST_NAMED = 3  # labels, and classes, that an error names
 
 
 def match(labels: Iterable[str], classes: Sequence[str], model: str) -> dict[str, int]:
-    """The class that each label means: by name, whatever its case, spaces, hyphens and underscores;
-    by number, where no class is named so and all labels are numbers.
+    """The class number that each label means.
 
-    Raises UsageError that names labels the model does not have, and the nearest it does.
+    Labels are compared with class names; case, spaces, hyphens and underscores do not matter. Where
+    all labels are numbers, one that is no class name is taken as a class number. Raises UsageError
+    that names the labels which `model` does not have, and the classes nearest to them.
     """
     labels = list(dict.fromkeys(labels))
     numbered = all(label.isdecimal() for label in labels)
     exact, alike = _numbers(classes), _numbers([folded(name) for name in classes])
-    found: dict[str, int] = {}
+    matched: dict[str, int] = {}
     unknown = []
     for label in labels:
         numbers = exact.get(label) or alike.get(folded(label), [])
         if len(numbers) > 1:
             raise UsageError(f"label '{label}' names {len(numbers)} classes of {model}: number it")
         if numbers:
-            found[label] = numbers[0]
+            matched[label] = numbers[0]
         elif numbered and int(label) < len(classes):
-            found[label] = int(label)
+            matched[label] = int(label)
         else:
             unknown.append(label)
     if unknown:
         raise UsageError(_unknown(unknown, classes, model))
-    return found
+    return matched
 
 
 def folded(label: str) -> str:
-    """A label without what people write differently."""
+    """A label in lower case, its words parted by single spaces."""
     return re.sub(r"[\s_-]+", " ", label).strip().casefold()
 
 
@@ -52,7 +53,7 @@ def _unknown(labels: Sequence[str], classes: Sequence[str], model: str) -> str:
     said = []
     for label in labels[:MOST_NAMED]:
         near = difflib.get_close_matches(folded(label), names, n=2, cutoff=0.5)
-        hint = f" (nearest: {', '.join(names[one] for one in near)})" if near else ""
+        hint = f" (nearest: {', '.join(names[name] for name in near)})" if near else ""
         said.append(f"'{label}'{hint}")
     more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     have = ", ".join(classes[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")

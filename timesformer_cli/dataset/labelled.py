@@ -1,4 +1,4 @@
-"""Labelled clips: a folder a class, a table, or a list of paths and class numbers."""
+"""Read labelled clips: a folder per class, a table, or a list of paths and class numbers."""
 
 import csv
 import io
@@ -11,17 +11,18 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.video import find_videos
 
 SPLITS = ("train", "val", "test")
+# What `group_by` may be beside another column or a pattern: the column, or the clip's folder.
 GROUP, FOLDER = "group", "folder"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """One clip and its class; clips of one `group`, takes of one scene, belong in one split."""
+    """One clip and its class."""
 
     path: str
     label: str
-    split: str | None = None
-    group: str | None = None
+    split: str | None = None  # one of SPLITS; None means that the source does not say
+    group: str | None = None  # clips of one group, such as takes of one scene, stay in one split
 
 
 def read_labelled_clips(
@@ -29,25 +30,25 @@ def read_labelled_clips(
 ) -> list[LabelledClip]:
     """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`) or of a table.
 
-    A table has a header (`path,label` and perhaps `split`, `group`; commas or tabs), or is a list
-    of `path label_index`, numbers that `labels` gives names to; its paths start at its own folder.
-    `group_by` is a column of the table, `folder`, or a pattern of the path whose first bracket is
-    the group. Raises UsageError that says file and line.
+    A table has a header: `path,label` and perhaps `split` and `group`, with commas or tabs. Without
+    one it is a list of `path label_index`, and `labels` names the numbers. Its paths start at its
+    own folder. `group_by` is a column of the table, `folder`, or a pattern of the path whose first
+    bracket is the group. Raises UsageError that says file and line.
     """
     if source.is_dir():
-        items = list(_in_folder(source))
+        clips = list(_in_folder(source))
     else:
-        items = list(_in_table(source, _read(source), labels, group_by))
-    if not items:
+        clips = list(_in_table(source, _read(source), labels, group_by))
+    if not clips:
         raise UsageError(f"{source}: no clips in it")
-    if group_by == GROUP or items[0].group is not None:
-        return items
-    return [replace(item, group=_group(item.path, group_by)) for item in items]
+    if group_by == GROUP or clips[0].group is not None:
+        return clips
+    return [replace(clip, group=_group(clip.path, group_by)) for clip in clips]
 
 
-def class_names(items: Sequence[LabelledClip]) -> tuple[str, ...]:
-    """The labels, sorted; by value where all are numbers."""
-    names = {item.label for item in items}
+def class_names(clips: Sequence[LabelledClip]) -> tuple[str, ...]:
+    """The labels, sorted; where all are numbers, by value."""
+    names = {clip.label for clip in clips}
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
@@ -68,10 +69,10 @@ def _in_folder(source: Path) -> Iterator[LabelledClip]:
 
 def _in_classes(parent: Path, folders: Sequence[Path], split: str | None) -> Iterator[LabelledClip]:
     for folder in folders:
-        for found in find_videos([str(folder)]):
-            if found.error is not None:
-                raise UsageError(f"{found.path}: {found.error}; fill it or remove it")
-            yield LabelledClip(found.path, folder.name, split)
+        for video in find_videos([str(folder)]):
+            if video.error is not None:
+                raise UsageError(f"{video.path}: {video.error}; fill it or remove it")
+            yield LabelledClip(video.path, folder.name, split)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -114,26 +115,26 @@ def _in_table(
 
 
 def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterator[LabelledClip]:
-    """Lines of a path and a class number, with a space, comma or tab between."""
+    """Clips of lines with a path and a class number, parted by a space, comma or tab."""
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        found = re.fullmatch(r"(.+?)[\s,]+(\d+)", line.strip())
-        if found is None:
+        parts = re.fullmatch(r"(.+?)[\s,]+(\d+)", line.strip())
+        if parts is None:
             raise UsageError(
                 f"{source}:{number}: neither a heading with 'path' and 'label' above it, "
                 "nor a path and a class number"
             )
-        label = found[2]
+        label = parts[2]
         if labels is not None:
             if int(label) >= len(labels):
                 raise UsageError(f"{source}:{number}: class {label} of {len(labels)} (from 0)")
             label = labels[int(label)]
-        yield LabelledClip(str(source.parent / found[1]), label)
+        yield LabelledClip(str(source.parent / parts[1]), label)
 
 
 def _rows(source: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that is not empty."""
+    """Yield line number and cells of each row that is not empty."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
@@ -145,6 +146,7 @@ def _rows(source: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[s
 
 def _read(source: Path) -> str:
     try:
+        # "sig": spreadsheets put a byte order mark in front.
         return source.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
@@ -154,12 +156,13 @@ def _read(source: Path) -> str:
 
 
 def _group(path: str, group_by: str) -> str:
+    """A clip's folder, or what the pattern's first bracket matches, or its whole match."""
     if group_by == FOLDER:
         return str(Path(path).parent)
     try:
-        found = re.search(group_by, path)
+        match = re.search(group_by, path)
     except re.error as error:
         raise UsageError(f"--group-by '{group_by}': no column of that name, and {error}") from error
-    if found is None:
+    if match is None:
         raise UsageError(f"--group-by '{group_by}' is neither a column nor in {path}")
-    return found[found.re.groups and 1] or found[0]
+    return match[match.re.groups and 1] or match[0]

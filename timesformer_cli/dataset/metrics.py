@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 
 Confusion = Mapping[tuple[int, int], int]
-BINS = 15
-LABEL, PREDICTION = 0, 1
+BINS = 15  # of confidence, as in Guo et al. 2017
+LABEL, PREDICTION = 0, 1  # places in a key of a confusion
 
 
 def interval(right: int, total: int, *, level: float = 0.95) -> tuple[float, float]:
@@ -26,17 +26,17 @@ def interval(right: int, total: int, *, level: float = 0.95) -> tuple[float, flo
 
 
 def recall(confusion: Confusion) -> dict[int, float]:
-    """Of a class's videos, the share that was recognised; only classes that have videos."""
+    """For each class that has videos: the share of them that was recognised."""
     return _right_of(confusion, LABEL)
 
 
 def precision(confusion: Confusion) -> dict[int, float]:
-    """Of the videos said to be of a class, the share that is; only classes that were predicted."""
+    """For each class that was predicted: the share of those predictions that is right."""
     return _right_of(confusion, PREDICTION)
 
 
 def mean_class_accuracy(confusion: Confusion) -> float:
-    """Recall averaged over the classes that have videos, rare ones counting like common ones."""
+    """Recall averaged over the classes that have videos; rare classes count like common ones."""
     return fmean(recall(confusion).values())
 
 
@@ -51,10 +51,12 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> fl
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Probability of counts this uneven if both models err alike: McNemar's test, exact, two-sided.
+    """McNemar's test, exact and two-sided: how likely such uneven counts are by chance alone.
 
-    The counts are of the videos that one model alone gets right.
+    The counts are the videos that one model alone gets right. Chance means that both models are
+    equally good.
     """
+    # In whole numbers: 2 to the power of `total` is beyond a float from 1024 videos on.
     total, least = only_first + only_second, min(only_first, only_second)
     ways = term = 1
     for drawn in range(least):
@@ -67,4 +69,4 @@ def _right_of(confusion: Confusion, axis: int) -> dict[int, float]:
     totals: Counter[int] = Counter()
     for cell, videos in confusion.items():
         totals[cell[axis]] += videos
-    return {one: confusion.get((one, one), 0) / total for one, total in totals.items()}
+    return {number: confusion.get((number, number), 0) / total for number, total in totals.items()}
