@@ -1,9 +1,10 @@
 """Child processes: started, spoken to and ended by their parent, and never alive without it.
 
-A child runs the `main(parent, *arguments)` of a module of ours. Parent and child talk in messages
-over its stdin and stdout: a JSON header, then raw bytes. Never pickle, which would run what it is
-sent. Three rooms use them: decoders (to be killed when a file hangs them), measurements (to run out
-of memory alone) and devices (a process each, since Python's threads share one interpreter).
+A child runs the `main(parent, *arguments)` of one of our modules. Parent and child exchange
+messages over its stdin and stdout: a JSON header, then raw bytes. They never use pickle, which runs
+code that it is sent. Decoders are children so that they can be killed when a file hangs them,
+measurements so that they run out of memory alone, and devices because Python's threads share one
+interpreter.
 """
 
 import json
@@ -17,16 +18,16 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO
 
-PR_SET_PDEATHSIG = 1
-# The process gets the parent's import path, never its own idea of one: `-m` would put the current
-# folder first, and a folder of videos may hold an `av.py`.
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+# The child gets the parent's import path. `-m` would put the current folder first, and a folder of
+# videos may hold an `av.py`.
 ENTRY = """import sys
 sys.path[:] = {path!r}
 from {module} import main
 main({arguments})"""
 SAME_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 LENGTHS = struct.Struct(">IQ")  # of the header and of the bytes that follow it
-MAX_HEADER, MAX_BYTES = 1 << 24, 1 << 33  # a child that was led astray cannot ask for more memory
+MAX_HEADER, MAX_BYTES = 1 << 24, 1 << 33  # limits what a hijacked child can ask for
 
 Message = tuple[dict[str, Any], bytearray]
 
@@ -40,9 +41,9 @@ class ChildEnded(Exception):
 
 
 class ChildProcess:
-    """One child, from the parent's side: running once made, until `end` is called or it ends.
+    """One child as its parent sees it: it runs from here on, until `end` is called or it ends.
 
-    With `debug` its stderr is ours. Ctrl-C in the terminal is for the parent alone.
+    With `debug` its stderr is ours.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
             env=os.environ | environment,
+            # A session of its own, so that Ctrl-C in the terminal reaches the parent alone.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
 
     @property
     def pid(self) -> int:
-        """The number that the system gave the process."""
+        """The system's number of the process."""
         return self._process.pid
 
     @property
@@ -83,7 +85,7 @@ class ChildProcess:
         return self.hear()
 
     def hear(self) -> Message:
-        """Wait for the next thing that the child says; raises ChildEnded."""
+        """Wait for the child's next message; raises ChildEnded."""
         assert self._process.stdout is not None
         try:
             return receive(self._process.stdout)
@@ -92,11 +94,11 @@ class ChildProcess:
             raise ChildEnded(self._process.wait()) from None
 
     def kill(self) -> None:
-        """Kill the process, whatever it is doing; whoever waits for an answer meets ChildEnded."""
+        """Kill the process, whatever it is doing; whoever waits for an answer gets ChildEnded."""
         self._process.kill()
 
     def end(self) -> None:
-        """Kill the process and release what is left of it."""
+        """Kill the process and release its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -106,7 +108,10 @@ class ChildProcess:
 
 
 def take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """In the child: requests and replies. What a library prints must not reach the parent."""
+    """In the child: the streams of requests and replies.
+
+    Afterwards stdin is empty and stdout is stderr: what a library prints must not reach the parent.
+    """
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What a model is: its architecture, how its clips are taken and how its pictures are prepared."""
+"""What a model is: its architecture, how its clips are taken, how its pictures are prepared."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,13 +10,13 @@ from timesformer_cli.schemes import SCHEMES, PositionKind, Scheme
 
 Embedding = Literal["linear", "conv-stem"]
 
-# Far above every published model, low enough that a hostile file cannot ask for the machine.
+# Far above every published model, but low enough that a hostile file cannot take all memory.
 LARGEST = {"dim": 16384, "depth": 256, "frames": 4096, "height": 8192, "width": 8192}
-NARROWER = 4  # a fast path, and its heads and MLPs
+NARROWER = 4  # times: the width, heads and MLPs of a fast path
 
 
 class Size(NamedTuple):
-    """Width, blocks and heads of a named model size (the ViT family's)."""
+    """Width, blocks and heads of a named model size, as in the ViT family."""
 
     dim: int
     depth: int
@@ -33,31 +33,28 @@ SIZES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A TimeSformer, complete: lengths in tokens and pixels, rates as probabilities.
+    """A TimeSformer's architecture, complete; raises UsageError for one that cannot be built."""
 
-    `tubelet` 0 and `positions` "" stand for the scheme's own, which take their place.
-    """
-
-    attention: str = "divided"
+    attention: str = "divided"  # the scheme's name in SCHEMES
     embedding: Embedding = "linear"
-    dim: int = 768
-    depth: int = 12
+    dim: int = 768  # width of a token
+    depth: int = 12  # blocks
     heads: int = 12
-    mlp_dim: int = 3072
-    frames: int = 8
-    height: int = 224
+    mlp_dim: int = 3072  # width between the MLP's two maps
+    frames: int = 8  # of the native clip
+    height: int = 224  # of the native clip, in pixels
     width: int = 224
-    patch: int = 16
-    tubelet: int = 0
-    positions: PositionKind | Literal[""] = ""
-    token_shift: bool = False
-    channels: int = 3
+    patch: int = 16  # pixels along each side
+    tubelet: int = 0  # frames in a patch; 0 takes the scheme's own
+    positions: PositionKind | Literal[""] = ""  # "" takes the scheme's own
+    token_shift: bool = False  # each token has some channels of the frames beside its own
+    channels: int = 3  # of a picture
     classes: int = 400
     qkv_bias: bool = True
     norm_eps: float = 1e-6
-    dropout: float = 0.0
+    dropout: float = 0.0  # this and the next two are probabilities
     attention_dropout: float = 0.0
-    drop_path: float = 0.0
+    drop_path: float = 0.0  # of the last block; earlier ones have less
 
     def __post_init__(self) -> None:
         if self.attention not in SCHEMES:
@@ -65,6 +62,7 @@ class ModelConfig:
             raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
         for own in ("tubelet", "positions"):
             if not getattr(self, own):
+                # The only way to fill in a frozen dataclass.
                 object.__setattr__(self, own, getattr(self.scheme, own))
         for what, value, there in (
             ("patch embedding", self.embedding, get_args(Embedding)),
@@ -84,8 +82,9 @@ class ModelConfig:
             raise UsageError("conv-stem needs a patch that is a power of two, and tubelets of 1")
         if self.heads < (most := max(len(grouping.parts) for grouping in self.scheme.passes)):
             raise UsageError(f"{self.attention} shares out its heads: give {most} or more")
-        turns = all(grouping.cls == "global" for grouping in self.scheme.passes)
-        if self.positions == "rotary" and (not turns or self.dim // self.heads % 4):
+        rotates = all(grouping.cls == "global" for grouping in self.scheme.passes)
+        # 4: half of a head's channels for rows and half for columns, each turned in pairs.
+        if self.positions == "rotary" and (not rotates or self.dim // self.heads % 4):
             raise UsageError(
                 "rotary positions need a global class token (lucidrains) and heads of 4, 8, 12 ..."
             )
@@ -100,7 +99,7 @@ class ModelConfig:
         return cls(**{**shape, "mlp_dim": 4 * shape["dim"], **changes})
 
     def with_attention(self, name: str) -> "ModelConfig":
-        """The same with another scheme, and its own tubelet and positions."""
+        """The same configuration with another scheme, and that scheme's tubelet and positions."""
         return replace(self, attention=name, tubelet=0, positions="")
 
     @property
@@ -114,7 +113,7 @@ class ModelConfig:
         return self.grid_of(self.frames, self.height, self.width)
 
     def grid_of(self, frames: int, height: int, width: int) -> Grid:
-        """Patch grid of a clip of this shape; raises UsageError where it does not divide."""
+        """Patch grid of a clip of this shape; raises UsageError where patches do not divide it."""
         for name, size, unit in (
             ("frame count", frames, self.tubelet),
             ("height", height, self.patch),
@@ -131,11 +130,12 @@ class ModelConfig:
 
     @property
     def over_frames(self) -> "ModelConfig | None":
-        """The second transformer, whose patches are the frames' class tokens, where there is one."""
+        """The second transformer, whose patches are the frames' class tokens; None without one."""
         if not self.scheme.frame_blocks:
             return None
         return replace(
             self,
+            # One patch per frame, and every patch sees every other.
             attention="vivit-1",
             depth=self.scheme.frame_blocks,
             frames=self.grid[0],
@@ -147,7 +147,7 @@ class ModelConfig:
 
     @property
     def fast(self) -> "ModelConfig | None":
-        """The second path, of every frame and a quarter of the width, where there is one."""
+        """The fast path, which has every frame at a quarter of the width; None without one."""
         if self.scheme.fused is None:
             return None
         return replace(
@@ -161,12 +161,12 @@ class ModelConfig:
 
     @property
     def features(self) -> int:
-        """How many numbers of a clip the head sees."""
+        """How many numbers per clip the head sees."""
         return self.dim + (self.fast.dim if self.fast is not None else 0)
 
     @property
     def stem_widths(self) -> tuple[int, ...]:
-        """Channels after each stage of the convolutional stem: halving picture, doubling width."""
+        """Channels after each stage of the convolutional stem: each halves height and width."""
         stages = self.patch.bit_length() - 1
         return tuple(max(8, self.dim >> (stages - 1 - stage)) for stage in range(stages))
 
@@ -182,6 +182,7 @@ class ModelConfig:
             if name not in types:
                 raise UsageError(f"unknown configuration field '{name}'")
             kind = types[name] if types[name] in (int, float, bool) else str
+            # Not isinstance: it would take True for an int.
             fits = type(value) is kind or (kind is float and type(value) is int)
             if not fits:
                 raise UsageError(f"configuration field '{name}' has the wrong type: {value!r:.80}")
@@ -190,21 +191,20 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How a clip is taken from a video: `stride` counts 30-fps frames, so a clip spans the same
-    seconds of any video; None takes the middles of `frames` equal segments of the whole video.
-    """
+    """How a clip is taken from a video."""
 
     frames: int
+    # Distance between two frames, in frames of 30 per second: a clip spans the same seconds of any
+    # video. None takes the middles of `frames` equal segments of the whole video.
     stride: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """How a picture becomes input: short side resized (bilinear, antialiased), crop `(height,
-    width)` taken, values scaled to 0..1, then `(x - mean) / std` per RGB channel.
-    """
+    """How a picture becomes input: resized (bilinear, antialiased), cropped, scaled, normalised."""
 
-    short_side: int
-    crop: tuple[int, int]
+    short_side: int  # pixels after resizing
+    crop: tuple[int, int]  # height and width in pixels
+    # Per RGB channel: values are scaled to 0..1, then `(x - mean) / std`.
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)

@@ -1,23 +1,23 @@
-"""What can go wrong for a user, as exceptions that carry their exit code."""
+"""Errors that a user can cause, as exceptions that carry their exit code."""
 
 from enum import IntEnum
 from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What `tsf` tells the shell."""
+    """What `tsf` tells the shell when it ends."""
 
     OK = 0
-    SOME_FAILED = 1
-    USAGE = 2
+    SOME_FAILED = 1  # some videos or rows failed, or an error that is none of the others
+    USAGE = 2  # also what Typer ends with
     WEIGHTS = 3
     DEVICE = 4
-    INTERRUPTED = 130
-    TERMINATED = 143
+    INTERRUPTED = 130  # 128 and SIGINT
+    TERMINATED = 143  # 128 and SIGTERM
 
 
 class TsfError(Exception):
-    """An error a user can cause; its message says what, where and what to do next."""
+    """An error that a user can cause; its message says what, where and what to do next."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.SOME_FAILED
 
@@ -49,6 +49,6 @@ class VideoError(TsfError):
 
 
 def from_name(name: str, message: str) -> TsfError:
-    """The error that another process says it met."""
+    """Make again the error that another process met, from its class's name and its message."""
     kinds = {kind.__name__: kind for kind in (UsageError, WeightsError, DeviceError)}
     return kinds.get(name, TsfError)(message)

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all: the only place where one is put under its name."""
+"""Write files that appear whole or not at all; nothing else gives a file its final name."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from timesformer_cli.errors import TsfError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` to write to, which takes its name when the block ends well.
+    """A hidden file beside `path` to write to; it takes that name when the block ends well.
 
-    When it ends in an exception nothing changes and the hidden file goes. Raises OSError.
+    After an exception nothing is changed and the hidden file is removed. Raises OSError.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -30,9 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Put the content where the file is, in one step that survives a power cut.
+    """Replace a file's content in one step that survives a power cut.
 
-    Raises TsfError where it cannot; the file that was there before is whole then.
+    Raises TsfError where it cannot be written; the earlier file is then still whole.
     """
     try:
         with replacing(path) as part:
@@ -45,10 +45,10 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def hidden_folder(target: Path) -> Iterator[Path]:
-    """A folder on the target's disk that is gone, with what is in it, when the block ends.
+    """A folder beside the target that is removed, with all that is in it, when the block ends.
 
-    For several files that belong together: write them there, then `put_in_place` each. Raises
-    OSError.
+    For several files that belong together: write them there, then `put_in_place` each. A rename is
+    one step only on the target's own disk. Raises OSError.
     """
     folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
@@ -58,5 +58,5 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
 
 def put_in_place(part: Path, path: Path) -> Path:
-    """Give a finished file its name, in the place of what has it now; raises OSError."""
+    """Give a finished file its name and replace what has it now; raises OSError."""
     return part.replace(path)

@@ -10,31 +10,28 @@ from timesformer_cli.errors import UsageError
 Grid = tuple[int, int, int]
 ClassToken = Literal["absent", "shared", "own", "global"]
 AXES = ("frames", "rows", "columns")
-EVERYWHERE = 1 << 30  # further than any two patches lie apart
+EVERYWHERE = 1 << 30  # a reach farther than any two patches are apart
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Which patches see one another: `grid -> (groups) (members)`, tokens attend within their group.
+    """Which patches see one another: tokens attend within the groups that a sentence makes."""
 
-    `cls` says how the class token takes part: `absent` (not at all), `shared` (a copy in every
-    group, their updates averaged), `own` (each group has one of its own) or `global` (a key in
-    every group; as a query it sees every token once).
-    `factors` gives the length of the axes that the grid alone does not fix. Where `padded`, a grid
-    that they do not divide is filled up at its end, and a grid smaller than they is one group;
-    `shift` moves the groups along the axes before. Members further apart than `reach` do not see
-    each other: neither across a shifted edge, nor, where it is short, within a group. Of every
-    `stride` members along each axis one is a key. `second_grouping` is that of half of the heads.
-    """
-
-    sentence: str
+    sentence: str  # `grid -> (groups) (members)`, such as "t h w -> (t) (h w)"
+    # How the class token takes part. absent: not at all. shared: every group has a copy, and the
+    # copies' updates are averaged. own: every group has a class token of its own. global: it is a
+    # key in every group, and as a query it sees every token once.
     cls: ClassToken = "shared"
-    factors: tuple[tuple[str, int], ...] = ()
+    factors: tuple[tuple[str, int], ...] = ()  # lengths of the axes that the grid does not fix
+    # Fill up a grid that the factors do not divide, at its end; a grid smaller than a factor is one
+    # group along that axis.
     padded: bool = False
-    shift: Grid = (0, 0, 0)
+    shift: Grid = (0, 0, 0)  # patches by which the groups are moved along each axis
+    # Members farther apart than this do not see each other. It parts members from two edges of the
+    # grid that a shift brings into one group; a short reach also narrows what is seen in a group.
     reach: Grid = (EVERYWHERE, EVERYWHERE, EVERYWHERE)
-    stride: int = 1
-    second_grouping: "Grouping | None" = None
+    stride: int = 1  # along each axis, one of so many members is a key
+    second_grouping: "Grouping | None" = None  # of the second half of the heads
 
     @property
     def gather(self) -> str:
@@ -50,12 +47,12 @@ class Grouping:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The axes within a group."""
+        """Names of the axes within a group."""
         return tuple(_parse(self.sentence)[1][1])
 
     @property
     def parts(self) -> "tuple[Grouping, ...]":
-        """The groupings that the heads are shared out among."""
+        """The groupings among which the heads are shared out: this one, or two."""
         return (
             (self,)
             if self.second_grouping is None
@@ -71,7 +68,7 @@ class Grouping:
         )
 
     def lengths(self, grid: Grid) -> dict[str, int]:
-        """Length of every axis the sentence names; raises UsageError where the grid does not divide."""
+        """Length of every axis that is named; raises UsageError for a grid that does not divide."""
         lengths = dict(self.factors)
         for axis, size, names in zip(AXES, grid, _parse(self.sentence)[0], strict=True):
             (free,) = [name for name in names if name not in lengths]
@@ -88,23 +85,23 @@ class Grouping:
         return lengths
 
     def filled(self, grid: Grid) -> Grid:
-        """The grid with what it is padded by."""
+        """The grid with its padding."""
         lengths = self.lengths(grid)
         t, h, w = (prod([lengths[name] for name in names]) for names in _parse(self.sentence)[0])
         return t, h, w
 
     def moved(self, grid: Grid) -> Grid:
-        """How far the groups are shifted: along no axis that one of them spans."""
+        """How far the groups are shifted; 0 along an axis that a single group spans."""
         lengths = self.lengths(grid)
         spanned = [
             all(lengths[name] == 1 for name in names if name not in dict(self.factors))
             for names in _parse(self.sentence)[0]
         ]
-        t, h, w = (0 if one else by for one, by in zip(spanned, self.shift, strict=True))
+        t, h, w = (0 if whole else by for whole, by in zip(spanned, self.shift, strict=True))
         return t, h, w
 
     def sizes(self, grid: Grid) -> tuple[int, int]:
-        """How many groups there are, and how many patches each holds (class token not counted)."""
+        """How many groups there are, and how many patches each holds; class tokens do not count."""
         lengths = self.lengths(grid)
         groups, members = _parse(self.sentence)[1]
         return prod([lengths[name] for name in groups]), prod([lengths[name] for name in members])
@@ -115,7 +112,7 @@ class Grouping:
         return prod([-(-lengths[name] // self.stride) for name in self.members])
 
     def seen(self, grid: Grid) -> int:
-        """How many patches of its group a patch sees, where it sees most."""
+        """The most patches of its group that any patch sees."""
         lengths, (axes, (_, members)) = self.lengths(grid), _parse(self.sentence)
         count = 1
         for name in members:

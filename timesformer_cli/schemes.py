@@ -1,4 +1,4 @@
-"""Every attention scheme: its passes, and what else a model of that name is made of."""
+"""Every attention scheme: its passes, and what else a model of that name has."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -7,46 +7,40 @@ from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
 PositionKind = Literal["separate", "table", "sinusoidal", "rotary"]
 Activation = Literal["gelu", "gelu-tanh", "geglu"]
-# Channels of the MLP's first map that become one behind the activation: gates are half of them.
+# Channels of the MLP's first map that become one in the activation: geglu takes a value and a gate.
 ACTIVATION_INPUTS: dict[Activation, int] = {"gelu": 1, "gelu-tanh": 1, "geglu": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """The attention passes of one block, in order, each with weights of its own; and what a model
-    of that name has beside them.
+    """The attention passes of one block, and what else a model of that name has."""
 
-    `alternate` are the passes of every second block, where they are others. `bridged`: every pass
-    but the last ends in one more linear map. `frame_blocks` is the depth of a second transformer,
-    over the frames' class tokens. `fused` are the patches of a second path, of every frame and a
-    quarter of the width, that a patch looks at before every `fuse_every`-th block. `tubelet` and
-    `positions` are a configuration's defaults.
-    """
-
-    passes: tuple[Grouping, ...]
-    summary: str
-    alternate: tuple[Grouping, ...] = ()
-    bridged: bool = True
-    tubelet: int = 1
-    positions: PositionKind = "separate"
+    passes: tuple[Grouping, ...]  # in order, each with weights of its own
+    summary: str  # for tables and pages
+    alternate: tuple[Grouping, ...] = ()  # passes of every second block; () means the same ones
+    bridged: bool = True  # every pass but the last ends in one more linear map
+    tubelet: int = 1  # frames in a patch, where the configuration does not say
+    positions: PositionKind = "separate"  # where the configuration does not say
     activation: Activation = "gelu"
-    frame_blocks: int = 0
+    frame_blocks: int = 0  # blocks of a second transformer over the frames' class tokens
+    # A second path of every frame and a quarter of the width: the grouping of its patches that a
+    # patch looks at. None means that there is no such path.
     fused: Grouping | None = None
-    fuse_every: int = 3
-    final_norm_eps: float | None = None
+    fuse_every: int = 3  # it looks there before its first block, and before every third from there
+    final_norm_eps: float | None = None  # None keeps the configuration's `norm_eps`
 
     def passes_of(self, block: int) -> tuple[Grouping, ...]:
-        """The passes of a block, by its number."""
+        """The passes of the block with this number, from 0."""
         return self.alternate if block % 2 and self.alternate else self.passes
 
     @property
     def mixes_time(self) -> bool:
-        """Whether patches of different frames meet; where not, they have no temporal positions."""
+        """Whether patches of different frames meet; if not, there are no temporal positions."""
         return any(grouping.mixes_time for grouping in self.passes)
 
     @property
     def sees_time(self) -> bool:
-        """Whether frames meet at all."""
+        """Whether frames meet anywhere, be it as class tokens of a second transformer."""
         return self.mixes_time or self.frame_blocks > 0
 
     @property
@@ -56,16 +50,16 @@ class Scheme:
 
     @property
     def has_cls(self) -> bool:
-        """Whether there is a class token to read out; else it is the mean of the patches."""
+        """Whether the head reads a class token; without one it reads the mean of the patches."""
         return any(grouping.cls != "absent" for grouping in self.passes)
 
     @property
     def activation_inputs(self) -> int:
-        """Channels of the MLP's first map that become one behind the activation."""
+        """Channels of the MLP's first map that become one in the activation."""
         return ACTIVATION_INPUTS[self.activation]
 
     def require_divisible(self, grid: Grid) -> None:
-        """Raise UsageError where the grid (frames, rows, columns of patches) does not divide."""
+        """Raise UsageError where the groups do not divide the grid (frames, rows, columns)."""
         for grouping in self.passes + self.alternate:
             for part in grouping.parts:
                 part.lengths(grid)
@@ -82,7 +76,7 @@ LOCAL = Grouping("t (i h) (j w) -> (i j) (t h w)", factors=(("i", 2), ("j", 2)))
 STRIDED = Grouping("(t s) (h i) (w j) -> (s i j) (t h w)", factors=(("s", 2), ("i", 2), ("j", 2)))
 PATCHES = replace(JOINT, cls="absent")
 FRAME = replace(SPACE, cls="absent")
-# What a window holds is fixed, and how many there are is left to the grid: a split as in LOCAL.
+# The size of a window is fixed, and the grid says how many there are; else the split is LOCAL's.
 COLUMN = Grouping(
     "t (j h) (k w) -> (j k) (t h w)", cls="absent", factors=(("h", 7), ("w", 7)), padded=True
 )
@@ -92,6 +86,8 @@ WINDOW = Grouping(
     factors=(("t", 8), ("h", 7), ("w", 7)),
     padded=True,
 )
+# Moved by half a window. A window then holds patches from both edges of the grid; the reach, one
+# less than a window, keeps these from seeing each other.
 SHIFTED = replace(WINDOW, shift=(4, 3, 3), reach=(7, 6, 6))
 NEAR = replace(TIME, reach=(1, EVERYWHERE, EVERYWHERE))
 EVERY_SECOND = replace(SPACE, stride=2)
@@ -141,7 +137,7 @@ RELATIVES: dict[str, Scheme] = {
         "every tubelet sees every other; their mean is read out",
         tubelet=2,
         positions="sinusoidal",
-        final_norm_eps=1e-5,
+        final_norm_eps=1e-5,  # torch's default, as in the published code
     ),
     "lucidrains": Scheme(  # github.com/lucidrains/TimeSformer-pytorch
         (replace(TIME, cls="global"), replace(SPACE, cls="global")),
