@@ -1,4 +1,4 @@
-"""The `tsf` app: one command a file."""
+"""The `tsf` app, put together from one file per command."""
 
 import atexit
 import gc
@@ -39,8 +39,9 @@ def main() -> None:
     code: object = ExitCode.SOME_FAILED
 
     def leave() -> None:
-        """The last there is to do. To take torch down as well takes half a second."""
-        with suppress(OSError):  # the interpreter goes on where we fail, and speaks of a full disk
+        """End at once: letting Python take torch down would cost half a second more."""
+        # If flushing fails (a full disk), Python's own exit goes on and reports it.
+        with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code if isinstance(code, int) else code is not None)
@@ -69,6 +70,6 @@ def tsf(
     ] = False,
 ) -> None:
     """Video classification with TimeSformer."""
-    # torch is a million objects that never go; to look for garbage among them while it is imported
-    # takes a sixth of a second.
+    # torch makes a million objects that are never freed. Looking for garbage among them while torch
+    # is imported takes a sixth of a second.
     gc.set_threshold(100_000, 50, 1000)

@@ -8,10 +8,12 @@ import typer
 
 from timesformer_cli.cli import options
 from timesformer_cli.errors import ExitCode, UsageError
+from timesformer_cli.schemes import PAPER, SCHEMES
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MODEL, PROTOCOL, OUTPUT, INSTEAD = "Model", "How it is measured", "Output", "Instead of measuring"
+# Options that --model takes; all others belong to schemes.
 WITH_MODEL = set("model batch_size device dtype runs format output debug".split())
 
 Format = Annotated[
@@ -30,8 +32,7 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME[,NAME]",
-            help="Schemes; paper: space, joint, divided, sparse, axial; all: their relatives "
-            "too, such as vivit-2.",
+            help=f"Any of {', '.join(SCHEMES)}; paper: the first {len(PAPER)}; all: every one.",
             rich_help_panel=MODEL,
         ),
     ] = "paper",
@@ -43,7 +44,7 @@ def benchmark(
     ] = "224",
     size: Annotated[
         Literal["tiny", "small", "base", "large"],
-        typer.Option(help="Width, depth and heads, as ViT's.", rich_help_panel=MODEL),
+        typer.Option(help="Width, depth and heads, as in ViT.", rich_help_panel=MODEL),
     ] = "base",
     batch_size: options.BatchSize = 1,
     device: options.Device = "auto",
@@ -51,13 +52,17 @@ def benchmark(
     kernel: Annotated[
         Literal["auto", "math", "fused"],
         typer.Option(
-            help="math stores the scores, fused never does; auto: torch's choice.",
+            help="math stores the attention scores, fused never does, auto is torch's choice.",
             rich_help_panel=PROTOCOL,
         ),
     ] = "auto",
     measure: Annotated[
         bool,
-        typer.Option("--measure/--no-measure", help="Run it.", rich_help_panel=PROTOCOL),
+        typer.Option(
+            "--measure/--no-measure",
+            help="Run the models, or only count their costs.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = True,
     runs: Annotated[
         int | None,
@@ -69,7 +74,7 @@ def benchmark(
         int | None,
         typer.Option(
             min=0,
-            help="Runs before, beside the one that measures memory.",
+            help="Runs before the timed ones; one more measures memory.",
             show_default="up to 3",
             rich_help_panel=PROTOCOL,
         ),
@@ -78,26 +83,30 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="BYTES",
-            help="8GiB, 500MB: rows that need more are OOM.",
+            help="Such as 8GiB or 500MB; rows that need more are OOM.",
             show_default="what is free",
             rich_help_panel=PROTOCOL,
         ),
     ] = None,
     train: Annotated[
         bool,
-        typer.Option("--train", help="Forward and backward.", rich_help_panel=PROTOCOL),
+        typer.Option(
+            "--train", help="Time a forward and a backward pass.", rich_help_panel=PROTOCOL
+        ),
     ] = False,
     checkpoint_gradients: Annotated[
         bool,
         typer.Option(
             "--checkpoint-gradients",
-            help="With --train: less memory for more time.",
+            help="With --train: use less memory and more time.",
             rich_help_panel=PROTOCOL,
         ),
     ] = False,
     compile: Annotated[
         bool,
-        typer.Option("--compile", help="With torch.compile.", rich_help_panel=PROTOCOL),
+        typer.Option(
+            "--compile", help="Compile the models with torch.compile.", rich_help_panel=PROTOCOL
+        ),
     ] = False,
     model: Annotated[
         str | None,
@@ -105,25 +114,29 @@ def benchmark(
             "--model",
             "-m",
             metavar="NAME[,NAME]",
-            help="Time these models, exported files among them, in place of schemes.",
+            help="Time these models or exported files instead of schemes.",
             rich_help_panel=MODEL,
         ),
     ] = None,
     explain: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Draw what one patch sees, or all.", rich_help_panel=INSTEAD
+            metavar="NAME",
+            help="Draw what one patch sees in this scheme, or in all.",
+            rich_help_panel=INSTEAD,
         ),
     ] = None,
     paper: Annotated[
         bool,
-        typer.Option("--paper", help="The published numbers beside ours.", rich_help_panel=INSTEAD),
+        typer.Option(
+            "--paper", help="Show the published numbers beside ours.", rich_help_panel=INSTEAD
+        ),
     ] = False,
     format: Format = None,
     output: options.Output = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw it as well: a .png, .svg or .pdf.", rich_help_panel=OUTPUT),
+        typer.Option(help="Also draw it: a .png, .svg or .pdf.", rich_help_panel=OUTPUT),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
@@ -162,7 +175,8 @@ def benchmark(
         )
         if plot is not None:
             require_drawable(plot)
-        with writing(output) as stream:  # before hours of work, not after
+        # Opened first, so that a file that cannot be written is known before hours of work.
+        with writing(output) as stream:
             with steps() as watch:
                 results = benchmark_schemes(chosen, watch)
             RENDERERS[written](results, stream)
@@ -170,21 +184,21 @@ def benchmark(
             from timesformer_cli.cli.draw.benchmark import draw_benchmark
 
             draw_benchmark(results, plot)
-        failed = [one for one in results.details if one.failed]
+        failed = [details for details in results.details if details.failed]
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)
 
 
 def parse_bytes(text: str) -> int:
-    """`8GiB`, `500MB`, `1.5g` or plain bytes as a number."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
-    unit = {**UNITS, **BINARY_UNITS}.get(found[2]) if found else None
-    if not found or unit is None or not (size := int(float(found[1]) * unit)):
+    """`8GiB`, `500MB`, `1.5g` or plain bytes as a number of bytes; raises UsageError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
+    unit = {**UNITS, **BINARY_UNITS}.get(match[2]) if match else None
+    if not match or unit is None or not (size := int(float(match[1]) * unit)):
         raise UsageError(f"--memory-limit is a size such as 8GiB or 500MB; got '{text}'")
     return size
 
 
 def _models(names: list[str], context: typer.Context, written: str, output: Path | None) -> None:
-    """Models by name in place of schemes."""
+    """Time models by name instead of schemes."""
     from timesformer_cli.benchmark.options import ModelBenchmarkOptions
     from timesformer_cli.benchmark.run_models import benchmark_models
     from timesformer_cli.cli.formats import writing
@@ -200,7 +214,7 @@ def _models(names: list[str], context: typer.Context, written: str, output: Path
 
 
 def _instead(explain: str | None, written: str, output: Path | None) -> None:
-    """What needs neither a model nor a machine: pictures of schemes, or published tables."""
+    """Show what needs no measuring: pictures of schemes, or the published tables."""
     from timesformer_cli.cli.formats import writing
 
     with writing(output) as stream:

@@ -32,7 +32,10 @@ def classify(
     ],
     model: options.Model = DEFAULT,
     top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=1, help="Labels shown.", rich_help_panel="Output")
+        int,
+        typer.Option(
+            "--top-k", "-k", min=1, help="Labels shown for each video.", rich_help_panel="Output"
+        ),
     ] = 5,
     frames: options.Frames = None,
     stride: options.Stride = None,
@@ -63,12 +66,12 @@ def classify(
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         require_writable(output)
-        found = find_videos(videos, sys.stdin)
-        if any(video.error is None for video in found):
+        files = find_videos(videos, sys.stdin)
+        if any(file.error is None for file in files):
             chosen = replace(chosen, model=locate_shown(model))
-        results = with_progress(classify_videos(found, chosen, note), len(found), "classifying")
-        with interrupted_at_once():  # torch is imported before the first result
+        results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
+        with interrupted_at_once():  # the first result imports torch
             first = list(islice(results, 1))
         written = choose_format(format, output, RENDERERS)
-        failed = show_results(chain(first, results), written, output, found)
+        failed = show_results(chain(first, results), written, output, files)
     raise typer.Exit(failed)

@@ -1,4 +1,4 @@
-"""`tsf download-weights`: published weights, listed, fetched, verified, converted."""
+"""`tsf download-weights`: list, fetch, verify and convert published weights."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,17 +12,17 @@ from timesformer_cli.errors import ExitCode, UsageError
 def download_weights(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Names of the list, or hub ids.", show_default=False),
+        typer.Argument(metavar="NAME", help="Names from the list, or hub ids.", show_default=False),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show what there is.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Fetch everything there is.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the published weights.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Fetch all that can be downloaded.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash again what is cached; remove what is wrong.")
+        bool, typer.Option("--verify", help="Hash the cached files again and remove wrong ones.")
     ] = False,
     from_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Convert a checkpoint file of yours; NAME says what it is."
+            metavar="PATH", help="Convert your own checkpoint file; NAME says what it is."
         ),
     ] = None,
     revision: Annotated[
@@ -33,7 +33,7 @@ def download_weights(
         typer.Option(help="Where to keep weights.", show_default="the hub's cache and tsf's own"),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Ask no network: say what is missing.")
+        bool, typer.Option("--offline", help="Use no network; say what is missing.")
     ] = False,
     format: Annotated[
         Literal["table", "json", "markdown"], typer.Option(help="How to write the list.")

@@ -18,7 +18,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder a class, or a table: path,label and perhaps split.",
+            help="A folder with one folder per class, or a table: path,label and perhaps split.",
             show_default=False,
         ),
     ],
@@ -27,14 +27,14 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A second model on the same videos, and McNemar's test.",
+            help="Also run this model on the same videos, and test the difference (McNemar).",
             rich_help_panel="Model",
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="train, val or test, where DATA is split.",
+            help="Which part of DATA to use: train, val or test.",
             show_default=False,
             rich_help_panel=PROTOCOL,
         ),
@@ -42,7 +42,7 @@ def evaluate(
     protocol: Annotated[
         Literal["k400", "ssv2"] | None,
         typer.Option(
-            help="The views of published accuracies: one clip, three crops.",
+            help="Use the views of published accuracies: one clip, three crops.",
             rich_help_panel=PROTOCOL,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="CLIPSxCROPS",
-            help="Clips spread over the video, times crops (1 or 3) of each.",
+            help="How many clips, spread over the video, and how many crops (1 or 3) of each.",
             show_default="1x1",
             rich_help_panel=PROTOCOL,
         ),
@@ -75,7 +75,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write what was predicted for each video as well, a JSON object a line.",
+            help="Also write the predictions, one JSON object per line and video.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draw the confusion matrix as well: a .png, .svg or .pdf.",
+            help="Also draw the confusion matrix: a .png, .svg or .pdf.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -116,11 +116,11 @@ def evaluate(
         require_writable(predictions)
         if confusion is not None:
             require_drawable(confusion, "--confusion")
-        items = read_evaluation_clips(data, split)
+        labelled = read_evaluation_clips(data, split)
         models = {name: locate_shown(name) for name in chosen.models}
         with interrupted_at_once():  # torch is imported here
-            subjects = prepare_subjects(items, chosen, models)
-        results, verdicts = evaluate_models(items, subjects, chosen, note, with_progress)
+            subjects = prepare_subjects(labelled, chosen, models)
+        results, verdicts = evaluate_models(labelled, subjects, chosen, note, with_progress)
         if predictions is not None:
             with writing(predictions) as stream:
                 write_predictions(verdicts, stream)
@@ -130,5 +130,5 @@ def evaluate(
             draw_confusion(results, confusion)
         with writing(output) as stream:
             RENDERERS[choose_format(format, output, RENDERERS)](results, stream)
-        failed = any(one.scores.unreadable for one in results.evaluations)
+        failed = any(evaluation.scores.unreadable for evaluation in results.evaluations)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

@@ -10,7 +10,7 @@ from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
-KIND, GRAPH, OUTPUT = "What is written (--onnx where nothing is said)", "Graph", "Output"
+KIND, GRAPH, OUTPUT = "Kind of file (--onnx if none is given)", "Graph", "Output"
 
 
 def export(
@@ -26,7 +26,7 @@ def export(
         bool,
         typer.Option(
             "--aoti",
-            help="Machine code for this kind of processor (AOTInductor); takes a C++ compiler.",
+            help="Machine code for this kind of processor (AOTInductor); needs a C++ compiler.",
             rich_help_panel=KIND,
         ),
     ] = False,
@@ -35,14 +35,14 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="The file.",
+            help="The file to write.",
             show_default="the model's name, here",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace a file that is there.", rich_help_panel=OUTPUT),
+        typer.Option("--overwrite", help="Replace an existing file.", rich_help_panel=OUTPUT),
     ] = False,
     batch: Annotated[
         str,
@@ -57,11 +57,15 @@ def export(
     ] = None,
     opset: Annotated[
         int | None,
-        typer.Option(help="ONNX's version.", show_default="20", rich_help_panel=GRAPH),
+        typer.Option(
+            help="Version of the ONNX operators.", show_default="20", rich_help_panel=GRAPH
+        ),
     ] = None,
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16", "int8"],
-        typer.Option(help="Of weights and arithmetic; int8: --onnx only.", rich_help_panel=GRAPH),
+        typer.Option(
+            help="Type of weights and arithmetic; int8 with --onnx only.", rich_help_panel=GRAPH
+        ),
     ] = "float32",
     with_preprocessing: Annotated[
         bool,
@@ -75,7 +79,7 @@ def export(
         float | None,
         typer.Option(
             min=0,
-            help="Largest difference of a logit from the model's; a file beyond it is not kept.",
+            help="Largest difference of a logit from the model's; a file above it is not kept.",
             show_default="0.0001 in float32",
             rich_help_panel=OUTPUT,
         ),

@@ -1,8 +1,8 @@
 """How answers are written: where to, in which format, and what the formats share.
 
-Each command has a table of renderers (`cli/show/`), one a format, over one result. This file
-chooses among them, opens the stream, and holds what they have in common: JSON that survives any
-file name, CSV that a spreadsheet cannot take for formulas, bars, per cents, Markdown.
+Each command has a table of renderers (`cli/show/`), one per format, which all take the same result.
+This file chooses among them, opens the stream, and has what they share: JSON that survives any file
+name, CSV cells that no spreadsheet takes for formulas, bars, percentages, Markdown.
 """
 
 import csv
@@ -22,7 +22,7 @@ from timesformer_cli.files import replacing
 
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 
 
 def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str, object]) -> str:
@@ -32,7 +32,7 @@ def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str
 
 
 def require_writable(output: Path | None) -> None:
-    """Raise UsageError, before any work is done, where no file can be written."""
+    """Raise UsageError where no file can be written; called before any work is done."""
     if output is not None and (
         output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK)
     ):
@@ -65,18 +65,18 @@ def dumps(value: object, indent: int | None = None) -> str:
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
         text.encode()
-    except UnicodeEncodeError:  # bytes of a file name that are no UTF-8: escaped, but kept
+    except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes are kept, escaped
         text = json.dumps(value, indent=indent)
     return text
 
 
 def write_json(value: object, stream: TextIO) -> None:
-    """Write the whole value at once, indented for people."""
+    """Write the whole value at once, indented for readers."""
     stream.write(dumps(value, indent=2) + "\n")
 
 
 def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stream: TextIO) -> None:
-    """Write a heading, then each row as it comes; a column that a row lacks is an empty cell."""
+    """Write a heading, then each row as it comes; where a row lacks a column the cell is empty."""
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -85,7 +85,7 @@ def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stre
 
 
 def csv_cell(value: object) -> object:
-    """A spreadsheet must not take a cell for a formula, nor a stray byte stop the writing."""
+    """A cell that no spreadsheet takes for a formula, and without bytes that cannot be written."""
     if not isinstance(value, str):
         return value
     value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -93,7 +93,7 @@ def csv_cell(value: object) -> object:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """`0.955` as `95.5 %`; nothing for None."""
+    """`0.955` as `95.5 %`; None as an empty string."""
     return "" if share is None else f"{100 * share:.{digits}f} %"
 
 
@@ -106,7 +106,7 @@ def bar(share: float, console: Console, width: int = BAR) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The end of a path tells more than its middle, and its beginning a little."""
+    """The text without its middle where it is too long; of a path, the end says the most."""
     if len(text) <= width:
         return text
     head = (width - 1) // 3
@@ -114,7 +114,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A pipe table; numbers to the right."""
+    """A Markdown table; columns of numbers are aligned to the right."""
     cells = [[_markdown_cell(value) for value in row] for row in rows]
     aligned = [
         "---:" if index and _numeric(cells, index) else "---" for index in range(len(headings))

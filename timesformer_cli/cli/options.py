@@ -28,7 +28,7 @@ Device = Annotated[
 Devices = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps; with commas several, a process each.",
+        help="auto, cpu, cuda, cuda:N or mps; several with commas, one process for each.",
         envvar="TSF_DEVICE",
         rich_help_panel="Model",
     ),
@@ -51,7 +51,7 @@ Compile = Annotated[
     bool,
     typer.Option(
         "--compile",
-        help="Hand the model to torch.compile: for many clips on CUDA.",
+        help="Compile the model with torch.compile; meant for many clips on CUDA.",
         rich_help_panel="Model",
     ),
 ]
@@ -68,7 +68,7 @@ Stride = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Frames of a 30-fps video between two of a clip.",
+        help="Distance between two frames of a clip, in frames of a 30-fps video.",
         show_default="the model's",
         rich_help_panel="Sampling",
     ),
@@ -77,20 +77,23 @@ Views = Annotated[
     str,
     typer.Option(
         metavar="CLIPSxCROPS",
-        help="Clips spread over the video, times crops (1 or 3) of each; scores are averaged.",
+        help="How many clips, spread over the video, and how many crops (1 or 3) of each; "
+        "their scores are averaged.",
         rich_help_panel="Sampling",
     ),
 ]
 Decoder = Annotated[
     Literal["auto", "decord", "av", "opencv"],
-    typer.Option(help="auto: decord, checked, then PyAV, then OpenCV.", rich_help_panel="Decoding"),
+    typer.Option(
+        help="auto: decord (with checks), then PyAV, then OpenCV.", rich_help_panel="Decoding"
+    ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
         help="Decoder processes.",
-        show_default="one a processor",
+        show_default="one per processor",
         rich_help_panel="Decoding",
     ),
 ]
@@ -111,9 +114,10 @@ Debug = Annotated[
 
 
 def fill(kind: type[T], context: typer.Context, /, **own: Any) -> T:
-    """The options object of a command: each parameter that has a field's name, and `own` values.
+    """Make a command's options object from its parameters and from `own` values, which win.
 
-    In the same way for every command, so that an option is written once, where it is declared.
+    A parameter fills the field of the same name, so an option is written once: where it is
+    declared.
     """
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     given = {name: value for name, value in context.params.items() if name in names}
@@ -129,7 +133,7 @@ def parse_views(text: str) -> tuple[int, int]:
 
 
 def said(context: typer.Context) -> dict[str, Any]:
-    """The parameters that stand on the command line, and no defaults."""
+    """The parameters that the command line gives, without those that have their default."""
     return {
         name: value
         for name, value in context.params.items()

@@ -1,4 +1,4 @@
-"""What runs long is shown as it goes, on stderr, while that is a terminal."""
+"""Progress of long work, shown on stderr while that is a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @contextmanager
 def transfer() -> Iterator["TransferCallback | None"]:
-    """A callable that draws downloads as bars (bytes, rate, time left) while stderr is a terminal."""
+    """A callback that draws downloads as bars; None where stderr is no terminal."""
     from rich import progress as bars
 
     if not stderr().is_terminal:
@@ -44,7 +44,7 @@ def transfer() -> Iterator["TransferCallback | None"]:
 
 
 def locate_shown(name: str) -> "Located":
-    """What the model's name means, fetched where the cache lacks it, with bars as it comes."""
+    """Find what a model's name means; what the cache lacks is fetched, with progress bars."""
     from timesformer_cli.weights.hub.locate import locate
 
     with transfer() as progress:
@@ -52,7 +52,7 @@ def locate_shown(name: str) -> "Located":
 
 
 def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
-    """The same results, with a bar (a spinner where there is one) while stderr is a terminal."""
+    """Pass the results through, and draw a bar, or for a single result a spinner."""
     from rich import progress as bars
 
     if not stderr().is_terminal:
@@ -75,7 +75,7 @@ def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
             progress.advance(task)
             if speed := progress.tasks[0].speed:
                 progress.update(task, rate=f"{speed:.1f}/s")
-            if sys.stdout.isatty():  # the answer appears where the bar is: out of its way
+            if sys.stdout.isatty():  # the answer is printed where the bar is
                 progress.stop()
             yield result
             progress.start()
@@ -83,7 +83,7 @@ def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[int, int, str], None]]:
-    """A callable that draws a bar and names the step that is next, while stderr is a terminal."""
+    """A callback `(done, total, doing)` that draws a bar and names the step at work."""
     from rich import progress as bars
 
     columns = (
@@ -93,7 +93,7 @@ def steps() -> Iterator[Callable[[int, int, str], None]]:
         bars.MofNCompleteColumn(),
         bars.TimeElapsedColumn(),
     )
-    # Twice a second: every redraw takes time from what is being measured.
+    # Only twice a second, because every redraw takes time from what is being measured.
     with bars.Progress(
         *columns,
         console=stderr(),

@@ -1,4 +1,4 @@
-"""What is said beside the answer, on stderr: errors, notes, progress."""
+"""What goes to stderr beside the answer: errors and notes; and how signals end a command."""
 
 import os
 import signal
@@ -25,12 +25,12 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """Something the user should know that is no part of the answer."""
+    """Print something that the user should know but that is not part of the answer."""
     stderr().print(f"[yellow]note:[/] {escape(printable(text))}", soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters and stray bytes as escapes."""
+    """The text with control characters and stray bytes escaped: it cannot steer a terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def errors_explained(debug: bool) -> Iterator[None]:
-    """Turn errors into one line on stderr and the right exit code; `debug` lets them through."""
+    """Turn an error into one line on stderr and its exit code; with `debug` it goes through."""
     try:
         yield
     except typer.Exit:
@@ -47,7 +47,7 @@ def errors_explained(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         stderr().print("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+    except BrokenPipeError:  # the reader of our output has ended, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(ExitCode.SOME_FAILED) from None
     except Exception as error:
@@ -66,7 +66,8 @@ def errors_explained(debug: bool) -> Iterator[None]:
 def interrupted_at_once() -> Iterator[None]:
     """Until the block ends, Ctrl-C ends the process there and then.
 
-    An exception must not fly through the C++ that importing torch runs: it aborts, or forgets it.
+    KeyboardInterrupt must not pass through the C++ that importing torch runs: that code aborts, or
+    drops the exception.
     """
 
     def leave(number: int, frame: object) -> None:
@@ -83,7 +84,7 @@ def interrupted_at_once() -> Iterator[None]:
 
 @contextmanager
 def terminated_in_order() -> Iterator[None]:
-    """Until the block ends, SIGTERM unwinds what runs, as Ctrl-C does: what is half done goes."""
+    """Until the block ends, SIGTERM raises, as Ctrl-C does: what is half written is removed."""
 
     def leave(number: int, frame: object) -> None:
         stderr().print("terminated")

@@ -1,4 +1,4 @@
-"""`tsf train`: labelled clips become a model."""
+"""`tsf train`: train a model on labelled clips."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,11 +7,13 @@ import typer
 
 from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.catalogue import DEFAULT
 
 START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
-# What may be said anew of a training that goes on; all else is as it was.
+# Options that may change when a training is resumed; all others keep their first values.
 CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder debug".split())
+# Options that may stand beside --resume but are no settings of the training.
 BESIDE = frozenset(("resume", "push_to_hub"))
 
 
@@ -20,7 +22,8 @@ def train(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="A folder a class (or train/, val/, test/ of these), or a table: path,label.",
+            help="A folder with one folder per class (or train/, val/, test/ of these), "
+            "or a table: path,label.",
             show_default=False,
         ),
     ] = None,
@@ -35,14 +38,14 @@ def train(
         str | None,
         typer.Option(
             metavar="SCHEME",
-            help="space, joint, divided, sparse or axial.",
+            help=f"{', '.join(SCHEMES)}.",
             show_default="the model's",
             rich_help_panel=START,
         ),
     ] = None,
     size: Annotated[
         Literal["tiny", "small", "base", "large"],
-        typer.Option(help="Of a model from scratch.", rich_help_panel=START),
+        typer.Option(help="Size of a model from scratch.", rich_help_panel=START),
     ] = "tiny",
     image_size: Annotated[
         int | None,
@@ -55,39 +58,49 @@ def train(
     preset: Annotated[
         Literal["modern", "light", "paper"],
         typer.Option(
-            help="AdamW with all that has come since, with little of it, or the published recipe.",
+            help="modern: AdamW with mixup, layer decay and averaging; light: AdamW with less "
+            "augmentation, for random weights and few clips; paper: the published recipe.",
             rich_help_panel=RECIPE,
         ),
     ] = "modern",
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, show_default="the preset's", rich_help_panel=RECIPE),
+        typer.Option(
+            min=1,
+            help="Passes over the training clips.",
+            show_default="the preset's",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Clips at once.", rich_help_panel=RECIPE)
+        int, typer.Option(min=1, help="Clips in a batch.", rich_help_panel=RECIPE)
     ] = 8,
     accumulate: Annotated[
-        int, typer.Option(min=1, help="Batches in a step.", rich_help_panel=RECIPE)
+        int, typer.Option(min=1, help="Batches in an optimizer step.", rich_help_panel=RECIPE)
     ] = 1,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             metavar="RATE",
-            help="Of steps of 8 clips.",
+            help="Learning rate for a batch of 8.",
             show_default="the preset's",
             rich_help_panel=RECIPE,
         ),
     ] = None,
     flip: Annotated[
         bool,
-        typer.Option("--flip/--no-flip", help="Mirror half of the clips.", rich_help_panel=RECIPE),
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the clips; not for classes that name a direction.",
+            rich_help_panel=RECIPE,
+        ),
     ] = True,
     patience: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Epochs without a better validation before it ends.",
-            show_default="all",
+            help="Stop after so many epochs without a better validation.",
+            show_default="never",
             rich_help_panel=RECIPE,
         ),
     ] = None,
@@ -98,14 +111,16 @@ def train(
     val_fraction: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", help="Held out where the data has no val.", rich_help_panel=DATA
+            metavar="SHARE",
+            help="Share held out for validation where DATA has no val.",
+            rich_help_panel=DATA,
         ),
     ] = 0.2,
     group_by: Annotated[
         str,
         typer.Option(
             metavar="HOW",
-            help="What stays together: a column, folder, or a pattern of the path.",
+            help="What keeps clips in one split: a column, folder, or a pattern of the path.",
             rich_help_panel=DATA,
         ),
     ] = "group",
@@ -121,7 +136,7 @@ def train(
         typer.Option(
             "--out",
             "-o",
-            help="Folder of the model and all beside it.",
+            help="Folder for the model, its card and its checkpoint.",
             show_default="runs/<DATA>",
             rich_help_panel=RUN,
         ),
@@ -129,16 +144,20 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Go on where that training stopped.", rich_help_panel=RUN
+            metavar="FOLDER",
+            help="Go on where the training in this folder stopped.",
+            rich_help_panel=RUN,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=RUN)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of all random choices.", rich_help_panel=RUN)
+    ] = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     checkpoint_gradients: Annotated[
         bool,
         typer.Option(
-            "--checkpoint-gradients", help="Less memory for more time.", rich_help_panel=RUN
+            "--checkpoint-gradients", help="Use less memory and more time.", rich_help_panel=RUN
         ),
     ] = False,
     push_to_hub: Annotated[
@@ -173,7 +192,7 @@ def train(
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
             chosen = options.fill(TrainOptions, context, data=str(data), out=where)
-            items = read_training_clips(chosen, dry_run=dry_run)
+            clips = read_training_clips(chosen, dry_run=dry_run)
         else:
             changes = _changes(context)
         if push_to_hub is not None:
@@ -184,11 +203,11 @@ def train(
             if resume is not None:
                 done = resume_training(resume, callbacks, **changes)
             elif dry_run:
-                show_findings(check_training(items, chosen, callbacks, located))
+                show_findings(check_training(clips, chosen, callbacks, located))
                 raise typer.Exit
             else:
-                done = train_model(items, chosen, callbacks, located)
-        if done is None:  # another process of the same training says the rest
+                done = train_model(clips, chosen, callbacks, located)
+        if done is None:  # the first process of the training reports for all
             raise typer.Exit
         draw_curves(done.history, Path(done.folder))
         if push_to_hub is not None:
@@ -197,7 +216,7 @@ def train(
 
 
 def _changes(context: typer.Context) -> dict[str, Any]:
-    """What was said anew of a training that goes on; raises UsageError for what cannot be."""
+    """The options that change in a resumed training; raises UsageError for one that cannot."""
     said = options.said(context)
     if unchanging := sorted(said.keys() - CHANGEABLE_ON_RESUME - BESIDE):
         name = unchanging[0].replace("_", "-")

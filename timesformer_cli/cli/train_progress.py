@@ -1,4 +1,4 @@
-"""A training as it goes, on stderr: a bar while it is a terminal, a line an epoch always."""
+"""Progress of a training on stderr: one line per epoch and, on a terminal, a bar."""
 
 import signal
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class _Stop:
-    """Remembers the signal that asks for an end; a second one ends the process as usual."""
+    """Remembers the signal that asks for an end; a second signal ends the process as usual."""
 
     def __init__(self) -> None:
         self.number = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """From now on SIGINT and SIGTERM wait for the step's end and a checkpoint."""
+        """From now on SIGINT and SIGTERM wait for the end of the step and a checkpoint."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._heard)
 
     def forget(self) -> None:
-        """From now on they do what they did before."""
+        """From now on the signals do what they did before."""
         while self._before:
             signal.signal(*self._before.popitem())
 
@@ -39,7 +39,10 @@ class _Stop:
 
 @contextmanager
 def showing_training() -> "Iterator[TrainingCallbacks]":
-    """What a training tells, drawn; ends the command, as the shell expects it, after a signal."""
+    """Callbacks that show a training's progress.
+
+    After a signal the command ends with 128 and the signal's number, as shells expect.
+    """
     from rich import progress as bars
 
     from timesformer_cli.cli.show.train import epoch_line, show_check
