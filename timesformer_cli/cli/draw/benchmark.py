@@ -1,4 +1,4 @@
-"""A benchmark's report as a picture: work, memory and latency against clip length or picture size."""
+"""Draw a benchmark: work, memory and latency against clip length or picture size."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ Panel = tuple[str, str, Value]
 
 
 def draw_benchmark(report: BenchmarkReport, path: Path) -> None:
-    """Draw the report into a file: a row of panels a picture size, a line a scheme; the paper's
-    schemes first, then their relatives.
+    """Draw the report into a file of the suffix's format; raises UsageError.
 
-    Against frames where there are several counts, else against picture sizes.
+    Each picture size has a row of panels, and each scheme a line in them; the paper's schemes stand
+    above their relatives. The axis shows frames where there are several counts, else picture sizes.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -41,18 +41,18 @@ def draw_benchmark(report: BenchmarkReport, path: Path) -> None:
         figure = Figure(figsize=(4.1 * len(panels), 3.4 * len(kept) + 0.5), layout="constrained")
         grid = figure.subplots(len(kept), len(panels), squeeze=False)
         for line, axes_of_line in zip(kept, grid, strict=True):
-            here = [row for row in rows if line_of(row) == line]
+            drawn = [row for row in rows if line_of(row) == line]
             where = ["relatives"] if line[0] else []
             if len({shape for _, shape in kept}) > 1:
                 where += [f"{line[1]} frames" if by_size else f"{line[1]} px"]
             for axes, panel in zip(axes_of_line, panels, strict=True):
-                _panel(axes, here, panel, by_size, ", ".join(where))
+                _panel(axes, drawn, panel, by_size, ", ".join(where))
         figure.suptitle(_title(report), x=0.01, ha="left", fontsize=10, color=GREY)
         save_figure(figure, path, dpi=160)
 
 
 def _panels(rows: Sequence[SchemeRow]) -> list[Panel]:
-    """Work always; memory as measured where it was, and latency where there is any."""
+    """Always work and memory (measured where it was, else predicted); latency where measured."""
     panels: list[Panel] = [("Work", "GMACs a view", lambda row: row.gmacs)]
     measured = any(row.measured_peak_bytes for row in rows)
     panels.append(
@@ -85,7 +85,7 @@ def _panel(
     for number, name in enumerate(names):
         colour = COLOURS[number % len(COLOURS)]
         mine = [row for row in rows if row.attention == name]
-        known = [(_x(row, by_size), found) for row in mine if (found := value(row)) is not None]
+        known = [(_x(row, by_size), y) for row in mine if (y := value(row)) is not None]
         axes.plot(
             *zip(*known, strict=True) if known else ((), ()),
             color=colour,
@@ -112,7 +112,7 @@ def _panel(
 
 
 def _scales(axes: "Axes", rows: Sequence[SchemeRow], by_size: bool) -> None:
-    """Both logarithmic: doubling the clip is one step, and a power law a straight line."""
+    """Make both axes logarithmic: twice the clip is one step, a power law a straight line."""
     places = sorted({_x(row, by_size) for row in rows})
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -123,7 +123,7 @@ def _scales(axes: "Axes", rows: Sequence[SchemeRow], by_size: bool) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    # Room on the right for the names, whatever the span.
+    # The lines are named on the right; the room for it grows with the span.
     low, high = places[0], places[-1]
     span = max(high / low, 2.0)
     axes.set_xlim(low / span**0.08, high * span**0.42)
@@ -136,7 +136,7 @@ def _ticks() -> Any:
 
 
 def _mark_lost(axes: "Axes", lost: dict[float, list[tuple[str, str]]]) -> None:
-    """Crosses at the upper edge, over the clip length that a scheme had no memory for."""
+    """Mark with crosses, at the upper edge, where a scheme had too little memory."""
     low, high = axes.get_ylim()
     if lost:
         axes.set_ylim(low, high * (high / low) ** (0.07 * max(map(len, lost.values())) + 0.05))
@@ -168,7 +168,7 @@ def _mark_lost(axes: "Axes", lost: dict[float, list[tuple[str, str]]]) -> None:
 
 
 def _label(axes: "Axes", ends: list[tuple[float, float, str, str]]) -> None:
-    """Each name at the end of its line, pushed apart where lines end close together."""
+    """Write each name at the end of its line; names of lines that end close are pushed apart."""
     low, high = axes.get_ylim()
     step = (high / low) ** 0.065
     floors = dict.fromkeys((end[0] for end in ends), low / step)

@@ -1,5 +1,6 @@
-"""A confusion matrix as a picture: rows are labels, columns predictions, shades shares of a row;
-right is blue, wrong orange.
+"""Draw a confusion matrix: rows are labels, columns predictions, shades are shares of a row.
+
+Right answers are blue, wrong ones orange.
 """
 
 import warnings
@@ -15,8 +16,8 @@ from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COUNTED = 30  # classes, at most, whose cells have room for numbers
-WIDE, NARROW = 0.36, 0.13  # inches a class
+COUNTED = 30  # most classes whose cells have room for numbers
+WIDE, NARROW = 0.36, 0.13  # inches per class, with numbers and without
 LONGEST = 40  # characters of a class name
 
 
@@ -26,7 +27,7 @@ def draw_confusion(report: EvaluationReport, path: Path) -> None:
     from matplotlib.figure import Figure
 
     evaluations = report.evaluations
-    classes = max(len(one.scores.classes) for one in evaluations)
+    classes = max(len(evaluation.scores.classes) for evaluation in evaluations)
     side = max(3.0, classes * (WIDE if classes <= COUNTED else NARROW)) + 2.2
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # letters the font lacks are drawn as boxes
@@ -39,7 +40,7 @@ def draw_confusion(report: EvaluationReport, path: Path) -> None:
 
 def _matrix(axes: "Axes", evaluation: Evaluation, counted: bool) -> None:
     scores = evaluation.scores
-    labels = [one.label for one in scores.classes]
+    labels = [row.label for row in scores.classes]
     place = {label: number for number, label in enumerate(labels)}
     videos = np.zeros((len(labels), len(labels)), int)
     for cell in scores.confusion:
@@ -72,5 +73,5 @@ def _matrix(axes: "Axes", evaluation: Evaluation, counted: bool) -> None:
 
 
 def _short(label: str) -> str:
-    """Fit for an axis; a dollar sign would begin a formula."""
+    """A label short enough for an axis; an unescaped dollar sign would begin a formula."""
     return shortened(label, LONGEST).replace("$", r"\$")

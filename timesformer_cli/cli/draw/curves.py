@@ -1,4 +1,4 @@
-"""A training's history as a picture: loss and accuracy by epoch."""
+"""Draw a training's history: loss and accuracy by epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMES = ("training", "validation")
 
 
 def draw_curves(history: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Draw the rows into the folder, or note what it would take."""
+    """Draw the history into the folder; without matplotlib, note how to install it."""
     try:
         import matplotlib
     except ImportError:

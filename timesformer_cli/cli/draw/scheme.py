@@ -1,4 +1,4 @@
-"""An attention scheme drawn as text, from its own sentences: what one patch sees, step by step."""
+"""Draw an attention scheme as text, from its groupings: what one patch sees, step by step."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ GRID: Grid = (4, 4, 4)
 EVERYTHING = (EVERYWHERE,) * 3
 SMALL = 2  # patches along each side of a window that is drawn
 QUERY = (1, 1, 2)  # frame, row, column: inside, and off every diagonal
-# What a patch is to the query, worst to best; each differs without colour, and in ASCII.
+# What a patch is to the query, from least to most; symbols differ without colour and in ASCII.
 ELSEWHERE, THROUGH, SEEN, ASKING = range(4)
 SYMBOLS = "·○■◆"
 ASCII_SYMBOLS = ".o#Q"
@@ -37,17 +37,17 @@ NO_CLASS_TOKEN = "there is no class token: the mean of the patches is read out"
 
 
 def show_scheme(name: str, stream: TextIO) -> None:
-    """Write the picture of a scheme, or of all."""
+    """Write the picture of a scheme, or of all schemes; raises UsageError for an unknown name."""
     console = Console(file=stream, highlight=False)
-    for number, one in enumerate(SCHEMES if name == "all" else [name]):
+    for number, scheme in enumerate(SCHEMES if name == "all" else [name]):
         if number:
             console.rule(style="dim")
-        for line in explanation(one, ascii_only=console.options.ascii_only):
+        for line in explanation(scheme, ascii_only=console.options.ascii_only):
             console.print(line)
 
 
 def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> Iterator[Text]:
-    """Lines of a scheme's picture, pass by pass; with `words`, what it is and what it costs."""
+    """Yield the lines of a scheme's picture; with `words`, also what it is and what it costs."""
     if name not in SCHEMES:
         raise UsageError(f"unknown attention scheme '{name}'; there are {', '.join(SCHEMES)}")
     scheme = SCHEMES[name]
@@ -76,7 +76,7 @@ def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> I
 
 
 def _passes(scheme: Scheme) -> tuple[Grouping, ...]:
-    """The passes of a block, and of the next, where that has others."""
+    """The passes of a block, then those of the next block where they differ."""
     return scheme.passes + scheme.alternate
 
 
@@ -134,7 +134,7 @@ def _groups(grouping: Grouping) -> str:
 
 
 def _drawn(grouping: Grouping) -> Grouping:
-    """The grouping; one with windows larger than the drawn grid with windows of 2 patches."""
+    """The grouping as it is drawn: windows are larger than GRID and shrink to 2 patches."""
     if not grouping.padded:
         return grouping
     small = {axis: SMALL for axis, _ in grouping.factors}
@@ -160,7 +160,7 @@ def _relation(number: int, scheme: Scheme) -> npt.NDArray[np.int_]:
 
 
 def _seen_by(queries: set[int], grouping: Grouping) -> set[int]:
-    """All patches that one of these sees, themselves among them."""
+    """All patches that any of these sees, and these themselves."""
     seen = set(queries)
     for part in grouping.parts:
         for group in _members(part):
@@ -173,7 +173,7 @@ def _seen_by(queries: set[int], grouping: Grouping) -> set[int]:
 
 
 def _members(grouping: Grouping) -> npt.NDArray[np.int_]:
-    """The patches' numbers as `(groups members)`; GRID is one that every drawn grouping divides."""
+    """Numbers of the patches as `(groups members)`; every grouping, as drawn, divides GRID."""
     moved = [-by for by in grouping.moved(GRID)]
     numbers = np.roll(np.arange(prod(GRID)).reshape(GRID), moved, axis=(0, 1, 2))
     gathered = rearrange(numbers.reshape(1, *GRID, 1), grouping.gather, **grouping.lengths(GRID))
@@ -181,6 +181,6 @@ def _members(grouping: Grouping) -> npt.NDArray[np.int_]:
     return members
 
 
-def _within(reach: Grid, one: int, other: int) -> bool:
-    places = zip(np.unravel_index(one, GRID), np.unravel_index(other, GRID), reach, strict=True)
+def _within(reach: Grid, query: int, key: int) -> bool:
+    places = zip(np.unravel_index(query, GRID), np.unravel_index(key, GRID), reach, strict=True)
     return all(abs(int(a) - int(b)) <= most for a, b, most in places)

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, type, formats, and how a file of one is written."""
+"""What all pictures share: colours, type, file formats, and how a file is written."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours, told apart by the colour-blind too; markers do so without colour.
+# Okabe and Ito's colours, which the colour-blind can tell apart; markers work without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 GREY, FAINT = "#555555", "#DDDDDD"
@@ -24,12 +24,12 @@ STYLE: Any = {
     "xtick.color": GREY,
     "ytick.color": GREY,
     "svg.fonttype": "none",
-    "svg.hashsalt": "tsf",
+    "svg.hashsalt": "tsf",  # else every .svg has other ids
 }
 
 
 def require_drawable(path: Path, option: str = "--plot") -> None:
-    """Raise UsageError for a picture that could not be drawn, before anything is measured."""
+    """Raise UsageError for a picture that cannot be drawn; called before any work is done."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{option} {path}: give a file ending in {', '.join(SUFFIXES)}")
     if not path.absolute().parent.is_dir():
@@ -44,7 +44,7 @@ def require_drawable(path: Path, option: str = "--plot") -> None:
 
 
 def save_figure(figure: "Figure", path: Path, **how: Any) -> None:
-    """Write a figure whole or not at all; the same numbers give the same file.
+    """Write a figure whole or not at all; without dates, the same numbers give the same file.
 
     Raises UsageError where it cannot be written.
     """

@@ -14,8 +14,8 @@ from timesformer_cli.cli.formats import bar, markdown_table, write_csv, write_js
 from timesformer_cli.cli.show.benchmark_columns import GAP, columns, cost_of, fitting
 from timesformer_cli.schemes import PAPER
 
-NARROWEST, WIDEST = 8, 24  # of a bar
-MOST_NOISY = 3  # named one by one
+NARROWEST, WIDEST = 8, 24  # characters of a bar
+MOST_NOISY = 3  # noisy rows that are named one by one
 NESTED = {
     "gmacs_split": ("projections", "attention", "mlp"),
     "latency_ms": ("median", "p10", "p90"),
@@ -23,7 +23,7 @@ NESTED = {
 
 
 def as_table(report: BenchmarkReport, stream: TextIO) -> None:
-    """As many columns as the terminal is wide, a bar of what they cost, and what follows in words."""
+    """As many columns as the terminal has room for, a bar of each row's cost, and notes."""
     console = Console(file=stream, highlight=False)
     every, many = columns(report), len(report.rows) > 1
     several = len({row.attention for row in report.rows}) > 1
@@ -56,19 +56,19 @@ def as_json(report: BenchmarkReport, stream: TextIO) -> None:
     whole = {
         "protocol": report.protocol,
         "rows": [row_to_dict(row) for row in report.rows],
-        "crossovers": [{**asdict(one), "text": str(one)} for one in report.crossovers],
+        "crossovers": [{**asdict(row), "text": str(row)} for row in report.crossovers],
     }
     write_json(whole, stream)
 
 
 def as_csv(report: BenchmarkReport, stream: TextIO) -> None:
-    """A line a row; a field within a field is `outer.inner`, what is not known an empty cell."""
+    """One line per row; a nested field is `outer.inner`, and what is not known an empty cell."""
     rows = [_flat(row) for row in report.rows]
     write_csv(rows, list(rows[0]), stream)
 
 
 def as_markdown(report: BenchmarkReport, stream: TextIO) -> None:
-    """The columns of the CSV as a table to paste, then the sentences."""
+    """The columns of the CSV as a table to paste, then the notes."""
     rows = [_flat(row) for row in report.rows]
     stream.write(markdown_table(list(rows[0]), [list(row.values()) for row in rows]))
     for line in _words(report, hidden=0):
@@ -79,7 +79,7 @@ RENDERERS = {"table": as_table, "json": as_json, "csv": as_csv, "markdown": as_m
 
 
 def _words(report: BenchmarkReport, hidden: int) -> Iterator[Text]:
-    """What the table says beside its numbers: crossovers, trouble, and how it was measured."""
+    """The notes under a table: crossovers, rows that failed or are noisy, the protocol."""
     for crossover in report.crossovers:
         yield Text(str(crossover))
     if report.crossovers:
@@ -117,7 +117,7 @@ def _protocol(report: BenchmarkReport) -> str:
     parts += ["compiled"] if protocol["compile"] else []
     if not protocol["measured"]:
         return ", ".join([*parts, "nothing measured"])
-    runs = [one["runs"] for one in protocol["rows"] if one["runs"]]
+    runs = [row["runs"] for row in protocol["rows"] if row["runs"]]
     if runs:
         span = str(min(runs)) if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
         parts.append(f"median of {span} run{'s' * (max(runs) > 1)} after warm-up")

@@ -1,4 +1,4 @@
-"""The columns of a benchmark's table: what each says, and which go first when width is short."""
+"""The columns of a benchmark's table: what each shows, and which go first on a narrow terminal."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from timesformer_cli.benchmark.rows import Details, SchemeRow
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli.formats import percent
 
-GAP = 2
-ESSENTIAL = 3  # the last rank that is worth more than a bar
+GAP = 2  # spaces between columns
+ESSENTIAL = 3  # columns up to this rank are shown before the bar is
 NOTHING = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkColumn:
-    """A heading of two lines, what a row has there, and the rank at which it is given up."""
+    """One column of the table."""
 
-    heading: tuple[str, str]
-    rank: int
+    heading: tuple[str, str]  # two lines
+    rank: int  # columns of the highest rank are left out first
     cell: Callable[[SchemeRow, Details], str | Text]
     left: bool = False
 
 
 def columns(report: BenchmarkReport) -> list[BenchmarkColumn]:
-    """All columns that this report fills, in the order they are shown."""
+    """All columns that this report fills, in the order in which they are shown."""
     rows = report.rows
     every = [
         BenchmarkColumn(("", "scheme"), 0, lambda row, _: Text(row.attention, "bold"), left=True),
@@ -71,9 +71,10 @@ def columns(report: BenchmarkReport) -> list[BenchmarkColumn]:
 def fitting(
     columns: Sequence[BenchmarkColumn], report: BenchmarkReport, width: int, bar: int
 ) -> tuple[list[BenchmarkColumn], int]:
-    """As many columns as fit, essential ones first, in their own order; and the width left.
+    """Choose as many columns as fit; return them in their order, and the width that is left.
 
-    A bar of `bar` characters comes before all but the essential.
+    Lower ranks are chosen first. A bar of `bar` characters comes before all columns that are not
+    essential.
     """
     chosen: list[BenchmarkColumn] = []
     room = width + GAP  # the last column needs no gap
@@ -88,7 +89,7 @@ def fitting(
 
 
 def cost_of(row: SchemeRow) -> float | None:
-    """What rows are compared by: time a clip where it was measured, else work."""
+    """What rows are compared by: time per clip where it was measured, else work."""
     if row.latency_ms is not None:
         return row.latency_ms.median / row.batch_size
     return row.gmacs

@@ -1,4 +1,4 @@
-"""Models by name, measured: as a table, JSON, CSV or Markdown."""
+"""The times of models given by name, as a table, JSON, CSV or Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,12 +17,12 @@ NAME = 24  # characters of a model's name
 
 
 def as_table(rows: Sequence[ModelRow], stream: TextIO) -> None:
-    """A line a model, with a bar of its share of the slowest one's time."""
+    """One line per model, with a bar of its time as a share of the slowest model's."""
     console = Console(file=stream, highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     lines = [_cells(row) for row in rows]
     for heading, *column in zip(HEADINGS, *lines, strict=True):
-        # Where there is no room for all, it is the bars that give way.
+        # Full width for all of these, so that on a narrow terminal the bars are cropped.
         width = max(map(len, (heading, *column)))
         justify: JustifyMethod = "left" if heading in HEADINGS[:3] else "right"
         table.add_column(heading, no_wrap=True, min_width=width, justify=justify)
@@ -54,7 +54,7 @@ def as_json(rows: Sequence[ModelRow], stream: TextIO) -> None:
 
 
 def as_csv(rows: Sequence[ModelRow], stream: TextIO) -> None:
-    """A line a model."""
+    """One line per model."""
     write_csv(map(_flat, rows), list(_flat(rows[0])), stream)
 
 

@@ -1,4 +1,4 @@
-"""Classification results as a table, JSON, JSON lines or CSV; the only place that prints answers."""
+"""Classification results as a table, JSON, JSON lines or CSV."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from timesformer_cli.video import VideoPath
 
 
-LABEL = 26  # characters of a label
+LABEL = 26  # characters of a label's column
 CSV_COLUMNS = (
     "video status rank label index score model device dtype decoder error_kind error_message"
 ).split()
 
 
 def show_results(
-    results: Iterable[Result], format: str, output: Path | None, items: "Sequence[VideoPath]"
+    results: Iterable[Result], format: str, output: Path | None, videos: "Sequence[VideoPath]"
 ) -> ExitCode:
-    """Write results as they come; the exit code says whether all videos were read.
+    """Write results as they come; return the exit code, which says whether all videos were read.
 
     A file at `output` appears whole or not at all.
     """
-    if not items:
+    if not videos:
         raise UsageError("no videos given")
-    paths = [item.path for item in items]
+    paths = [video.path for video in videos]
     statuses: list[str] = []
 
     def passing() -> Iterator[Result]:
@@ -58,7 +58,7 @@ def show_results(
 
 
 def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
-    """One block of rows a video, columns aligned over all of them."""
+    """One block of rows per video; all blocks have the same columns."""
     console = Console(file=stream, highlight=False)
     longest = max(len(printable(path)) for path in paths)
     rest = LABEL + BAR + len("100.0 %") + 3 * 2
@@ -74,7 +74,7 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
         table.add_column("", width=BAR, no_wrap=True)
         name = shortened(printable(result.video), longest)
         if isinstance(result, Failed):
-            # The reason takes the width of all other columns, so it stands in a line of its own.
+            # The reason is as wide as all other columns together, so it is a line, not a row.
             console.print(table) if number == 0 else None
             line = Text.assemble((name.ljust(longest + 2), ""), (result.error.kind, "bold red"))
             line.append(f": {printable(result.error.message)}")
@@ -93,19 +93,19 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
 
 
 def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
-    """One array, written when all is known: never half of one."""
+    """One array, written when all results are known, so that it is never cut short."""
     write_json([result_to_dict(result) for result in results], stream)
 
 
 def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
-    """An object a line, each as soon as it is known."""
+    """One object per line, each as soon as it is known."""
     for result in results:
         stream.write(dumps(result_to_dict(result)) + "\n")
         stream.flush()
 
 
 def as_csv(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
-    """A row a prediction, or one for the error."""
+    """One row per prediction; a video that failed has one row with its error."""
     rows = (row for result in results for row in _csv_rows(result))
     write_csv(rows, CSV_COLUMNS, stream)
 
@@ -121,5 +121,5 @@ def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
         return
     ran = {name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")}
     for rank, prediction in enumerate(result.predictions, start=1):
-        found = {"label": prediction.label, "index": prediction.index, "score": prediction.score}
-        yield {**common, "rank": rank, **found, **ran}
+        said = {"label": prediction.label, "index": prediction.index, "score": prediction.score}
+        yield {**common, "rank": rank, **said, **ran}

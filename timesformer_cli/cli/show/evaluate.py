@@ -22,13 +22,13 @@ from timesformer_cli.evaluation.verdicts import (
 )
 
 LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least
-MOST_CLASSES, FEW_CLASSES = 40, 20  # a row each; of more, the worst
-MOST_ROWS = 10  # of what is only an excerpt
+MOST_CLASSES, FEW_CLASSES = 40, 20  # where there are more than 40, only the worst 20 have rows
+MOST_ROWS = 10  # of lists that are only an excerpt
 Part = Table | Text
 
 
 def as_table(report: EvaluationReport, stream: TextIO) -> None:
-    """Scores, a row a class, who is taken for whom, and what could not be read."""
+    """Scores, one row per class, what is taken for what, and videos that could not be read."""
     console = Console(file=stream, highlight=False)
     for part in _parts(report, console):
         console.print(part, soft_wrap=isinstance(part, Text))
@@ -43,7 +43,7 @@ RENDERERS = {"table": as_table, "json": as_json}
 
 
 def write_predictions(verdicts: Iterable[Verdict], stream: TextIO) -> None:
-    """An object a video."""
+    """Write one JSON object per line and video."""
     for verdict in verdicts:
         stream.write(dumps(verdict_to_dict(verdict)) + "\n")
 
@@ -72,8 +72,8 @@ def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:
 
 def _heading(report: EvaluationReport) -> Text:
     scores = report.evaluations[0].scores
-    labels = {one.label for one in scores.classes if one.videos}
-    labels.update(one.label for one in scores.unreadable)
+    labels = {row.label for row in scores.classes if row.videos}
+    labels.update(video.label for video in scores.unreadable)
     where = report.data + (f", split {report.split}" if report.split else "")
     many = "es" * (len(labels) != 1)
     return Text(
@@ -85,38 +85,38 @@ def _heading(report: EvaluationReport) -> Text:
 def _scores(evaluations: Sequence[Evaluation]) -> Table:
     table = _table([""], [_name(evaluation) for evaluation in evaluations])
     every = [evaluation.scores for evaluation in evaluations]
-    table.add_row("top-1", *(Text(percent(one.top1), "bold green") for one in every))
-    table.add_row("  interval", *(_interval(one) for one in every))
-    if any(one.top5 is not None for one in every):
-        table.add_row("top-5", *(percent(one.top5) for one in every))
-    table.add_row("mean class accuracy", *(percent(one.mean_class_accuracy) for one in every))
-    table.add_row("calibration error", *(percent(one.calibration_error) for one in every))
-    table.add_row("right", *(f"{one.correct:,} of {one.readable:,}" for one in every))
-    if any(one.unreadable for one in every):
-        counts = (Text(str(len(one.unreadable)), "bold red") for one in every)
+    table.add_row("top-1", *(Text(percent(scores.top1), "bold green") for scores in every))
+    table.add_row("  interval", *(_interval(scores) for scores in every))
+    if any(scores.top5 is not None for scores in every):
+        table.add_row("top-5", *(percent(scores.top5) for scores in every))
+    table.add_row("mean class accuracy", *(percent(each.mean_class_accuracy) for each in every))
+    table.add_row("calibration error", *(percent(each.calibration_error) for each in every))
+    table.add_row("right", *(f"{scores.correct:,} of {scores.readable:,}" for scores in every))
+    if any(scores.unreadable for scores in every):
+        counts = (Text(str(len(scores.unreadable)), "bold red") for scores in every)
         table.add_row("not read, not counted", *counts)
     return table
 
 
 def _classes(classes: Sequence[ClassScores], console: Console) -> Iterator[Part]:
-    """All, or of many the worst."""
+    """A row per class; of many classes only the worst."""
     shown = list(classes)
     if len(classes) > MOST_CLASSES:
-        shown = [one for one in classes if one.recall is not None]
-        shown = sorted(shown, key=lambda one: one.recall or 0)[:FEW_CLASSES]
+        shown = [row for row in classes if row.recall is not None]
+        shown = sorted(shown, key=lambda row: row.recall or 0)[:FEW_CLASSES]
     table = _table(["class"], ["videos", "precision", "recall"])
     table.add_column("", no_wrap=True)
-    for one in shown:
-        shares = (percent(one.precision), percent(one.recall))
-        drawn = Text(bar(one.recall or 0, console), "green")
-        table.add_row(Text(printable(one.label)), str(one.videos), *shares, drawn)
+    for row in shown:
+        shares = (percent(row.precision), percent(row.recall))
+        drawn = Text(bar(row.recall or 0, console), "green")
+        table.add_row(Text(printable(row.label)), str(row.videos), *shares, drawn)
     yield table
     yield from _more(len(classes) - len(shown), "classes, of higher recall or without videos")
 
 
 def _confusion(scores: EvaluationScores, console: Console) -> Iterator[Part]:
-    """The whole matrix where it fits, else who is most often taken for whom."""
-    labels = [one.label for one in scores.classes]
+    """The whole matrix where it fits, else the pairs that are confused most often."""
+    labels = [row.label for row in scores.classes]
     width = max(len(str(max(len(labels), *(cell.videos for cell in scores.confusion)))), 2)
     if LABEL + 3 + len(labels) * (width + 1) <= console.width:
         yield Text()
@@ -134,7 +134,7 @@ def _confusion(scores: EvaluationScores, console: Console) -> Iterator[Part]:
 
 
 def _matrix(labels: Sequence[str], confusion: Iterable[Cell], width: int) -> Table:
-    """Rows are labels, columns predictions, which go by the number of their row."""
+    """Rows are labels; columns are predictions and are headed by the number of their row."""
     videos = {(cell.label, cell.predicted): cell.videos for cell in confusion}
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("predicted as", max_width=LABEL + 3, no_wrap=True)
@@ -142,63 +142,64 @@ def _matrix(labels: Sequence[str], confusion: Iterable[Cell], width: int) -> Tab
         table.add_column(str(number), width=width, justify="right", no_wrap=True)
     for number, label in enumerate(labels, start=1):
         cells = []
-        for other in labels:
-            count = videos.get((label, other), 0)
-            style = "dim" if not count else "green" if other == label else "bold red"
+        for predicted in labels:
+            count = videos.get((label, predicted), 0)
+            style = "dim" if not count else "green" if predicted == label else "bold red"
             cells.append(Text(str(count) if count else "·", style))
         table.add_row(Text(f"{number:2} {printable(label)}"), *cells)
     return table
 
 
 def _comparison(report: EvaluationReport, width: int) -> Iterator[Part]:
-    """McNemar's test, and the classes and videos that tell the two apart."""
-    found, (first, second) = report.comparison, report.evaluations
-    assert found is not None
+    """McNemar's test, then the classes and videos that the two models differ in."""
+    comparison, (first, second) = report.comparison, report.evaluations
+    assert comparison is not None
     yield Text(
-        f"right: both {found.both}, only the first {found.only_first}, "
-        f"only the second {found.only_second}, neither {found.neither}"
+        f"right: both {comparison.both}, only the first {comparison.only_first}, "
+        f"only the second {comparison.only_second}, neither {comparison.neither}"
     )
-    p_value = f"{found.p_value:.3f}" if found.p_value >= 0.001 else f"{found.p_value:.1e}"
+    p = comparison.p_value
+    p_value = f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
     yield Text.assemble("McNemar's exact test: p = ", (p_value, "bold"))
     yield Text()
-    others = {folded(one.label): one.recall for one in second.scores.classes}
-    classes = [one for one in first.scores.classes if one.recall is not None]
-    rows = [(one, others.get(folded(one.label))) for one in classes]
+    recalls = {folded(row.label): row.recall for row in second.scores.classes}
+    classes = [row for row in first.scores.classes if row.recall is not None]
+    rows = [(row, recalls.get(folded(row.label))) for row in classes]
     if len(rows) > MOST_CLASSES:
         rows = sorted(rows, key=lambda row: -abs((row[0].recall or 0) - (row[1] or 0)))
         rows = rows[:FEW_CLASSES]
     table = _table(["recall of class"], ["videos", _name(first), _name(second)])
-    for one, other in rows:
-        name = Text(printable(one.label))
-        table.add_row(name, str(one.videos), percent(one.recall), percent(other))
+    for row, second_recall in rows:
+        name = Text(printable(row.label))
+        table.add_row(name, str(row.videos), percent(row.recall), percent(second_recall))
     yield table
     yield from _more(len(classes) - len(rows), "classes, less far apart")
-    if found.differences:
+    if comparison.differences:
         yield Text()
-        yield _differences(found.differences[:MOST_ROWS], width)
-        yield from _more(len(found.differences) - MOST_ROWS, "videos")
+        yield _differences(comparison.differences[:MOST_ROWS], width)
+        yield from _more(len(comparison.differences) - MOST_ROWS, "videos")
 
 
 def _differences(differences: Sequence[Difference], width: int) -> Table:
-    """The videos that one model alone gets wrong, and for what it takes them."""
+    """The videos that one model alone gets wrong, and what it takes them for."""
     table = _table(["wrong by one", "taken for", "by", "video"], [])
     room = max(PATH, width - 2 * (LABEL + 2) - len("second") - 2)
-    for one in differences:
-        wrong, by = (one.second, "second") if one.right == "first" else (one.first, "first")
-        names = (Text(printable(name)) for name in (one.label, wrong))
-        table.add_row(*names, by, Text(shortened(printable(one.video), room)))
+    for row in differences:
+        wrong, by = (row.second, "second") if row.right == "first" else (row.first, "first")
+        names = (Text(printable(name)) for name in (row.label, wrong))
+        table.add_row(*names, by, Text(shortened(printable(row.video), room)))
     return table
 
 
 def _unreadable(evaluations: Sequence[Evaluation]) -> Iterator[Part]:
-    """Each video that a model could not be shown, once."""
-    found = {one.video: one.error for each in evaluations for one in each.scores.unreadable}
-    if found:
+    """Each video that could not be read, once for all models."""
+    errors = {video.video: video.error for each in evaluations for video in each.scores.unreadable}
+    if errors:
         yield Text()
-    for video, error in list(found.items())[:MOST_ROWS]:
+    for video, error in list(errors.items())[:MOST_ROWS]:
         line = Text.assemble("not read ", printable(video), ": ", (error.kind, "bold red"))
         yield line.append(f": {printable(error.message)}")
-    yield from _more(len(found) - MOST_ROWS, "not read")
+    yield from _more(len(errors) - MOST_ROWS, "not read")
 
 
 def _conditions(evaluation: Evaluation, protocol: str | None) -> str:
@@ -212,7 +213,7 @@ def _conditions(evaluation: Evaluation, protocol: str | None) -> str:
 
 
 def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """Columns of words, folded where they are long, then of numbers to the right."""
+    """A table of columns of words, folded where long, then columns of numbers, aligned right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in words:
         table.add_column(heading, max_width=LABEL)

@@ -1,4 +1,4 @@
-"""What was exported and how it did, as a table or JSON."""
+"""An exported file and its proof, as a table or JSON."""
 
 import sys
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ NEXT = {
 
 
 def as_table(exported: Exported) -> None:
-    """A line a finding."""
+    """One line per finding."""
     console = Console(file=sys.stdout, highlight=False)
     for name, text in _findings(exported):
         console.print(Text.assemble((name.ljust(NAME), "dim"), text), soft_wrap=True)

@@ -13,7 +13,7 @@ from timesformer_cli.cost.published import Compared
 
 
 def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
-    """One block a published table."""
+    """One block per published table."""
     console = Console(file=stream, highlight=False)
     for (paper, title), of_table in groupby(rows, key=lambda row: (row.paper, row.table)):
         block = list(of_table)
@@ -39,13 +39,13 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
 
 
 def as_json(rows: Sequence[Compared], stream: TextIO) -> None:
-    """An array, field for field, with the difference in per cent."""
+    """One array, field for field, with the difference in per cent."""
     values = [{**asdict(row), "difference_percent": row.difference} for row in rows]
     write_json(values, stream)
 
 
 def as_csv(rows: Sequence[Compared], stream: TextIO) -> None:
-    """A line a number; a column a reported accuracy."""
+    """One line per number, one column per reported accuracy."""
     flat = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     write_csv(flat, names, stream)

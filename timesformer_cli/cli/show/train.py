@@ -1,4 +1,4 @@
-"""What a training found in its clips, an epoch as a line, and what came of it."""
+"""What a training found in its clips, one line per epoch, and its result."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from timesformer_cli.training.check import Findings
     from timesformer_cli.training.report import TrainingReport
 
-MOST = 20  # files named of each kind that is wrong
+MOST = 20  # files named of each kind of fault
 NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def show_findings(findings: "Findings") -> None:
-    """All that the check found, as the answer."""
+    """Print all that the check found: the answer of a dry run."""
     console = Console(highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("class", overflow="fold")
@@ -40,7 +40,7 @@ def show_findings(findings: "Findings") -> None:
 
 
 def show_check(findings: "Findings") -> None:
-    """The same in short, beside the answer."""
+    """Print the same in short on stderr, at the start of a training."""
     sums = {split: sum(getattr(row, split) for row in findings.classes) for split in SPLITS}
     clips = ", ".join(f"{count} {NAMES[split]}" for split, count in sums.items() if count)
     stderr().print(
@@ -59,7 +59,7 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 
 def show_report(report: "TrainingReport") -> None:
-    """Where the model is and how good it is (the answer), and how to use it (beside it)."""
+    """Print scores and the model's folder (the answer) and, on stderr, how to use it."""
     console = Console(highlight=False)
     for split, scores in report.scores.items():
         clips = sum(scores.confusion.values())
@@ -76,9 +76,9 @@ def _wrong(findings: "Findings") -> Iterator[str]:
         yield f"unreadable: {path} ({reason})"
     for paths in findings.duplicates[:MOST]:
         yield f"the same content in several splits or classes: {', '.join(paths)}"
-    for kind, found in (("unreadable", findings.unreadable), ("double", findings.duplicates)):
-        if len(found) > MOST:
-            yield f"and {len(found) - MOST} more that are {kind}"
+    for kind, faults in (("unreadable", findings.unreadable), ("double", findings.duplicates)):
+        if len(faults) > MOST:
+            yield f"and {len(faults) - MOST} more that are {kind}"
 
 
 def _lengths(findings: "Findings") -> str:

@@ -1,4 +1,4 @@
-"""The catalogue as a table, and where weights lie."""
+"""The catalogue as a table, and where weights were put."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,17 +15,17 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.hub.locate import VerifiedFile
 from timesformer_cli.weights.published import ListedWeights, ReadyWeights
 
-WIDE = 130
+WIDE = 130  # characters that all columns need
 NON_COMMERCIAL = "-NC-"
 
 
 class WeightsColumn(NamedTuple):
-    """A column of the list; the essential ones fit 80 characters."""
+    """A column of the list."""
 
     heading: str
     cell: Callable[[ListedWeights], str]
     justify: Literal["left", "right"] = "left"
-    essential: bool = True
+    essential: bool = True  # shown on narrow terminals too; the essential columns fit 80 characters
 
 
 def _clip(row: ListedWeights) -> str:
@@ -52,7 +52,7 @@ COLUMNS = (
 
 
 def show_list(rows: Sequence[ListedWeights], format: str) -> None:
-    """All rows, as a table, in Markdown, or as JSON, field for field."""
+    """Print all rows as a table, as Markdown, or as JSON, field for field."""
     if format == "json":
         write_json([asdict(row) for row in rows], sys.stdout)
         return
@@ -77,7 +77,7 @@ def show_list(rows: Sequence[ListedWeights], format: str) -> None:
 
 
 def show_fetched(results: Iterable[ReadyWeights | WeightsError]) -> bool:
-    """Say for each where it lies and what its licence allows; whether any failed."""
+    """Print where each lies and what its licence allows; return whether any failed."""
     failed = False
     for result in results:
         if isinstance(result, ReadyWeights):
@@ -89,7 +89,7 @@ def show_fetched(results: Iterable[ReadyWeights | WeightsError]) -> bool:
 
 
 def show_ready(ready: ReadyWeights) -> None:
-    """Where the weights lie (the answer), and how to use them (beside it)."""
+    """Print where the weights lie (the answer) and, on stderr, how to use them."""
     Console(highlight=False).print(escape(printable(ready.path)), soft_wrap=True)
     terms = f"licence {ready.licence}"
     if NON_COMMERCIAL in ready.licence:
@@ -99,7 +99,7 @@ def show_ready(ready: ReadyWeights) -> None:
 
 
 def show_checked(results: Iterable[tuple[str, VerifiedFile]]) -> bool:
-    """One line a file; whether any was bad."""
+    """Print one line per file; return whether any was bad."""
     console = Console(file=sys.stdout, highlight=False)
     colours = {"ok": "green", "bad": "bold red", "unknown": "yellow"}
     failed, seen = False, False
