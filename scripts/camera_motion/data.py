@@ -1,4 +1,9 @@
-"""Clips of known camera motion: a virtual camera over still pictures, with everything that disturbs it."""
+"""Make clips of known camera motion: a virtual camera films still pictures.
+
+A camera path (`paths`) moves the view over a picture, things that move by themselves pass in front,
+and what happens to a film on its way (`wear`) disturbs the result. The label is known, because the
+path was drawn for it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ Picture = NDArray[np.uint8]
 
 
 def view_matrix(state: Floats, centre: Floats, view: float, keystone: Floats) -> Floats:
-    """Map frame coordinates (-0.5..0.5, y down) to picture pixels for one camera state.
+    """Matrix from frame coordinates (-0.5..0.5, y down) to picture pixels for one camera state.
 
     The frame's axes turn with the camera, so a clockwise camera turns the content the other way.
     """
@@ -39,14 +44,14 @@ def view_matrix(state: Floats, centre: Floats, view: float, keystone: Floats) ->
 
 
 def pixel_to_frame(side: int) -> Floats:
-    """Map pixel indices of a square frame to frame coordinates."""
+    """Matrix from pixel indices of a square frame to frame coordinates."""
     return np.array([[1 / side, 0, 0.5 / side - 0.5], [0, 1 / side, 0.5 / side - 0.5], [0, 0, 1]])
 
 
 def warp(picture: Picture, matrix: Floats, side: int, border: int) -> Picture:
     """Sample a picture through a frame-to-picture matrix."""
     full = matrix @ pixel_to_frame(side)
-    if np.any(full[2, :2]):
+    if np.any(full[2, :2]):  # only a keystone takes the full perspective
         return cv2.warpPerspective(
             picture,
             full,
@@ -69,18 +74,18 @@ class Thing:
 
     image: Picture
     mask: Picture
-    start: Floats
-    travel: Floats
-    size: float
-    growth: float
-    turn: float
-    wobble: Floats  # along x, along y, turning: to and fro, `beat` times a clip
-    beat: float
-    coupling: float  # 0 stays with the camera, 1 with the scene, above 1 is nearer than the scene
+    start: Floats  # its middle half way through its travel, in frame coordinates
+    travel: Floats  # how far it goes by itself, in frame widths
+    size: float  # in frame widths
+    growth: float  # of the logarithm of its size, over the clip
+    turn: float  # radians, over the clip
+    wobble: Floats  # how far it swings along x, along y and in its turn
+    beat: float  # swings per clip
+    coupling: float  # 0 moves with the camera, 1 with the scene, above 1 is nearer than the scene
     ease: Ease
 
     def place(self, t: float, state: Floats) -> Floats:
-        """Map frame coordinates to this thing's own pixels at one time."""
+        """Matrix from frame coordinates to this thing's own pixels at time `t` (0..1)."""
         p = float(self.ease(np.array([t]))[0])
         sway, sway_down, rock = self.wobble * np.sin(2 * np.pi * self.beat * t)
         right, down, magnification, roll = state * self.coupling
@@ -98,7 +103,10 @@ class Thing:
 
 
 def draw_thing(rng: np.random.Generator, pictures: Sequence[Picture], room: float) -> Thing:
-    """Draw an ellipse, polygon or rough patch cut from another picture, covering at most `room`."""
+    """Draw an ellipse, polygon or rough shape cut from another picture.
+
+    `room` is the largest share of the frame that it covers.
+    """
     side = 96
     source = pictures[rng.integers(len(pictures))]
     extent = int(min(*source.shape[:2], rng.integers(48, 256)))
@@ -140,7 +148,11 @@ def draw_thing(rng: np.random.Generator, pictures: Sequence[Picture], room: floa
 
 
 def shows_texture(frame: Picture) -> bool:
-    """Say whether motion could be seen in enough places of a frame, in both directions."""
+    """Whether motion could be seen in enough places of a frame, in both directions.
+
+    A place is one of 36 tiles. The smaller eigenvalue of a tile's structure tensor says whether it
+    has edges in two directions: with one direction only, motion along the edge is invisible.
+    """
     grey = cv2.resize(
         cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA
     )
@@ -166,8 +178,13 @@ def render(
     keystone: Floats | None = None,
     shutter: float = 0.0,
 ) -> Clip:
-    """Film a picture: `view` picture pixels fill the frame when the camera is at rest."""
+    """Film a picture; the result is `(frames side side 3)`.
+
+    `view` picture pixels fill the frame when the camera is at rest. `times` and `shutter` are
+    shares of the clip; a shutter above 0 averages three exposures per frame.
+    """
     lens = np.zeros(2) if keystone is None else keystone
+    # A large view is averaged down first: sampling it directly would alias.
     level = max(1, int(view / side / 1.3))
     if level > 1:
         picture = cv2.resize(
@@ -196,7 +213,7 @@ def render(
 
 
 class Maker:
-    """Makes numbered clips: the same seed and number always give the same clip."""
+    """Makes numbered clips; the same seed and number always give the same clip."""
 
     def __init__(self, seed: int, pictures: Sequence[Picture], drawn: Sequence[Picture]) -> None:
         self.seed = seed
@@ -209,7 +226,8 @@ class Maker:
     ) -> tuple[Picture, Floats, float, Floats]:
         """Choose a picture, the camera's place over it, its view and its keystone.
 
-        The camera must see texture where it begins, half way, and where it ends.
+        The camera must see texture at its beginning, half way, and at its end: without texture
+        there is no motion to see, and the label would be a lie.
         """
         path = camera(np.array([0.0, 0.5, 1.0]))
         while True:
@@ -235,9 +253,10 @@ class Maker:
     def __call__(
         self, number: int, label: int | None = None, *, hardness: float = 1.0
     ) -> tuple[Clip, int, float]:
-        """Make clip `number`: frames, label, and the size of the move within its range (0..1).
+        """Make clip `number`: its frames, its label, and the size of its move in its range (0..1).
 
-        `hardness` is the chance of each nuisance to be let in at all; ranges stay as published.
+        `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
+        the model's card says.
         """
         rng = np.random.default_rng([self.seed, number])
         label = number % len(LABELS) if label is None else label

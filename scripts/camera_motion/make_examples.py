@@ -17,26 +17,26 @@ from scripts.camera_motion.paths import Floats
 from scripts.camera_motion.wear import Clip
 
 WIDTH, HEIGHT, RATE = 426, 240, 30
-FINE = 2  # rendered this much larger, then averaged down
+FINE = 2  # frames are rendered so many times larger, then averaged down
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One move over one picture; states are camera right, down, log magnification, roll."""
+    """One camera move."""
 
-    degree: int
-    amount: float
+    degree: int  # of freedom: RIGHT, DOWN, IN or CLOCKWISE
+    amount: float  # frame widths, log magnification, or radians
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A film: where it is taken, how wide the view is (in picture widths), and its moves."""
+    """A film over one picture."""
 
-    picture: str
-    centre: tuple[float, float]
-    view: float
-    moves: tuple[Move, ...]
-    shake: float = 0.0
+    picture: str  # file name
+    centre: tuple[float, float]  # where the camera rests, in shares of width and height
+    view: float  # in picture widths
+    moves: tuple[Move, ...]  # one after another
+    shake: float = 0.0  # in frame widths
     seconds: float = 3.0
 
 
@@ -61,7 +61,7 @@ EXAMPLES = {
 
 
 def find(picture: str) -> Picture:
-    """Read a sample picture from the wheel that brings it."""
+    """Read a sample picture from the package that brings it, scikit-image or scikit-learn."""
     for module, inner in (("skimage", "data"), ("sklearn", "datasets/images")):
         spec = find_spec(module)
         if spec is None or not spec.submodule_search_locations:
@@ -73,7 +73,7 @@ def find(picture: str) -> Picture:
 
 
 def path_of(example: Example, rng: np.random.Generator) -> Callable[[Floats], Floats]:
-    """The camera's path: its moves one after another, softly begun and ended, held by hand."""
+    """The camera's path: its moves one after another, eased at both ends, slightly hand-held."""
     frequency = rng.uniform(1.5, 6, (4, 3)) * example.seconds
     phase = rng.uniform(0, 2 * np.pi, (4, 3))
     hand = 0.0006 * np.array([1, 1, 0.2, 1]) if example.moves else np.zeros(4)
@@ -93,7 +93,7 @@ def path_of(example: Example, rng: np.random.Generator) -> Callable[[Floats], Fl
 
 
 def film(name: str, example: Example) -> Clip:
-    """Render an example at its size."""
+    """Render an example at its final size, `(frames height width 3)`."""
     picture = find(example.picture)
     height, width = picture.shape[:2]
     camera = path_of(example, np.random.default_rng([2024, list(EXAMPLES).index(name)]))

@@ -1,4 +1,7 @@
-"""Where the camera goes: the classes of motion, their ranges, and paths drawn from them."""
+"""Where the camera goes: the classes of motion, their ranges, and paths drawn from them.
+
+A camera's state has four degrees of freedom: right, down, log magnification, roll.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +28,17 @@ FRAMES = 8
 SIDE = 96
 SECONDS = 63 / 30  # eight frames, eight thirtieths of a second apart, with both ends
 
-# What the camera does over the whole clip, end to end. Shift is in frame widths.
-SHIFT = (0.05, 1.2)
-ZOOM = (1.08, 2.5)
+# What the camera does from the first frame to the last: least and most.
+SHIFT = (0.05, 1.2)  # in frame widths
+ZOOM = (1.08, 2.5)  # magnification
 ROLL = (5.0, 120.0)  # degrees
 SHAKE = (0.015, 0.08)  # root mean square, in frame widths at the frame's edge
 STATIC_JITTER = 0.0025  # peak, in frame widths: a quarter of a pixel
 HANDHELD = 0.006  # peak, in frame widths
-# A zoom or a roll moves a point a third of the frame away from the centre by this much.
+# Mean distance of the frame's points from its centre, in frame widths: what a zoom or a roll of 1
+# moves them by.
 LEVER = 0.38
-# Degrees of freedom: camera right, camera down, log magnification, camera roll (clockwise).
+# By label: degree of freedom (camera right, down, log magnification, clockwise roll) and sign.
 MOTION = {
     1: (0, -1),
     2: (0, 1),
@@ -45,6 +49,7 @@ MOTION = {
     7: (3, 1),
     8: (3, -1),
 }
+# What moves the picture about as far in each degree of freedom.
 UNIT = np.array([1, 1, 1 / LEVER, 1 / LEVER])
 
 # label -> label when the clip is mirrored, turned upside down, transposed, or played backwards
@@ -78,16 +83,16 @@ class Ease:
 class Camera:
     """A camera path: one intended move, slow drift, and oscillation in all degrees of freedom."""
 
-    move: Floats
+    move: Floats  # per degree of freedom, over the whole clip
     ease: Ease
-    drift: Floats
+    drift: Floats  # likewise
     drift_ease: Ease
-    amplitude: Floats  # (degree of freedom, component)
-    frequency: Floats
-    phase: Floats
+    amplitude: Floats  # of sines: (degree of freedom, sine)
+    frequency: Floats  # periods per clip
+    phase: Floats  # radians
 
     def __call__(self, t: Floats) -> Floats:
-        """The state at times 0..1 as (time, degree of freedom), its ends balanced about zero."""
+        """The state at times 0..1 as (time, degree of freedom); the move is centred on zero."""
         waves = np.sin(2 * np.pi * self.frequency * t[:, None, None] + self.phase)
         moved = np.outer(self.ease(t) - 0.5, self.move)
         drifted = np.outer(self.drift_ease(t) - 0.5, self.drift)
@@ -95,7 +100,7 @@ class Camera:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a number whose logarithm is even between two bounds."""
+    """Draw a number between two bounds whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -138,7 +143,10 @@ def draw_camera(rng: np.random.Generator, label: int) -> tuple[Camera, float]:
 
 
 def draw_shake(rng: np.random.Generator) -> tuple[Camera, float]:
-    """Draw fast oscillation, again and again until the sampled frames show it and no net motion."""
+    """Draw fast oscillation until the sampled frames show it without a net motion.
+
+    Eight frames may sample an oscillation so that it looks like a pan; such draws are repeated.
+    """
     still = Ease(0, 1, 1, 0)
     sampled = np.linspace(0, 1, FRAMES)
     slope = (sampled - 0.5) / np.linalg.norm(sampled - 0.5)

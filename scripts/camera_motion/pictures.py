@@ -1,4 +1,8 @@
-"""Pictures for the camera-motion model: found in wheels and Debian packages, or drawn from a seed."""
+"""Pictures for the camera-motion model: from Python and Debian packages, or drawn from a seed.
+
+Pictures go in by package, near duplicates are dropped, and each picture is put into a split by its
+name and content alone, so that other pictures make no difference to it.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +43,13 @@ EXAMPLES = (
     "picosdeeuropa",
 )
 HELD_OUT_SHARE = 0.12
-LONGEST = 640
+LONGEST = 640  # pixels of the longer side
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 # Not photographs of anything: surface normals, masks, light maps, icons, letters.
 UNWANTED = re.compile(
     r"_nm|normal|gloss|_ibl|lightmap|mask|alpha|icon|font|/doc/|chessboard|logo|multipage", re.I
 )
+# How WebP and JPEG files begin.
 EMBEDDED = re.compile(rb"RIFF....WEBP|\xff\xd8\xff[\xe0\xe1\xdb]", re.S)
 
 
@@ -70,7 +75,7 @@ def fetch_packages(cache: Path) -> None:
 
 
 def shrink(picture: Picture) -> Picture:
-    """Bring the longest side down to LONGEST pixels."""
+    """Scale a picture down so that its longer side has at most LONGEST pixels."""
     scale = LONGEST / max(picture.shape[:2])
     if scale >= 1:
         return picture
@@ -78,7 +83,7 @@ def shrink(picture: Picture) -> Picture:
 
 
 def decode(data: bytes) -> Picture | None:
-    """Decode one encoded image to RGB, or nothing where it is broken or too small."""
+    """Decode one encoded image to RGB; None where it is broken or too small."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None or min(picture.shape[:2]) < 240:
         return None
@@ -122,14 +127,14 @@ def signature(picture: Picture) -> NDArray[np.float32]:
 
 
 def has_texture(picture: Picture) -> bool:
-    """Say whether most of the picture shows something that motion could be seen by."""
+    """Whether most of the picture has enough texture to show motion."""
     grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (192, 192)).astype(np.float32)
     tiles = grey.reshape(12, 16, 12, 16).std(axis=(1, 3))
     return bool((tiles > 4).mean() > 0.5)
 
 
 def split_of(name: str, picture: Picture) -> str:
-    """Choose a picture's split from its name and, for most, from its content alone."""
+    """Choose a picture's split: examples by name, all others by a hash of their content."""
     if any(example in name for example in EXAMPLES):
         return "examples"
     digest = hashlib.sha256(cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA).tobytes())
@@ -137,10 +142,11 @@ def split_of(name: str, picture: Picture) -> str:
 
 
 def collect(cache: Path) -> dict[str, list[Picture]]:
-    """Gather the pictures by split, without near duplicates (mirrored tones count as duplicates)."""
+    """Gather the pictures by split, without near duplicates; a negative counts as a duplicate."""
     fetch_packages(cache)
     splits: dict[str, list[Picture]] = {"train": [], "held-out": [], "examples": []}
     kept: list[NDArray[np.float32]] = []
+    # Of two near duplicates the first stays: an example must not live on in another split.
     examples_first = sorted(sources(cache), key=lambda item: split_of(*item) != "examples")
     for name, picture in examples_first:
         mark = signature(picture)

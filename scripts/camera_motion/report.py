@@ -1,4 +1,4 @@
-"""How good the camera-motion model is, measured on held-out clips and written into its card."""
+"""Measure the camera-motion model on held-out clips and write its card."""
 
 from __future__ import annotations
 
@@ -122,14 +122,17 @@ Per cent of the clips of each class (rows) given each answer (columns):
 
 @torch.inference_mode()
 def predict(model: TimeSformer, clips: Sequence[Clip]) -> list[int]:
-    """The class of every clip."""
+    """The predicted class of every clip."""
     with torch.autocast("cpu", torch.bfloat16):
         guesses: list[int] = model(torch.stack([seen(clip) for clip in clips])).argmax(1).tolist()
     return guesses
 
 
 def evaluate(model: TimeSformer, maker: Maker, count: int, processes: Processes) -> dict[str, Any]:
-    """Held-out accuracy: confusion (rows are the truth), by size of the move, and of single frames."""
+    """Held-out accuracy: overall, by size of the move, as a confusion (rows are labels).
+
+    Single frames, repeated, are classified too: a model that reads motion calls them static.
+    """
     answers = Counter[tuple[int, int, int]]()  # label, quarter of the move's range, guess
     single = Counter[int]()
     mine = range(processes.rank, count, processes.count)
@@ -160,7 +163,7 @@ def evaluate(model: TimeSformer, maker: Maker, count: int, processes: Processes)
 
 
 def confusion_table(confusion: list[list[int]]) -> str:
-    """Rows are the truth; per cent, zeros left out."""
+    """The confusion as Markdown: rows are labels, cells per cent; zeros are left empty."""
     short = [
         label.replace("counter-clockwise", "ccw").replace("clockwise", "cw") for label in LABELS
     ]
@@ -173,7 +176,7 @@ def confusion_table(confusion: list[list[int]]) -> str:
 
 def write_card(report: dict[str, Any], facts: dict[str, Any]) -> str:
     """Fill in the card from the final evaluation and from facts about the training."""
-    assert SIDE == 96
+    assert SIDE == 96  # the card says so in words
     return CARD.format(
         listed=", ".join(LABELS[:-1]) + " or " + LABELS[-1],
         accuracy=report["accuracy"],

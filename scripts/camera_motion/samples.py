@@ -1,4 +1,4 @@
-"""Camera-motion clips as the training loop draws them: made, turned about, normalised."""
+"""Camera-motion clips as the training loop takes them: made, changed by a symmetry, normalised."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from timesformer_cli.training.augment import normalisation
 from timesformer_cli.training.randomness import LOOK, generator
 from timesformer_cli.training.samples import Sample
 
-Make = Callable[..., tuple[Clip, int, float]]  # a Maker
+Make = Callable[..., tuple[Clip, int, float]]  # such as a Maker: frames, label, size of the move
 
 PREPROCESSING = Preprocessing(
     short_side=SIDE, crop=(SIDE, SIDE), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
 )
 NORMALISE = normalisation(PREPROCESSING)
-USES = 2  # of each clip, every time under another symmetry
-EASY = 1 / 8  # share of the epochs in which clips go from undisturbed to fully disturbed
+USES = 2  # how often each clip is taken, each time under a symmetry drawn anew
+EASY = 1 / 8  # share of the epochs over which clips go from undisturbed to fully disturbed
 
 
 def seen(clip: Clip) -> Tensor:
@@ -32,9 +32,9 @@ def seen(clip: Clip) -> Tensor:
 
 
 def turn(clip: Clip, label: int, random: np.random.Generator) -> tuple[Clip, int]:
-    """Turn a clip by one of the sixteen exact symmetries, and change its colours.
+    """Change a clip by one of the sixteen exact symmetries, and change its colours.
 
-    One in fifty becomes a single frame repeated, which is static whatever it was before.
+    One clip in fifty becomes a single repeated frame, which is static whatever it was before.
     """
     clip, label = transform(clip, label, int(random.integers(16)))
     if random.random() < 0.1:
@@ -47,14 +47,15 @@ def turn(clip: Clip, label: int, random: np.random.Generator) -> tuple[Clip, int
 
 @dataclass(frozen=True)
 class MadeClips:
-    """An epoch makes `count` new clips and takes each USES times; `epochs` are the whole training.
+    """Clips to train on: every epoch makes new ones and takes each USES times.
 
-    Clip n of epoch e is made from number e * count + n, so that nothing need be remembered.
+    Clip n of epoch e is made from the number e * count + n, so a resumed training has nothing to
+    remember.
     """
 
     make: Make
-    count: int
-    epochs: int
+    count: int  # new clips per epoch
+    epochs: int  # of the whole training
     seed: int
 
     def __len__(self) -> int:
@@ -65,7 +66,7 @@ class MadeClips:
         return list(range(len(self)))
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
-        """The samples of these numbers; a clip is held until it is used again."""
+        """Yield the samples of these numbers; a clip is held in memory until its second use."""
         held: dict[int, tuple[Clip, int]] = {}
         hardness = min(1.0, epoch / (EASY * self.epochs))
         for index in indices:
@@ -80,7 +81,7 @@ class MadeClips:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The first `count` held-out clips, as they are made."""
+    """The first `count` held-out clips, unchanged."""
 
     make: Make
     count: int
@@ -93,7 +94,7 @@ class HeldOut:
         return list(range(self.count))
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
-        """The clips of these numbers, in every epoch the same."""
+        """Yield the clips of these numbers; they are the same in every epoch."""
         for index in indices:
             clip, label, _ = self.make(index)
             yield seen(clip), label

@@ -1,7 +1,7 @@
-"""Train a model like the bundled camera-motion one from nothing, on clips made under way.
+"""Train a model like the bundled camera-motion one from nothing, on clips that are made meanwhile.
 
 Two processes of one thread each: torchrun --nproc-per-node 2 -m scripts.camera_motion.train
-Run again with the same --out, it goes on from the last checkpoint.
+A run with the same --out goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ HELD_OUT_SEED = 1_000_003
 
 
 def recipe(epochs: int) -> Recipe:
-    """How the model is trained."""
+    """The recipe of this training."""
     return Recipe(
         optimizer="adamw",
+        # A recipe's rate is for REFERENCE clips and grows with the square root of their number.
         learning_rate=RATE * (REFERENCE / BATCH) ** 0.5,
         schedule="cosine",
         epochs=epochs,
@@ -72,7 +73,7 @@ def recipe(epochs: int) -> Recipe:
 
 
 def begin(options: argparse.Namespace, joined: Processes) -> Training:
-    """A training at its start, or where its checkpoint in `--out` left it."""
+    """A training at its start, or where the checkpoint in `--out` left it."""
     words = {"epochs": options.epochs, "seed": options.seed}
 
     def log(history: list[dict[str, Any]]) -> None:
@@ -111,14 +112,14 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
 
 
 def pictures_of(folder: Path, joined: Processes) -> dict[str, list[Picture]]:
-    """The pictures; the first process prepares them for all."""
+    """The pictures by split; the first process prepares them for all processes."""
     pictures = load_pictures(folder) if joined.first else {}
-    joined.gather(None)
+    joined.gather(None)  # the others wait here for the first
     return pictures or load_pictures(folder)
 
 
 def train(options: argparse.Namespace, joined: Processes) -> None:
-    """Train, and write the averaged weights in float16 with how well just these do."""
+    """Train, write the averaged weights in float16, and measure the model as it was written."""
     pictures = pictures_of(options.pictures, joined)
     maker = Maker(options.seed, pictures["train"], textures(options.seed, 300))
     unseen = Maker(HELD_OUT_SEED, pictures["held-out"], textures(HELD_OUT_SEED, 40))

@@ -1,4 +1,4 @@
-"""What happens to a film on its way: lens, light, sensor, captions, compression."""
+"""Disturb a clip as cameras and editors do: lens, light, sensor, captions, compression."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def through_codec(clip: Clip, codec: str, quality: int) -> Clip:
     with av.open(memory) as file:
         file.streams.video[0].thread_type = "NONE"
         decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    # An encoder may drop a frame; the clip then stays as it was.
     return np.stack(decoded) if len(decoded) == len(clip) else clip
 
 
@@ -44,7 +45,7 @@ def through_jpeg(clip: Clip, quality: int) -> Clip:
 
 
 def degrade(rng: np.random.Generator, clip: Clip) -> Clip:
-    """Give a clip a lens, a display and a compressor: bars, captions, blur, resolution, artefacts."""
+    """Give a clip blur, a lower resolution, bars, captions and compression artefacts."""
     side = clip.shape[1]
     if rng.random() < 0.15:
         sigma = rng.uniform(0.3, 1.2) * side / SIDE
@@ -84,7 +85,7 @@ def degrade(rng: np.random.Generator, clip: Clip) -> Clip:
 
 
 def expose(rng: np.random.Generator, clip: Clip, noise: NDArray[np.float32]) -> Clip:
-    """Give a clip light and a sensor: drifting exposure and white balance, tone, grey, noise."""
+    """Give a clip another tone, drifting exposure and white balance, a vignette and noise."""
     light = clip.astype(np.float32)
     t = np.linspace(0, 1, len(clip), dtype=np.float32)
     if rng.random() < 0.15:

@@ -1,4 +1,4 @@
-"""docs/schemes.md, generated from the registry: `python -m scripts.docs.schemes_page`."""
+"""Generate docs/schemes.md from the registry: `python -m scripts.docs.schemes_page`."""
 
 import sys
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from timesformer_cli.cost.published import reported_accuracy
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 from timesformer_cli.weights.catalogue import WEIGHTS
 
-SHAPES = ((8, 224), (16, 448), (96, 224))
-PICTURES = (224, 448)
+SHAPES = ((8, 224), (16, 448), (96, 224))  # frames and pixels: the paper's base, HR and L
+PICTURES = (224, 448)  # pixels, for what is cheaper
 HEAD = """# Attention schemes
 
 Generated from the definitions by `python -m scripts.docs.schemes_page`; do not edit.
@@ -39,7 +39,7 @@ read out. They are trained, benchmarked, exported and, where weights are public,
 
 
 def page() -> str:
-    """The whole page."""
+    """The whole page as Markdown."""
     paper, relatives = (map(_section, names) for names in (PAPER, RELATIVES))
     return "\n".join([HEAD, *_overtaking(), *paper, BETWEEN, *relatives])
 
@@ -47,8 +47,8 @@ def page() -> str:
 def _overtaking() -> Iterator[str]:
     yield "## Which is cheaper\n"
     for pixels in PICTURES:
-        for one in crossovers(PAPER, "base", pixels):
-            yield f"- {one}"
+        for crossover in crossovers(PAPER, "base", pixels):
+            yield f"- {crossover}"
     yield f"\nCounted in multiply-adds, up to {MOST} frames; pairs that are not named never change places.\n"
 
 
@@ -105,7 +105,7 @@ def _memory(config: ModelConfig, kernel: cost.Kernel) -> str:
 
 
 def _advice(name: str) -> Iterator[str]:
-    """What the definition and the published results say for and against it."""
+    """Sentences on what the definition and the published results say for and against it."""
     if name in PAPER and SCHEMES[name].sees_time:
         yield _cheapest(name)
     elif name in PAPER:
@@ -135,7 +135,7 @@ def _advice(name: str) -> Iterator[str]:
 
 
 def _cheapest(name: str) -> str:
-    """The clip lengths for which no other scheme that sees time costs less."""
+    """One sentence on the clip lengths for which no other scheme that sees time costs less."""
     rivals = [other for other, scheme in PAPER.items() if scheme.sees_time]
     said = []
     for pixels in PICTURES:

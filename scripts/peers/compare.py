@@ -1,6 +1,6 @@
-"""Measure `tsf` beside what users would pick instead: in one run, on one machine, turn by turn.
+"""Measure `tsf` beside its peers: in one run, on one machine, in alternating turns.
 
-A peer that is not installed is named and left out; `pip install '.[test]' torchcodec` has them all.
+A peer that is not installed is named and left out; `pip install '.[test]' torchcodec` brings all.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def compare(options: argparse.Namespace) -> Report:
 
 
 def save_random(config: ModelConfig, folder: Path) -> None:
-    """A folder that both `tsf` and transformers read, no weight of which is zero."""
+    """Save a random model, none of whose weights is zero, as both `tsf` and transformers read it."""
     torch.manual_seed(0)
     model = TimeSformer(config, sampling=Sampling(frames=config.frames, stride=STRIDE))
     with torch.no_grad():

@@ -28,7 +28,7 @@ Builder = Callable[[Path, str, torch.device, Frames], Run]
 
 
 def tsf(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
-    """Ours, from uint8 frames: what it does to them is part of its time."""
+    """`tsf`, from uint8 frames: their preparation is part of its time."""
     kind = find_dtype(dtype, device)
     model, _ = load_model(str(folder))
     predictor = Predictor(make_fast(model, device, kind, consume=True))
@@ -36,7 +36,7 @@ def tsf(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
 
 
 def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
-    """The bare model; its input is normalised beforehand."""
+    """The bare model of transformers; its input is normalised beforehand."""
     from transformers import TimesformerForVideoClassification
     from transformers.utils.logging import disable_progress_bar
 
@@ -50,7 +50,7 @@ def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames)
 
 
 def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
-    """A relative of the same width and depth, with weights of its own."""
+    """lucidrains' network of the same width and depth, with weights of its own."""
     description = read_description(folder)
     assert description.preprocessing is not None
     kind = getattr(torch, dtype)
@@ -67,7 +67,7 @@ def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -
 
 
 def products(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
-    """No model: FLOP a second of the machine's matrix products at the model's shapes."""
+    """No model: FLOP per second of the machine's matrix products at the model's shapes."""
     config = read_description(folder).config
     product_rates(config, dtype, device)  # what the device lacks is known before the first turn
     return lambda: torch.tensor(product_rates(config, dtype, device))
@@ -108,7 +108,7 @@ def relative_flops(config: ModelConfig) -> int:
 
 
 def normalised(frames: Frames, preprocessing: Preprocessing) -> Tensor:
-    """Frames `(b t h w c)` as models of the family take them: float `(b t c h w)`."""
+    """Frames, uint8 `(b t h w c)`, as models of the family take them: float `(b t c h w)`."""
     clip = torch.from_numpy(frames).movedim(-1, 2) / 255
     mean, std = (
         torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
@@ -117,7 +117,7 @@ def normalised(frames: Frames, preprocessing: Preprocessing) -> Tensor:
 
 
 def made_frames(config: ModelConfig, batch_size: int) -> Frames:
-    """The same random clips everywhere, `(b t h w c)`: coloured patches that change each frame."""
+    """Random clips `(b t h w c)`, the same in every process: coloured squares, new each frame."""
     shape = (batch_size, *config.grid, config.channels)
     patches = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
     rows = patches.repeat(config.patch, axis=2)
@@ -125,7 +125,7 @@ def made_frames(config: ModelConfig, batch_size: int) -> Frames:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most this process has held, from its start: on CUDA of the device, else resident."""
+    """The most bytes that this process has held: of the device on CUDA, else resident."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     try:
@@ -138,7 +138,7 @@ def peak_bytes(device: torch.device) -> int | None:
 def main(
     parent: int, contender: str, dtype: str, folder: str, device_name: str, batch_size: str
 ) -> None:
-    """Talk in messages: one once ready, then for every one that comes another."""
+    """Send one message when ready, then answer each request with one run."""
     requests, replies = take_pipes()
     die_with(parent)
     device = find_device(device_name)

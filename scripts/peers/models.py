@@ -1,4 +1,4 @@
-"""The model alone: every contender in a process of its own, told in turn to score one batch."""
+"""Compare models alone: each contender is a process that scores one batch when its turn comes."""
 
 from __future__ import annotations
 
@@ -25,37 +25,30 @@ DTYPES = {
     "timesformer-pytorch": ("float32", "bfloat16"),
 }
 PRODUCTS = "products"
-DEFAULT = ("transformers", "float32")  # what transformers does unasked
-OTHER_NETWORKS = ("timesformer-pytorch",)
+DEFAULT = ("transformers", "float32")  # the default of transformers
+OTHER_NETWORKS = ("timesformer-pytorch",)  # whose answers cannot be compared with ours
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRow:
-    """One contender at one batch size; None where there is nothing to hold it against.
-
-    `times_default`, `times_same_dtype`: how many times as fast as transformers in float32 (its
-    default) and in the same dtype, by medians. `share_of_peak`: useful FLOP a second, of those of
-    the machine's fastest matrix product in that dtype. `same_top1`, `logit_difference`: clips with
-    the label of transformers in float32, and the farthest that a logit is from its, in standard
-    deviations of the logits.
-    """
+    """One contender at one batch size; None where there is nothing to compare it with."""
 
     contender: str
     dtype: str
     batch_size: int
-    seconds: Spread
+    seconds: Spread  # per batch
     clips_per_second: float
-    times_default: float | None
-    times_same_dtype: float | None
-    useful_gflops: float
-    share_of_peak: float | None
+    times_default: float | None  # how many times as fast as DEFAULT, by medians
+    times_same_dtype: float | None  # likewise, as transformers in the same dtype
+    useful_gflops: float  # per clip
+    share_of_peak: float | None  # useful FLOP per second over those of the fastest matrix product
     peak_bytes: int | None
-    same_top1: int | None
-    logit_difference: float | None
+    same_top1: int | None  # clips whose best label is that of DEFAULT
+    logit_difference: float | None  # the largest, in standard deviations of DEFAULT's logits
 
 
 class Contender:
-    """A contender's process, alive for the length of the block; a call makes it run once."""
+    """A contender's process, alive until its `with` block ends; a call makes it run once."""
 
     def __init__(self, name: Name, folder: Path, device: str, batch_size: int) -> None:
         self.name = name
@@ -73,7 +66,7 @@ class Contender:
         return self._checked(lambda: self.child.ask({}))
 
     def greeting(self) -> dict[str, Any]:
-        """What it says first: nothing, or why it is `missing`."""
+        """Its first message: empty, or with the reason why it is `missing`."""
         return self._checked(self.child.hear)
 
     def _checked(self, answer: Callable[[], Message]) -> dict[str, Any]:
@@ -92,7 +85,7 @@ def compare_models(
     runs: int,
     warmup: int,
 ) -> tuple[list[ModelRow], dict[str, float]]:
-    """A row for each contender at each batch size, and FLOP a second of the fastest product."""
+    """A row per contender and batch size; and, by dtype, FLOP per second of the fastest product."""
     names = [(name, dtype) for name, theirs in DTYPES.items() for dtype in theirs]
     names = [*(name for name in names if name[1] in dtypes), *((PRODUCTS, d) for d in dtypes)]
     peaks = dict.fromkeys(dtypes, 0.0)
@@ -111,7 +104,7 @@ def compare_models(
             doing = f"model, batch {batch_size}"
             done = alternate(ready, runs=runs, warmup=warmup, doing=doing)
         for dtype in dtypes:
-            rates = [rate for one in done.pop((PRODUCTS, dtype), ()) for rate in one["answer"]]
+            rates = [rate for turn in done.pop((PRODUCTS, dtype), ()) for rate in turn["answer"]]
             peaks[dtype] = max([peaks[dtype], *rates])
         measured[batch_size] = done
     rows = [
@@ -124,7 +117,7 @@ def compare_models(
 
 @cache
 def _flops(contender: str, folder: Path) -> int:
-    """Floating-point operations that the answer to one clip takes."""
+    """Floating-point operations that one clip's answer takes."""
     config = read_description(folder).config
     return relative_flops(config) if contender in OTHER_NETWORKS else 2 * useful_macs(config)
 
@@ -132,7 +125,7 @@ def _flops(contender: str, folder: Path) -> int:
 def _row(
     name: Name, batch_size: int, done: dict[Name, list[dict[str, Any]]], flops: int, peak: float
 ) -> ModelRow:
-    seconds = {key: spread(one["seconds"] for one in ran) for key, ran in done.items()}
+    seconds = {key: spread(turn["seconds"] for turn in ran) for key, ran in done.items()}
     own = seconds[name].median
     last, reference = done[name][-1], done.get(DEFAULT)
     same = difference = None
@@ -159,7 +152,11 @@ def _row(
 
 
 def agreement(scores: list[list[float]], reference: list[list[float]]) -> tuple[int, float]:
-    """Clips with the same best label, and the largest difference of logits by their deviation."""
+    """How many clips have the same best label, and how far apart logits are at most.
+
+    In standard deviations of the reference's logits. Logits come back from the scores but for a
+    constant, so each clip's mean is taken off.
+    """
     ours, theirs = (np.log(values) for values in (scores, reference))
     ours, theirs = (logits - logits.mean(axis=1, keepdims=True) for logits in (ours, theirs))
     same = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())

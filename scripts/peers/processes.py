@@ -1,4 +1,4 @@
-"""Whole processes against one another: `tsf`, and what a user would write with transformers."""
+"""Compare whole processes: `tsf`, and what a user would write with transformers."""
 
 from __future__ import annotations
 
@@ -39,25 +39,23 @@ class CommandFailed(TsfError):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Seconds from start to end, and the most bytes that were resident at once.
+    """What one run of a command took."""
 
-    Those of the process and of all below it, added up: pages that several share count once for
-    each. None where the platform does not say.
-    """
-
-    seconds: float
+    seconds: float  # from start to end
+    # Most bytes resident at once, in the process and all below it; a page that several share counts
+    # for each of them. None where the platform does not say.
     peak_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessRow:
-    """One command; `times_default` is how many times faster it is than transformers' pipeline."""
+    """One command of one contender."""
 
-    what: str
+    what: str  # cold, folder or help
     contender: str
     clips: int
     seconds: Spread
-    times_default: float | None
+    times_default: float | None  # how many times as fast as transformers' pipeline
     peak_bytes: int | None
 
 
@@ -71,7 +69,7 @@ def compare_processes(
     runs: int,
     warmup: int,
 ) -> list[ProcessRow]:
-    """Rows for `cold` (one clip), `folder` and `help`; the model lies in `folder/model`."""
+    """Rows for the parts `cold` (one clip), `folder` and `help`; the model is in `folder/model`."""
     rows: list[ProcessRow] = []
     for part in parts:
         videos: list[str] = []
@@ -81,7 +79,7 @@ def compare_processes(
                 source = clip or make_clip(folder / "clip.mp4")
             else:
                 source = clips or make_clips(folder / "clips")
-            videos = [found.path for found in find_videos([str(source)])]
+            videos = [video.path for video in find_videos([str(source)])]
             contenders = commands(folder / "model", device, source, videos)
         turns = {name: partial(run, command) for name, command in contenders.items()}
         done = alternate(turns, runs=runs, warmup=warmup, doing=part)
@@ -90,10 +88,10 @@ def compare_processes(
 
 
 def _rows(part: str, clips: int, done: dict[str, list[Ran]]) -> Iterator[ProcessRow]:
-    seconds = {name: spread(one.seconds for one in ran) for name, ran in done.items()}
+    seconds = {name: spread(turn.seconds for turn in ran) for name, ran in done.items()}
     default = seconds.get("transformers")
     for name, ran in done.items():
-        peaks = [one.peak_bytes for one in ran if one.peak_bytes]
+        peaks = [turn.peak_bytes for turn in ran if turn.peak_bytes]
         yield ProcessRow(
             what=part,
             contender=name,
@@ -105,7 +103,7 @@ def _rows(part: str, clips: int, done: dict[str, list[Ran]]) -> Iterator[Process
 
 
 def commands(model: Path, device: str, source: Path, videos: list[str]) -> dict[str, list[str]]:
-    """How each contender classifies the source; transformers where one video shows that it can."""
+    """The command of each contender; transformers' only where it can classify a first video."""
     ours = [str(TSF), "classify", str(source), "--model", str(model), "--device", device]
     theirs = [sys.executable, "-c", PIPELINE, str(model), device]
     try:
@@ -117,7 +115,7 @@ def commands(model: Path, device: str, source: Path, videos: list[str]) -> dict[
 
 
 def run(command: list[str]) -> Ran:
-    """Run a command to its end; raises CommandFailed with the last line it said."""
+    """Run a command to its end; raises CommandFailed with the last line of its stderr."""
     ended, peaks = threading.Event(), [0]
 
     def watch() -> None:
@@ -139,7 +137,7 @@ def run(command: list[str]) -> Ran:
 
 
 def make_clip(path: Path) -> Path:
-    """Ten seconds of the examples one after another, in the size that Kinetics is kept at."""
+    """Write ten seconds of the examples, one after another, in the usual size of Kinetics."""
     with av.open(path, "w") as out:
         stream = out.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -158,7 +156,7 @@ def make_clip(path: Path) -> Path:
 
 
 def make_clips(folder: Path) -> Path:
-    """A folder of copies of the examples, as many as are wanted."""
+    """Fill a folder with FOLDER_CLIPS copies of the examples."""
     folder.mkdir()
     for number, example in zip(range(FOLDER_CLIPS), cycle(sorted(EXAMPLES.glob("*.mp4")))):
         copyfile(example, folder / f"{number:02}_{example.name}")
@@ -166,7 +164,7 @@ def make_clips(folder: Path) -> Path:
 
 
 def _resident(pid: int) -> int:
-    """Bytes resident in a process and its descendants; 0 for one that has gone."""
+    """Bytes resident in a process and its descendants; 0 for a process that has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         threads = list(Path(f"/proc/{pid}/task").iterdir())

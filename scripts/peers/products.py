@@ -1,4 +1,4 @@
-"""What a model's time is held against: the operations its answer takes, and how fast they can go."""
+"""What a model's time is compared with: the operations that it needs, and how fast they can be."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ REPEATS = 10
 
 
 def useful_macs(config: ModelConfig) -> int:
-    """Multiply-adds that the answer of a divided model takes; less than the published count.
+    """Multiply-adds that a divided model's answer needs: fewer than the published count.
 
-    The temporal fc folds into the projection before it; the class token's query, key, value and
-    projection in the space pass are needed once, not once a frame; and of the last block nothing
-    reads what its space pass and MLP make of the patches, whose keys and values are read.
+    Three things are not needed. The temporal fc folds into the projection before it. The class
+    token's query, key, value and projection in the space pass are the same for all frames. And
+    nothing reads the patches that the last block's space pass and MLP make; of that pass only their
+    keys and values are read.
     """
     assert config.attention == "divided"
     t, h, w = config.grid
@@ -36,10 +37,10 @@ def useful_macs(config: ModelConfig) -> int:
 
 
 def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list[float]:
-    """FLOP a second of one clip's tokens through each linear map of a block: the best of several.
+    """FLOP per second of one clip's tokens through each linear map of a block, the best of several.
 
-    On the CPU both torch's own and oneDNN's with the weight packed for it beforehand, where it
-    can; what is left out goes to stderr. Raises DeviceError where the device has no such product.
+    On the CPU both torch's own product and oneDNN's with packed weights are tried, where there is
+    one; what is left out goes to stderr. Raises DeviceError where the device has no such product.
     """
     if dtype == "int8" and not multiplies_int8(device):
         raise DeviceError(f"{device} multiplies no int8 matrices")
@@ -65,7 +66,7 @@ def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list
 def _ways(
     rows: int, before: int, after: int, dtype: str, device: torch.device
 ) -> Iterator[Callable[[], Tensor]]:
-    """Each product that this device has; what it lacks is never tried."""
+    """Yield each product that this device has."""
     if dtype == "int8":
         left, right = (
             torch.randint(-128, 128, shape, dtype=torch.int8, device=device)

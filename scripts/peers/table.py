@@ -1,4 +1,4 @@
-"""What was measured as a report: JSON field for field, or Markdown tables."""
+"""The report of a comparison, and its Markdown tables."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Whole processes, from start to end: `tsf` in {dtype}, its default here, and tran
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything measured, and where and how."""
+    """Everything that was measured, and where and how; its JSON is field for field."""
 
     machine: dict[str, str | int | float]
-    default_dtype: str
-    size: str
+    default_dtype: str  # of `tsf` on this machine
+    size: str  # of the model, one of SIZES
     classes: int
     runs: int
     warmup: int
-    products_gflops_per_second: dict[str, float]
+    products_gflops_per_second: dict[str, float]  # the fastest matrix product, by dtype
     models: Sequence[ModelRow]
     processes: Sequence[ProcessRow]
 
 
 def markdown(report: Report) -> str:
-    """The report for a README: the machine, a table a kind of row, how to read it."""
+    """The report as Markdown: the machine, one table per kind of row, and how to read them."""
     named = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     parts = [named, PROTOCOL.format(runs=report.runs, warmup=report.warmup)]
     if report.models:

@@ -1,4 +1,4 @@
-"""Contenders take turns, so that what the machine does meanwhile falls on all of them alike."""
+"""Contenders take turns, so that what else the machine does disturbs all of them alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spread(seconds: Iterable[float]) -> Spread:
 def alternate(
     contenders: Mapping[Key, Callable[[], Result]], *, runs: int, warmup: int, doing: str
 ) -> dict[Key, list[Result]]:
-    """Each runs once, then each again, and so on; what each returned, warm-up left out."""
+    """Run each once, then each again, and so on; return the results without the warm-up."""
     turns = [key for _ in range(warmup + runs) for key in contenders]
     results: dict[Key, list[Result]] = {key: [] for key in contenders}
     ran = ((key, contenders[key]()) for key in turns)
