@@ -20,6 +20,7 @@ from tests.support.models import randomised, tiny
 from timesformer_cli import __version__
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
+from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.load import save_model
 
 HEAVY = ("torch", "cv2", "decord", "av", "timm", "transformers", "huggingface_hub", "numpy")
@@ -50,7 +51,16 @@ def process(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["classify", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["classify", "--help"],
+        ["train", "--help"],
+        ["benchmark", "--help"],
+    ],
+)
 def test_help_and_version_load_nothing_heavy(arguments):
     code = (
         "import sys; from timesformer_cli.cli.app import app\n"
@@ -60,6 +70,12 @@ def test_help_and_version_load_nothing_heavy(arguments):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stderr.strip() == "[]"
     assert "tsf" in ran.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "benchmark"])
+def test_the_help_of_attention_names_every_scheme(command):
+    words = tsf(command, "--help", COLUMNS="300").stdout
+    assert not [name for name in SCHEMES if name not in words]
 
 
 def test_version_is_the_package_version():
