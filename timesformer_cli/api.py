@@ -65,6 +65,7 @@ def classify(
     workers: int | None = None,
     timeout: float = 60.0,
     decoder: str = "auto",
+    fps: float | None = None,
     debug: bool = False,
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
@@ -94,5 +95,5 @@ def classify(
         decoder=decoder,
         debug=debug,
     )
-    paths = find_videos([os.fspath(path) for path in arguments])
+    paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
     return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=4)))

@@ -44,6 +44,7 @@ def classify(
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
     batch_size: options.BatchSize = 8,
+    fps: options.FramesPerSecond = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -66,7 +67,7 @@ def classify(
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         require_writable(output)
-        files = find_videos(videos, sys.stdin)
+        files = find_videos(videos, sys.stdin, fps)
         if any(file.error is None for file in files):
             chosen = replace(chosen, model=locate_shown(model))
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")

@@ -82,6 +82,17 @@ Views = Annotated[
         rich_help_panel="Sampling",
     ),
 ]
+FramesPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        min=0.001,
+        max=1000,
+        help="Read folders of pictures as videos of so many frames a second.",
+        show_default="folders are searched for videos",
+        rich_help_panel="Decoding",
+    ),
+]
 Decoder = Annotated[
     Literal["auto", "decord", "av", "opencv"],
     typer.Option(
@@ -100,7 +111,10 @@ Workers = Annotated[
 Timeout = Annotated[
     float,
     typer.Option(
-        min=0.1, metavar="SECONDS", help="Longest time for one file.", rich_help_panel="Decoding"
+        min=0.1,
+        metavar="SECONDS",
+        help="Longest time without progress on one file.",
+        rich_help_panel="Decoding",
     ),
 ]
 Output = Annotated[

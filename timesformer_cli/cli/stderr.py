@@ -6,16 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from timesformer_cli.errors import ExitCode, TsfError
-
-if TYPE_CHECKING:
-    pass
 
 
 @lru_cache

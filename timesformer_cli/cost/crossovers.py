@@ -40,8 +40,9 @@ def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Cross
     rows = []
     for first, second in combinations(costs, 2):
         changes: list[tuple[int | None, bool]] = [*_changes(costs[first], costs[second])]
-        if len(costs) == 2 and not changes:
-            changes = [(None, costs[first][2] < costs[second][2])]
+        if len(costs) == 2 and not changes and costs[first].keys() & costs[second].keys():
+            shared = min(costs[first].keys() & costs[second].keys())
+            changes = [(None, costs[first][shared] < costs[second][shared])]
         for frames, first_before in changes:
             below, above = (first, second) if first_before else (second, first)
             rows.append(

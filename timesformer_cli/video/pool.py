@@ -91,6 +91,7 @@ class DecodePool:
                         crops=crops,
                         decoder=self._decoder,
                         jitter=jitter,
+                        fps=video.fps,
                     )
                     waiting.append(self._submit(request, video.error))
                 if not waiting:

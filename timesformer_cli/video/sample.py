@@ -78,7 +78,8 @@ def plan_clips(
         note = None if slight else _short_note(duration, length, last, sampling.frames)
         return Plan((squeezed,) * clips, note)  # all clips are the same: the whole video
     room = duration - length
-    starts = [room / 2] if clips == 1 else [room * c / (clips - 1) for c in range(clips)]
+    # Rounding may carry the last start past the room, and its moments past the end.
+    starts = [room / 2] if clips == 1 else [min(room * c / (clips - 1), room) for c in range(clips)]
     if jitter is not None:
         starts = [room * jitter.offsets[0]]
     bounds = [(start, min(start + length, duration)) for start in starts]
