@@ -49,7 +49,7 @@ HELD = (
 )
 # A file with so large a share of pictures lost or made up shows nothing that could be classified;
 # what is encrypted without saying so looks like this. Few pictures are no proof.
-RUINED, ENOUGH_TO_TELL = 0.9, 8
+RUINED, ENOUGH_TO_TELL = 0.8, 8
 
 
 def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
@@ -86,7 +86,6 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
             except Exception as error:  # of the decoder: another may do better
                 reasons.append(ReaderDeclined(f"{name} failed ({first_line(error)})"))
             else:
-                _require_undamaged(reading)
                 return _decoded(name, request, described, planned, reading, held, began)
     raise _failure(request.decoder, reasons)
 
@@ -153,6 +152,7 @@ def _read(
         planned = planner(duration, frame=frame)
         moments = _moments(planned)
         reading = reader(job(wanted=moments))
+        _require_undamaged(reading)
         if len(reading.pictures) == len(moments):
             return planned, reading, duration
         if not reading.end:

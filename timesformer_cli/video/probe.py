@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decoders.base import Reading
 from timesformer_cli.video.decoders.container import (
-    ENCRYPTED_TAGS,
     best_stream,
     decode_frames,
     open_container,
@@ -68,10 +67,10 @@ def probe(file: VideoFile) -> Probe:
 
 def _describe(file: VideoFile, container: "InputContainer", stream: "VideoStream") -> Probe:
     context: Any = stream.codec_context
+    if file.encrypted():
+        raise VideoError("encrypted", "is encrypted: decrypt it first, with the key it came with")
     if context is None:
         raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
-    if context.codec_tag in ENCRYPTED_TAGS or file.scrambled():
-        raise VideoError("encrypted", "is encrypted: decrypt it first, with the key it came with")
     require_pixels_within_limit(context.width, context.height)
     untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
     rates = stream.average_rate, stream.guessed_rate

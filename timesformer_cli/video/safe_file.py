@@ -16,6 +16,7 @@ from timesformer_cli.errors import VideoError
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
 LARGEST_INDEX = 16 << 20  # bytes of an mp4's index that are looked through
 SCRAMBLED_LOOK = 2000  # packets of a transport stream: some seconds of it
+ENCRYPTED = (b"encv", b"drmi")  # what mp4 calls encrypted video (ISO 14496-12, 8.12.1)
 # The box of Dolby Vision's configuration: 24 bytes behind its name (Dolby's ISOBMFF document).
 DOLBY_VISION = re.compile(rb"\x00\x00\x00\x20dv[cv]C(.{24})", re.DOTALL)
 # Text that sends a demuxer to other files or hosts: HLS, ffconcat, DASH, SDP, RTSP, shortcuts.
@@ -97,7 +98,13 @@ class VideoFile:
         record = DOLBY_VISION.search(index)
         return record[1][2] >> 1 if record else None
 
-    def scrambled(self) -> bool:
+    def encrypted(self) -> bool:
+        """Whether an mp4 or mov file says that its video is encrypted, or a stream is scrambled."""
+        found = self._index_box()
+        index = b"" if found is None else self.read_at(found[0], min(found[1], LARGEST_INDEX))
+        return any(kind in index for kind in ENCRYPTED) or self._scrambled()
+
+    def _scrambled(self) -> bool:
         """Whether most packets of a transport stream are marked as encrypted (ISO 13818-1, 2.4.3)."""
         if set(self.head[: 8 * 188 : 188]) != {0x47}:
             return False

@@ -1,6 +1,7 @@
 """Containers read with PyAV (FFmpeg): open safely, choose the stream, skip damaged packets."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-# What mp4 calls a stream whose samples are encrypted (ISO 14496-12, 8.12.1).
-ENCRYPTED_TAGS = ("encv", "drmi")
 ONE_PICTURE_A_PACKET = ("h264", "hevc")
 
 
@@ -29,6 +28,27 @@ def open_container(file: VideoFile, *, ignore_edits: bool = False) -> "InputCont
         options["ignore_editlist"] = "1"
     # By default PyAV raises on metadata that is not UTF-8.
     return av.open(file.source, metadata_errors="ignore", options=options)
+
+
+def changes_size(file: VideoFile) -> bool:
+    """Whether pictures become larger or smaller on the way, which only keyframes can do.
+
+    Other decoders than PyAV squeeze them into the size of the first one and say nothing. False
+    where PyAV is not installed or cannot tell.
+    """
+    try:
+        import av
+    except ImportError:
+        return False
+    sizes = set()
+    with suppress(av.error.FFmpegError, IndexError), open_container(file) as container:
+        stream = best_stream(container)
+        stream.codec_context.skip_frame = "NONKEY"
+        for frame in container.decode(stream):
+            sizes.add((frame.width, frame.height, stream.codec_context.sample_aspect_ratio))
+            if len(sizes) > 1:
+                return True
+    return False
 
 
 def best_stream(container: "InputContainer") -> "VideoStream":

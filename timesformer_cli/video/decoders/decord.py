@@ -21,6 +21,7 @@ from timesformer_cli.video.decoders.base import (
     import_decoder,
     require_picture,
 )
+from timesformer_cli.video.decoders.container import changes_size
 
 # Compared with PyAV picture by picture, on 70 files of 26 encoders. decord makes palettes black,
 # and some gray formats.
@@ -43,6 +44,8 @@ def read_decord(job: ReadJob) -> Reading:
         raise ReaderDeclined(f"decord was not seen to read {probe.pixel_format or 'this'} right")
     if not probe.steady or probe.ignore_edits:
         raise ReaderDeclined("decord cannot step over times that are impossible")
+    if changes_size(job.file):
+        raise ReaderDeclined("decord gives all pictures the size of the first one")
     try:
         # A path, never an open file: those crash it. With 3 threads or more it fails on VP9.
         reader = decord.VideoReader(job.file.source, num_threads=1)

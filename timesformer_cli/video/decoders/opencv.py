@@ -16,6 +16,7 @@ from timesformer_cli.video.decoders.base import (
     import_decoder,
     require_picture,
 )
+from timesformer_cli.video.decoders.container import changes_size
 from timesformer_cli.video.facts import UNTIMED, Probe, require_pixels_within_limit
 from timesformer_cli.video.safe_file import VideoFile
 from timesformer_cli.video.timing import Clock
@@ -30,6 +31,8 @@ def read_opencv(job: ReadJob) -> Reading:
         raise ReaderDeclined("OpenCV returns dark pictures for interlaced video")
     if job.probe.ignore_edits:
         raise ReaderDeclined("OpenCV obeys the edit list, which hides most pictures")
+    if changes_size(job.file):
+        raise ReaderDeclined("OpenCV gives all pictures the size of the first one")
     with suppress(Unordered):
         return _read_opencv(job)
     return _read_opencv(job, counted=True)

@@ -160,18 +160,15 @@ def read_pictures(pictures: Sequence[str], job: ReadJob) -> Reading:
 def _picture(path: str) -> Pixels:
     from PIL import Image
 
-    with VideoFile(path) as file:
-        try:
+    try:
+        with VideoFile(path) as file:
             image = Image.open(io.BytesIO(file.read_at(0, file.size)), formats=PICTURE_FORMATS)
             require_pixels_within_limit(image.width, image.height)
             return np.asarray(image.convert("RGB"), np.uint8)
-        except VideoError:
-            raise
-        except Exception as error:
-            name = os.path.basename(path)
-            raise VideoError(
-                "cannot_decode", f"holds a picture that cannot be read: {name} ({error})"
-            ) from None
+    except Exception as error:  # Pillow lets through what its parsers raise
+        kind = error.kind if isinstance(error, VideoError) else "cannot_decode"
+        name = os.path.basename(path)
+        raise VideoError(kind, f"holds a picture that cannot be read: {name} ({error})") from None
 
 
 def folders_of_pictures(path: str) -> Iterator[str]:
