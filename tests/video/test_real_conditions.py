@@ -452,7 +452,8 @@ def test_encrypted_video_is_an_error_and_no_answer(tmp_path):
     marked.write_bytes(content.replace(b"avc1", b"encv"))
     garbage = bytearray(content)
     begin = content.index(b"mdat") + 4 + 700  # behind the encoder's message
-    noise = np.random.default_rng(0).integers(0, 256, len(content) - begin - 2500, np.uint8)
+    end = content.index(b"moov") - 4
+    noise = np.random.default_rng(0).integers(0, 256, end - begin, np.uint8)
     garbage[begin : begin + len(noise)] = noise.tobytes()
     unmarked = tmp_path / "unmarked.mp4"
     unmarked.write_bytes(garbage)
