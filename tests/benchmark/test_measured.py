@@ -60,8 +60,8 @@ def test_training_takes_more_memory_than_inference():
 
 
 def test_checkpointed_gradients_take_less_memory_and_more_work():
-    arguments = ["--size", "tiny", "--image-size", "96", "--batch-size", "4", "--device", "cpu"]
-    arguments += ["--attention", "divided", "--runs", "2", "--warmup", "0", "--dtype", "float32"]
+    arguments = ["--size", "tiny", "--image-size", "64", "--batch-size", "4", "--device", "cpu"]
+    arguments += ["--attention", "divided", "--runs", "1", "--warmup", "0", "--dtype", "float32"]
     plain, lean = (
         json.loads(tsf(*arguments, "--train", *more, "--format", "json").stdout)
         for more in ([], ["--checkpoint-gradients"])

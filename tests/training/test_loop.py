@@ -231,18 +231,26 @@ def test_seeded_leaves_the_generators_as_they_were():
         assert torch.rand(1) == inside
 
 
-PROCESS = """
+PROCESSES = """
 import json, sys
 sys.path.insert(0, {root!r})
 import torch
-torch.set_num_threads(1)
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tests.training.test_loop import PLAIN, Made, begin
 from timesformer_cli.training.processes import processes
-with processes("cpu") as joined:
-    training = begin(PLAIN, processes=joined, batch_size={batch})
-    training.run(Made(), Made(7))
-    if joined.first:
-        print(json.dumps(training.position.history))
+
+def work():
+    torch.set_num_threads(1)
+    with processes("cpu") as joined:
+        training = begin(PLAIN, processes=joined, batch_size=2)
+        training.run(Made(), Made(7))
+        return training.position.history if joined.first else None
+
+if __name__ == "__main__":
+    # What torchrun runs, with two that need not load torch again.
+    how = dict(rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="two", start_method={start!r})
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, **how)
+    print(json.dumps(elastic_launch(config, work)()[0]))
 """
 
 
@@ -250,10 +258,10 @@ def test_two_processes_learn_as_one_with_the_doubled_batch(tmp_path):
     import json
 
     script = tmp_path / "work.py"
-    script.write_text(PROCESS.format(root=str(Path(__file__).parents[2]), batch=2))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(script)]
+    start = "fork" if sys.platform == "linux" else "spawn"
+    script.write_text(PROCESSES.format(root=str(Path(__file__).parents[2]), start=start))
     ran = subprocess.run(
-        command,
+        [sys.executable, str(script)],
         capture_output=True,
         text=True,
         timeout=120,
