@@ -29,6 +29,7 @@ def reference(path: Path) -> tuple[list[float], list[np.ndarray]]:
     times, pictures = [], []
     with av.open(str(path), metadata_errors="ignore") as container:
         stream = container.streams.best("video")
+        rate = float(stream.average_rate)
         stream.codec_context.thread_count = 1  # what is made up of damage depends on it
         for packet in container.demux(stream):
             try:
@@ -39,7 +40,7 @@ def reference(path: Path) -> tuple[list[float], list[np.ndarray]]:
                 times.append(float(frame.pts * stream.time_base))
                 pictures.append(frame.to_ndarray(format="rgb24"))
     if times != sorted(times):  # AVI keeps the order of decoding only: its pictures are counted
-        times = [number / float(stream.average_rate) for number in range(len(times))]
+        times = [number / rate for number in range(len(times))]
     return [time - times[0] for time in times], pictures
 
 
