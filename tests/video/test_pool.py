@@ -298,7 +298,7 @@ except KeyboardInterrupt:
 
 
 @linux_only
-@pytest.mark.usefixtures("bad_decord")
+@pytest.mark.usefixtures("bad_av")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_no_worker_outlives_its_parent(clip: Path, tmp_path: Path, name: str) -> None:
     number = signal.Signals[name]

@@ -47,6 +47,7 @@ Crops = Mapping[str, Pixels]
 HELD = (
     0.9  # warn when a file holds less than this share of the length that it claims, or claims less
 )
+NO_FRAMES = "holds no frame that can be decoded: it is damaged, or encrypted"
 # A file with so large a share of pictures lost or made up shows nothing that could be classified;
 # what is encrypted without saying so looks like this. Few pictures are no proof.
 RUINED, ENOUGH_TO_TELL = 0.8, 8
@@ -118,6 +119,8 @@ def _require_undamaged(reading: Reading) -> None:
     """Raise VideoError where next to nothing of the file is a picture that was recorded."""
     failed, decoded = len(reading.damaged), reading.decoded
     looked = failed + decoded
+    if not decoded:  # another decoder may do better; if none does, there is no frame
+        return
     if looked >= ENOUGH_TO_TELL and failed > RUINED * looked:
         what = f"{failed} of its first {looked} packets cannot be decoded"
     elif decoded >= ENOUGH_TO_TELL and reading.mended > RUINED * decoded:
@@ -158,7 +161,7 @@ def _read(
         if not reading.end:
             break
         duration = reading.end
-    raise NoFrames("holds no frame that can be decoded")
+    raise NoFrames(NO_FRAMES)
 
 
 def _moments(planned: Plan) -> list[float]:
@@ -231,7 +234,7 @@ def _failure(decoder: str, reasons: Sequence[ReaderDeclined]) -> VideoError:
     if not reasons:
         return VideoError("decoder_crashed", "brings every decoder down that tries to read it")
     if any(isinstance(reason, NoFrames) for reason in reasons):
-        return VideoError("no_frames", "holds no frame that can be decoded")
+        return VideoError("no_frames", NO_FRAMES)
     tried = [reason for reason in reasons if not isinstance(reason, DecoderMissing)]
     if not tried:
         return VideoError("decoder_missing", f"needs a decoder: {reasons[1]}")
