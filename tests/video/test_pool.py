@@ -261,7 +261,7 @@ def test_a_worker_is_renewed_before_leaks_add_up(
 
 
 @linux_only
-@pytest.mark.usefixtures("bad_decord")
+@pytest.mark.usefixtures("bad_av")
 def test_closing_kills_busy_workers_at_once(clip: Path, tmp_path: Path) -> None:
     paths = copies(clip, tmp_path, "1.mp4", "hang1.mp4", "hang2.mp4", "hang3.mp4")
     pool = DecodePool(workers=2)
