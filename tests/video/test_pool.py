@@ -63,7 +63,7 @@ really_open = real.open
 def open(uri, **options):
     name = os.path.basename(os.readlink(uri))
     opened[name] = opened.get(name, 0) + 1
-    if opened[name] % 3 == 0:
+    if opened[name] % 2 == 0:  # the first one describes the file, the second reads it
         if name.startswith("hang"):
             ctypes.PyDLL(None).pause()
         once = os.path.join(here, "crashed")

@@ -1,6 +1,7 @@
 """Read what a video file says of its size, rate, length and orientation: claims, not facts."""
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +27,7 @@ from timesformer_cli.video.timing import PacketTime, Timing, measure_timing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -53,9 +55,10 @@ def probe(file: VideoFile) -> Probe:
     try:
         with open_container(file) as container:
             stream = best_stream(container)
-            described = _describe(file, container, stream)
+            packets = _Packets(container, stream)
+            described = _describe(file, container, stream, packets)
             hidden = _hides_pictures(stream)
-        timed = _timed(file, described)
+            timed = _timed(file, described, packets)
         return _without_edits(file, described, timed) if hidden else timed
     except av.error.FFmpegError as error:
         if file.cut_off():
@@ -65,7 +68,31 @@ def probe(file: VideoFile) -> Probe:
         raise VideoError("cannot_decode", message) from None
 
 
-def _describe(file: VideoFile, container: "InputContainer", stream: "VideoStream") -> Probe:
+class _Packets:
+    """The packets of a stream, each once; the times of all that went by are kept."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
+        self.times: list[PacketTime] = []
+        self._base = stream.time_base and float(stream.time_base)
+        self._packets = container.demux(stream)
+
+    def __iter__(self) -> Iterator["Packet[VideoStream]"]:
+        return self
+
+    def __next__(self) -> "Packet[VideoStream]":
+        packet, base = next(self._packets), self._base
+        if packet.size and base:
+            decoded, shown = (None if t is None else t * base for t in (packet.dts, packet.pts))
+            self.times.append(PacketTime(decoded, shown, (packet.duration or 0) * base))
+        return packet
+
+
+def _describe(
+    file: VideoFile,
+    container: "InputContainer",
+    stream: "VideoStream",
+    packets: Iterator["Packet[VideoStream]"],
+) -> Probe:
     context: Any = stream.codec_context
     if file.encrypted():
         raise VideoError("encrypted", "is encrypted: decrypt it first, with the key it came with")
@@ -76,7 +103,7 @@ def _describe(file: VideoFile, container: "InputContainer", stream: "VideoStream
     rates = stream.average_rate, stream.guessed_rate
     fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
     # The display matrix comes with the frames, not with the stream, so one frame is decoded.
-    frame = next(decode_frames(container, stream, Reading([], [])), None)
+    frame = next(decode_frames(stream, packets, Reading([], [])), None)
     orientation = _orientation(frame)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = context.width, context.height
@@ -121,16 +148,16 @@ def _hides_pictures(stream: "VideoStream") -> bool:
     return entries == 1 and (stream.frames or 0) > 1
 
 
-def _timed(file: VideoFile, described: Probe) -> Probe:
+def _timed(file: VideoFile, described: Probe, packets: _Packets) -> Probe:
     """The description with the times that the packets tell, where these can be read."""
+    import av
+
     if file.size > LARGEST_COUNTED and described.duration > 0:
         return _by_index(file, described)
-    with open_container(file, ignore_edits=described.ignore_edits) as container:
-        stream = best_stream(container)
-        of_stream = described.container.startswith("mpeg") or file.mpeg_stream
-        timing = measure_timing(
-            _packet_times(container, stream), stream=of_stream, fps=described.fps
-        )
+    with suppress(av.error.FFmpegError, IndexError):  # what a broken end does not tell is left out
+        deque(packets, maxlen=0)
+    of_stream = described.container.startswith("mpeg") or file.mpeg_stream
+    timing = measure_timing(packets.times, stream=of_stream, fps=described.fps)
     return described if timing is None else _with_timing(described, timing)
 
 
@@ -162,24 +189,6 @@ def _with_timing(described: Probe, timing: Timing) -> Probe:
     )
 
 
-def _packet_times(container: "InputContainer", stream: "VideoStream") -> Iterator[PacketTime]:
-    """The times of all packets; what a broken end does not tell is left out."""
-    import av
-
-    if stream.time_base is None:
-        return
-    base = float(stream.time_base)
-    with suppress(av.error.FFmpegError, IndexError):
-        for packet in container.demux(stream):
-            if packet.size:
-                dts, pts = packet.dts, packet.pts
-                yield PacketTime(
-                    None if dts is None else dts * base,
-                    None if pts is None else pts * base,
-                    (packet.duration or 0) * base,
-                )
-
-
 def _by_index(file: VideoFile, described: Probe) -> Probe:
     """The description with the steps that the index tells; nothing else of the file is read."""
     with open_container(file) as container:
@@ -198,7 +207,9 @@ def _by_index(file: VideoFile, described: Probe) -> Probe:
 def _without_edits(file: VideoFile, described: Probe, timed: Probe) -> Probe:
     """The description of all pictures that an edit list hides behind an impossible step."""
     try:
-        whole = _timed(file, replace(described, ignore_edits=True))
+        with open_container(file, ignore_edits=True) as container:
+            packets = _Packets(container, best_stream(container))
+            whole = _timed(file, replace(described, ignore_edits=True), packets)
     except (VideoError, OSError):  # then what the edit list shows has to do
         return timed
     return whole if (whole.frames or 0) > (timed.frames or 0) else timed

@@ -61,16 +61,15 @@ def best_stream(container: "InputContainer") -> "VideoStream":
 
 
 def decode_frames(
-    container: "InputContainer", stream: "VideoStream", reading: Reading
+    stream: "VideoStream", packets: Iterator["Packet[VideoStream]"], reading: Reading
 ) -> Iterator["VideoFrame"]:
-    """Yield frames in the order in which they are shown; skip packets that fail.
+    """Yield the frames of packets in the order in which they are shown; skip packets that fail.
 
     The reason of each failure is noted in the reading, and how many pictures were lost on the way
     or made up in part by the decoder.
     """
     import av
 
-    packets = container.demux(stream)
     lost = _Lost(stream, reading)
     while True:
         try:

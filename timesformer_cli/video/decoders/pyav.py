@@ -75,7 +75,7 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
         start: float | None = None
         target: float | None = None  # where the last seek was headed
         waiting = False  # for a keyframe, after a seek into a container without an index
-        frames = decode_frames(container, stream, picker.reading)
+        frames = decode_frames(stream, container.demux(stream), picker.reading)
         while (frame := next(frames, None)) is not None:
             own = None if counted or frame.pts is None else frame.pts * base
             start = (own or 0.0) if start is None else start
@@ -100,7 +100,7 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
                 goal = max(start, start + ahead - margin)
                 container.seek(int(goal / stream.time_base), stream=stream)
                 picker.last = None
-                frames = decode_frames(container, stream, picker.reading)
+                frames = decode_frames(stream, container.demux(stream), picker.reading)
     return picker.finish()
 
 
