@@ -4,7 +4,7 @@ Needs the data set's clips with a clips.csv (path, label, set, sequence). Runs t
 resumed, and finished ones only read, so it may be stopped at any time. Recipes are chosen by
 `--folds`, which takes nothing from the other set:
 
-    python scripts/ut_interaction.py DATA --folds 2 --more "--learning-rate 1e-3" --out build/rate
+    python -m scripts.ut_interaction DATA --folds 2 --more "--learning-rate 1e-3" --out build/rate
 """
 
 from __future__ import annotations

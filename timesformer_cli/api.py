@@ -72,8 +72,8 @@ def classify(
 
     The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride`
     (in frames of a 30-fps video) are those of the model where None. A video is seen in `clips`
-    times `crops` (1 or 3) views, and their scores are averaged. `timeout` is in seconds per video.
-    A video that cannot be read becomes a result with `status` "error"; nothing is raised for it.
+    times `crops` (1 or 3) views, and their scores are averaged. A video may go `timeout` seconds
+    without progress. With `fps`, folders of pictures are videos of so many frames a second. A video that cannot be read becomes a result with `status` "error"; nothing is raised for it.
     What had to be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
     """
     from timesformer_cli.video import find_videos
@@ -96,4 +96,4 @@ def classify(
         debug=debug,
     )
     paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
-    return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=4)))
+    return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=5)))

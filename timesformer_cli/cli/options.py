@@ -96,7 +96,7 @@ FramesPerSecond = Annotated[
 Decoder = Annotated[
     Literal["auto", "decord", "av", "opencv"],
     typer.Option(
-        help="auto: decord (with checks), then PyAV, then OpenCV.", rich_help_panel="Decoding"
+        help="auto: PyAV, then decord (with checks), then OpenCV.", rich_help_panel="Decoding"
     ),
 ]
 Workers = Annotated[
