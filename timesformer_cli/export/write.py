@@ -1,6 +1,5 @@
 """Write a model's fast form as a file: ONNX, torch.export or AOTInductor."""
 
-import json
 import logging
 import os
 import shutil
@@ -19,7 +18,8 @@ from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
-from timesformer_cli.inference.exported.pt2_file import MANIFEST
+from timesformer_cli.inference.exported.onnx_file import seal_onnx
+from timesformer_cli.inference.exported.pt2_file import seal_pt2
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.model import TimeSformer
@@ -70,6 +70,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     if rounded:
         with _quiet():
             quantise(path)
+    seal_onnx(path)
     return _float32_bytes(fast)
 
 
@@ -79,11 +80,11 @@ def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     It holds no paths or names of the source code.
     """
     fast = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
-    strings = {MANIFEST: json.dumps(manifest.to_strings())}
     program = _trace(fast, manifest)
     program._example_inputs = None  # they would be pickled into the file
     with _quiet():
-        torch.export.save(program, path, extra_files=strings)
+        torch.export.save(program, path)
+    seal_pt2(path, manifest)
     return _float32_bytes(fast)
 
 

@@ -26,7 +26,10 @@ def open_model(
             raise UsageError(
                 f"{located.name}: an exported model cannot be compiled; leave out --compile"
             )
-        return open_exported(located.path, device, dtype), ()
+        exported = open_exported(located.path, device, dtype)
+        unproven = f"{located.name}: exported before there were digests, so a damaged weight "
+        unproven += "would not show; export it again"
+        return exported, () if exported.manifest.digest else (unproven,)
     place = find_device(device)  # before the weights are read, which may take long
     loaded, notes = load_model(located)
     fast = make_fast(loaded, place, find_dtype(dtype, place), consume=True, compile=compile)

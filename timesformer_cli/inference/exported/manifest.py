@@ -12,6 +12,8 @@ from timesformer_cli.weights.description import Description, description_files, 
 INPUT, OUTPUT = "clip", "logits"
 PIXELS, NORMALISED = "uint8 RGB (b t h w c)", "float32 RGB (b t c h w), normalised"
 DYNAMIC = "dynamic"
+# The metadata's entry with the SHA-256 of all else that the file holds.
+DIGEST = "tsf.sha256"
 LARGEST_BATCH = 65536  # short batches are padded to a fixed size, which a file must not inflate
 
 
@@ -26,6 +28,7 @@ class Manifest:
     source: str  # name of the model that was exported
     revision: str  # of its weights
     version: str  # of the tsf that wrote the file
+    digest: str = ""  # empty in files that were exported before there were digests
 
     @property
     def input(self) -> str:
@@ -55,6 +58,7 @@ class Manifest:
             "tsf.dtype": self.dtype,
             "tsf.input": self.input,
             "tsf.batch": DYNAMIC if self.batch is None else str(self.batch),
+            **({DIGEST: self.digest} if self.digest else {}),
         }
 
     @classmethod
@@ -83,6 +87,7 @@ class Manifest:
                 source=strings["tsf.source"],
                 revision=strings["tsf.revision"],
                 version=strings["tsf.version"],
+                digest=strings.get(DIGEST, ""),
             )
         # The strings are the file's: JSON of any type and depth, and keys that may be missing.
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
@@ -91,3 +96,11 @@ class Manifest:
         if manifest.dtype not in DTYPES or not sane_batch:
             raise WeightsError(f"{path}: incomplete metadata; export it again")
         return manifest
+
+
+def changed_since_export(path: Path) -> WeightsError:
+    """The error for a file whose digest says that its bytes have changed."""
+    return WeightsError(
+        f"{path}: its weights or graph are not those that were exported; export it again or copy "
+        f"it anew"
+    )

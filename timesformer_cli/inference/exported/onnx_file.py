@@ -1,6 +1,7 @@
 """Run an ONNX file that tsf wrote, and refuse any other before onnxruntime opens it."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,22 @@ import torch
 from torch import Tensor
 
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
+from timesformer_cli.inference.exported.manifest import (
+    DIGEST,
+    INPUT,
+    OUTPUT,
+    Manifest,
+    changed_since_export,
+)
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.weights.digest import SHA256
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 LARGEST = 2**31  # bytes; the limit of protobuf
 DOMAINS = ("", "ai.onnx")  # both name the standard operators
+DATA_DIGEST = f"{DIGEST}.data"  # the SHA-256 of the file of tensors beside it, where there is one
 # Attribute types that cannot hold a graph or a tensor.
 NUMBERS = frozenset("FLOAT INT STRING FLOATS INTS STRINGS".split())
 
@@ -61,11 +70,37 @@ def start_session(path: Path) -> Any:
         raise WeightsError(f"{path}: onnxruntime refuses it ({reason:.200})") from error
 
 
+def seal_onnx(path: Path) -> None:
+    """Append the digest of all that was written before it, and first that of the tensors beside it.
+
+    Fields of a protobuf message may be appended to it: nothing that is there is written again.
+    """
+    data = path.with_name(f"{path.name}.data")
+    if data.exists():
+        _append(path, DATA_DIGEST, SHA256.of_file(data))
+    _append(path, DIGEST, SHA256.of_file(path))
+
+
+def _append(path: Path, key: str, value: str) -> None:
+    with path.open("ab") as file:
+        file.write(_entry(key, value))
+
+
+def _entry(key: str, value: str) -> bytes:
+    """The bytes of one more entry of an ONNX file's metadata."""
+    from onnx import ModelProto, StringStringEntryProto
+
+    entry = StringStringEntryProto(key=key, value=value)
+    content: bytes = ModelProto(metadata_props=[entry]).SerializeToString()
+    return content
+
+
 def validate_onnx(path: Path) -> Manifest:
     """What the file says of itself, once its graph is known to be one that tsf writes.
 
-    Raises WeightsError for operators that are no standard ones, tensors outside the file's folder,
-    tensors larger than their file, and inputs or outputs that `tsf export` does not write.
+    Raises WeightsError for a file that changed since its export, operators that are no standard
+    ones, tensors outside the file's folder, tensors larger than their file, and inputs or outputs
+    that `tsf export` does not write.
     """
     require_packages("onnx", "onnxruntime")
     import onnx
@@ -73,20 +108,46 @@ def validate_onnx(path: Path) -> Manifest:
 
     if path.stat().st_size > LARGEST:
         raise WeightsError(f"{path}: an ONNX file cannot have more than 2 GB; refused")
+    content = path.read_bytes()
     try:
         # From bytes, because onnx.load would also open the files that the tensors name.
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise WeightsError(
             f"{path}: not an ONNX file, or a damaged one; export it again"
         ) from error
     strings = {entry.key: entry.value for entry in model.metadata_props}
+    if DIGEST in strings and not _is_whole(content, strings[DIGEST]):
+        raise changed_since_export(path)
     manifest = Manifest.from_strings(strings, path)
     graph = model.graph
     reason = _foreign(model) or _misplaced(path, graph.initializer) or _unlike(manifest, graph)
     if reason:
         raise WeightsError(f"{path}: {reason}; refused")
+    # Only now, since only now it is known that what lies beside it is a plain file.
+    if DIGEST in strings and not _is_whole_beside(path, graph.initializer, strings):
+        raise changed_since_export(path)
     return manifest
+
+
+def _is_whole(content: bytes, digest: str) -> bool:
+    """Whether the file ends in its digest, and that is the digest of all that comes before."""
+    end = _entry(DIGEST, digest)
+    before = memoryview(content)[: -len(end)]
+    return content.endswith(end) and hashlib.sha256(before).hexdigest() == digest
+
+
+def _is_whole_beside(
+    path: Path, tensors: Iterable["TensorProto"], strings: Mapping[str, str]
+) -> bool:
+    """Whether the tensors beside the file are those whose digest it has."""
+    from onnx import TensorProto
+
+    outside = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
+    names = {
+        entry.value for one in outside for entry in one.external_data if entry.key == "location"
+    }
+    return all(SHA256.of_file(path.with_name(name)) == strings.get(DATA_DIGEST) for name in names)
 
 
 def _foreign(model: "ModelProto") -> str:

@@ -4,9 +4,12 @@ torch.export.load trusts its file: it unpickles, evaluates expressions and calls
 names. So the archive is read here first, and must hold plain tensors and known operators only.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,15 @@ import torch
 from torch.utils import _pytree as pytree
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.exported.manifest import Manifest
+from timesformer_cli.inference.exported.manifest import DIGEST, Manifest, changed_since_export
 from timesformer_cli.inference.exported.model import ExportedModel
 
 MANIFEST = "tsf.json"
 GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
 TABLES = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 LARGEST_JSON = 64 * 2**20  # bytes
+# What a damaged archive, or JSON of another form than ours, leads its readers to.
+DAMAGED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)  # and RecursionError
 # Names of all records that an archive of ours may hold.
 RECORD = re.compile(
     r"data/(weights/weight|constants/tensor)_\d+|byteorder|archive_format|archive_version|version"
@@ -70,10 +75,33 @@ def open_pt2(path: Path) -> ExportedModel:
     return ExportedModel(manifest, module)
 
 
+def seal_pt2(path: Path, manifest: Manifest) -> None:
+    """Add to the archive what it says of itself, with the digest of that and of all it holds."""
+    digest = _digest(torch._C.PyTorchFileReader(str(path)), manifest.to_strings())
+    strings = replace(manifest, digest=digest).to_strings()
+    with zipfile.ZipFile(path, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        record = zipfile.ZipInfo(f"{root}/extra/{MANIFEST}")  # of no date: each export is the same
+        archive.writestr(record, json.dumps(strings))
+
+
+def _digest(archive: Any, strings: Mapping[str, Any]) -> str:
+    """The SHA-256 of the records by name, and of the metadata but for the digest itself."""
+    taken = hashlib.sha256()
+    for name in sorted({*archive.get_all_records()} - {f"extra/{MANIFEST}"}):
+        record = archive.get_record(name)
+        taken.update(f"{name} {len(record)}\n".encode())
+        taken.update(record)
+    others = {key: value for key, value in strings.items() if key != DIGEST}
+    taken.update(json.dumps(others, sort_keys=True).encode())
+    return taken.hexdigest()
+
+
 def validate_pt2(path: Path) -> Manifest:
     """What the file says of itself, once its graph is known to be one that tsf writes.
 
-    Raises WeightsError for anything but tensors, sizes and the operators of a model.
+    Raises WeightsError for a file that changed since its export, and for anything but tensors,
+    sizes and the operators of a model.
     """
     try:
         # The reader of torch.export itself: another one could see other records in a crafted file.
@@ -81,15 +109,17 @@ def validate_pt2(path: Path) -> Manifest:
         sizes = [(name, archive.get_record_size(name)) for name in archive.get_all_records()]
         if reason := _strange_record(sizes, path.stat().st_size):
             raise WeightsError(f"{path}: {reason}; refused")
-        graph, own, *tables = (
-            json.loads(archive.get_record(name)) for name in (GRAPH, f"extra/{MANIFEST}", *TABLES)
-        )
-    except (RuntimeError, ValueError, RecursionError) as error:
+        own = json.loads(archive.get_record(f"extra/{MANIFEST}"))
+        strings = own if isinstance(own, dict) else {}
+        if DIGEST in strings and strings[DIGEST] != _digest(archive, strings):
+            raise changed_since_export(path)
+        graph, *tables = (json.loads(archive.get_record(name)) for name in (GRAPH, *TABLES))
+        faults = [*_strange_tensors(tables, path.stat().st_size), *_strange_values(graph)]
+    except DAMAGED as error:
         raise WeightsError(f"{path}: not a torch.export file, or a damaged one") from error
-    faults = [*_strange_tensors(tables, path.stat().st_size), *_strange_values(graph)]
     if faults:
         raise WeightsError(f"{path}: {faults[0]}; refused")
-    return Manifest.from_strings(own if isinstance(own, dict) else {}, path)
+    return Manifest.from_strings(strings, path)
 
 
 def _strange_record(sizes: list[tuple[str, int]], room: int) -> str:
