@@ -121,6 +121,25 @@ def test_verify_finds_and_removes_what_has_changed(server, plain, folder, monkey
     assert names.cached("plain", cache_dir=folder) is None
 
 
+def test_a_cached_file_of_the_wrong_size_is_fetched_again(server, plain, folder):
+    path = names.fetch("plain", cache_dir=folder)
+    path.write_bytes(CONTENT[:-1])
+    assert names.cached("plain", cache_dir=folder) is None
+    with pytest.raises(
+        WeightsError, match=r"model\.pth: 399,999 bytes, not 400,000; tsf is offline; .* fetch http"
+    ):
+        names.locate("plain", cache_dir=folder, offline=True)
+    server.faults["GET", FILE] = [404]
+    with pytest.raises(
+        WeightsError,
+        match=r"399,999 bytes, not 400,000; it cannot be fetched again: .*answered 404",
+    ):
+        names.locate("plain", cache_dir=folder)
+    assert names.locate("plain", cache_dir=folder).path == path
+    assert path.read_bytes() == CONTENT
+    assert server.gets(FILE) == [None, None, None]
+
+
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("TSF_CACHE", str(tmp_path / "ours"))
     assert names.default_cache() == tmp_path / "ours"

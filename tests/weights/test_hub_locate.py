@@ -23,10 +23,13 @@ from timesformer_cli.weights.hub import locate as names
 
 REPO = "org/model"
 WEIGHTS_FILE, SIZE = "model.safetensors", 300_000
+# The length of the header, the header, and as many bytes as it says.
+HEADER = b'{"w":{"dtype":"U8","shape":[299926],"data_offsets":[0,299926]}}   '
+TENSOR = random.Random(1).randbytes(299_926)
 FILES = {
     "config.json": b'{"model_type": "timesformer"}',
     "preprocessor_config.json": b'{"size": 64}',
-    WEIGHTS_FILE: random.Random(1).randbytes(SIZE),
+    WEIGHTS_FILE: len(HEADER).to_bytes(8, "little") + HEADER + TENSOR,
 }
 FETCH = """
 import sys
@@ -285,6 +288,112 @@ def test_verify_finds_and_removes_what_has_changed_in_the_cache(hub, cache, file
         names.locate(REPO, cache_dir=cache, offline=True)
     assert tree(names.fetch(REPO, cache_dir=cache)) == FILES
     assert len(hub.gets(WEIGHTS_FILE)) == 1 + (file == WEIGHTS_FILE)
+
+
+WRONG_SIZE = {
+    "cut": lambda content: content[: len(content) // 2],
+    "one byte short": lambda content: content[:-1],
+    "longer": lambda content: content + b"\n",
+    "empty": lambda content: b"",
+}
+
+
+def damaged(folder: Path, file: str, how: str) -> Path:
+    """The blob behind the file, now of another size."""
+    blob = (folder / file).resolve()
+    blob.write_bytes(WRONG_SIZE[how](FILES[file]))
+    return blob
+
+
+@pytest.mark.parametrize("how", WRONG_SIZE)
+@pytest.mark.parametrize("file", FILES)
+def test_a_cached_file_of_the_wrong_size_is_fetched_again_by_whoever_meets_it(
+    hub, cache, file, how
+):
+    folder = names.fetch(REPO, cache_dir=cache)
+    damaged(folder, file, how)
+    assert names.cached(REPO, cache_dir=cache) is None
+    with pytest.raises(WeightsError, match=rf"{file}: .*; tsf is offline") as raised:
+        names.locate(REPO, cache_dir=cache, offline=True)
+    assert "\n" not in str(raised.value)
+    before = len(hub.gets(WEIGHTS_FILE))
+    assert names.locate(REPO, cache_dir=cache).path == folder
+    assert tree(folder) == FILES
+    assert len(hub.gets(WEIGHTS_FILE)) == before + (file == WEIGHTS_FILE)
+    assert names.locate(REPO, cache_dir=cache, offline=True).path == folder
+
+
+@pytest.mark.parametrize("how", WRONG_SIZE)
+def test_a_header_alone_tells_that_a_file_of_another_tool_is_not_whole(hub, cache, how):
+    from huggingface_hub import hf_hub_download
+
+    for name in FILES:
+        hf_hub_download(REPO, name, cache_dir=cache)
+    folder = names.locate(REPO, cache_dir=cache, offline=True).path
+    damaged(folder, WEIGHTS_FILE, how)
+    assert tree(names.locate(REPO, cache_dir=cache).path) == FILES
+
+
+def test_a_pickle_of_the_wrong_size_is_known_by_what_the_hub_said_of_it(hub, cache):
+    (hub.root / REPO / WEIGHTS_FILE).rename(hub.root / REPO / "pytorch_model.bin")
+    folder = names.fetch(REPO, cache_dir=cache)
+    blob = (folder / "pytorch_model.bin").resolve()
+    blob.write_bytes(FILES[WEIGHTS_FILE][:-1])
+    with pytest.raises(WeightsError, match=r"299,999 bytes, not 300,000.*offline"):
+        names.locate(REPO, cache_dir=cache, offline=True)
+    assert names.locate(REPO, cache_dir=cache).path == folder
+    assert blob.read_bytes() == FILES[WEIGHTS_FILE]
+
+
+def test_a_file_of_the_wrong_size_and_no_network_is_one_line(hub, cache):
+    folder = names.fetch(REPO, cache_dir=cache)
+    damaged(folder, WEIGHTS_FILE, "cut")
+    fault = f"{folder / WEIGHTS_FILE}: 150,000 bytes, not 300,000"
+    for environment, words in (
+        ({"HF_HUB_OFFLINE": "1"}, f"{fault}; tsf is offline; "),
+        ({"HF_ENDPOINT": "http://127.0.0.1:1"}, f"{fault}; it cannot be fetched again: "),
+    ):
+        output, errors = process(hub, cache, **environment).communicate(timeout=60)
+        assert output == "" and errors.count("\n") == 1
+        assert errors.startswith(f"WeightsError: {words}"), errors
+    assert process(hub, cache).communicate(timeout=60) == (f"{folder}\n", "")
+
+
+def test_two_processes_that_meet_a_damaged_file_make_one_transfer(hub, cache):
+    folder = names.fetch(REPO, cache_dir=cache)
+    damaged(folder, WEIGHTS_FILE, "cut")
+    hub.faults["GET", WEIGHTS_FILE] = ["slow"]
+    before = len(hub.gets(WEIGHTS_FILE))
+    ended = [process.communicate(timeout=60) for process in [process(hub, cache) for _ in "ab"]]
+    assert ended == [(f"{folder}\n", "")] * 2
+    assert len(hub.gets(WEIGHTS_FILE)) == before + 1
+
+
+def test_a_damaged_file_in_a_store_of_the_users_own_is_left_there(hub, cache, tmp_path):
+    folder = names.fetch(REPO, cache_dir=cache)
+    blob, store = (folder / WEIGHTS_FILE).resolve(), tmp_path / "store"
+    blob.unlink()
+    store.write_bytes(b"half")
+    blob.symlink_to(store)
+    assert tree(names.locate(REPO, cache_dir=cache).path) == FILES
+    assert store.read_bytes() == b"half"
+
+
+def test_verify_still_finds_and_removes_a_file_of_the_wrong_size(hub, cache):
+    folder = names.fetch(REPO, cache_dir=cache)
+    blob = damaged(folder, WEIGHTS_FILE, "cut")
+    states = {one.file.name: one.state for one in names.verify_files(REPO, cache_dir=cache)}
+    assert states == dict.fromkeys(FILES, "ok") | {WEIGHTS_FILE: "bad"}
+    assert not blob.exists()
+
+
+def test_a_wrong_memory_of_a_size_costs_a_hash_and_no_file(hub, cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("TSF_CACHE", str(tmp_path / "tsf"))
+    folder = names.fetch(REPO, cache_dir=cache)
+    (memory,) = (tmp_path / "tsf").iterdir()
+    assert b"300000" in memory.read_bytes()
+    memory.write_bytes(memory.read_bytes().replace(b"300000", b"300001"))
+    assert names.locate(REPO, cache_dir=cache, offline=True).path == folder
 
 
 HOSTILE = "../../../../escaped"

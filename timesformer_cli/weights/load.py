@@ -16,11 +16,11 @@ from timesformer_cli.model.inflate import inflate
 from timesformer_cli.weights.catalogue import Weights
 from timesformer_cli.weights.description import WEIGHT_FILES, Description
 from timesformer_cli.weights.digest import SHA256
+from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
 from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
 
-SNAPSHOTS = "snapshots"  # folder in the hub's cache, with one folder per commit
 Notes = tuple[str, ...]
 
 
@@ -46,6 +46,7 @@ def read_located(located: Located) -> Checkpoint:
             f"{located.name}: an exported model runs, and cannot be changed; give the one it was "
             "made from"
         )
+    require_intact(located)
     if located.image_model is not None:
         return read_vit(located.image_model, located.path)
     return read_checkpoint(located.path, located.row)

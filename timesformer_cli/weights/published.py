@@ -85,8 +85,12 @@ def downloadable() -> list[str]:
 
 
 def cached_names(cache_dir: Path | None = None) -> list[str]:
-    """The names whose weights were downloaded."""
-    return [name for name in downloadable() if locate.cached(name, cache_dir=cache_dir) is not None]
+    """The names whose weights were downloaded, also where a file is damaged."""
+    return [
+        name
+        for name in downloadable()
+        if locate.cached(name, cache_dir=cache_dir, whole=False) is not None
+    ]
 
 
 def convert_checkpoint(

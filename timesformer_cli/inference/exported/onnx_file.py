@@ -131,10 +131,9 @@ def validate_onnx(path: Path) -> Manifest:
 
 
 def _is_whole(content: bytes, digest: str) -> bool:
-    """Whether the file ends in its digest, and that is the digest of all that comes before."""
-    end = _entry(DIGEST, digest)
-    before = memoryview(content)[: -len(end)]
-    return content.endswith(end) and hashlib.sha256(before).hexdigest() == digest
+    """Whether the digest, the file's last entry, is that of all that comes before it."""
+    before = memoryview(content)[: -len(_entry(DIGEST, digest))]
+    return hashlib.sha256(before).hexdigest() == digest
 
 
 def _is_whole_beside(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place
 from timesformer_cli.weights.digest import BLOCK, SHA256, Digest, update
+from timesformer_cli.weights.hub.hashed_files import remember_hashed
 from timesformer_cli.weights.hub.https import open_url
 from timesformer_cli.weights.hub.stall import TransferState
 
@@ -57,17 +58,19 @@ def download_file(
     lock: Path,
     watch: TransferState,
     record: bool = False,
+    is_whole: Callable[[Path], bool] = Path.exists,
 ) -> None:
     """Download the file to `target`, unless another process that holds `lock` does it first.
 
     Until it is complete and checked it is at `part`, which a later run continues. With `record`,
-    its SHA-256 is written beside it. Raises WeightsError.
+    its SHA-256 is written beside it. A file that is there and not whole is replaced. Raises
+    WeightsError.
     """
     with on_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.parent.mkdir(parents=True, exist_ok=True)
         with _locked(lock, lambda: watch.report(source.name, size_of(part), source.size)):
-            if target.exists():
+            if is_whole(target):
                 watch.report(source.name, size_of(target), size_of(target))
                 return
             digits = _persist(source, part, watch)
@@ -75,6 +78,7 @@ def download_file(
                 beside = target.with_name(f"{target.name}.sha256")
                 beside.write_text(f"{digits}  {target.name}\n", encoding="utf-8")
             put_in_place(part, target)
+            remember_hashed({target: (target.stat(), digits)})
 
 
 def size_of(part: Path) -> int:

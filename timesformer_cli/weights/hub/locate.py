@@ -2,9 +2,7 @@
 
 import difflib
 import json
-import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +16,11 @@ from timesformer_cli.weights.catalogue import ASSETS, BUNDLED, WEIGHTS, Weights,
 from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.digest import SHA256, Digest
 from timesformer_cli.weights.hub.download import Source, download_file, on_disk
+from timesformer_cli.weights.hub.hashed_files import default_cache, remember_hashed
+from timesformer_cli.weights.hub.intact import blob_of, damage, snapshot_damage
 from timesformer_cli.weights.hub.remote_files import CONFIG, hf_download
-from timesformer_cli.weights.hub.snapshot import blob_of, cached_snapshot, fetch_snapshot
-from timesformer_cli.weights.hub.stall import STALL_SECONDS, run_watched
+from timesformer_cli.weights.hub.snapshot import cached_snapshot, fetch_snapshot
+from timesformer_cli.weights.hub.stall import STALL_SECONDS, TransferState, run_watched
 
 TIMM = "timm:"
 EXPORTED = (".onnx", ".pt2")
@@ -40,6 +40,8 @@ class Located:
     name: str  # as the user gave it
     path: Path  # a folder or a file
     row: Weights | None = None  # of the catalogue, where it has the model
+    digests: tuple[str, ...] = ()  # the weights must hash to each of these
+    remedy: str = "copy it anew, or fetch it again"  # where a file is not what was published
 
     @property
     def exported(self) -> bool:
@@ -54,13 +56,19 @@ class Located:
     def to_text(self) -> str:
         """Everything as text, to hand it to another process."""
         row = None if self.row is None else self.row.name
-        return json.dumps([self.name, str(self.path), row])
+        return json.dumps([self.name, str(self.path), row, self.digests, self.remedy])
 
     @classmethod
     def from_text(cls, text: str) -> "Located":
         """The inverse of `to_text`."""
-        name, path, row = json.loads(text)
-        return cls(name=name, path=Path(path), row=None if row is None else WEIGHTS[row])
+        name, path, row, digests, remedy = json.loads(text)
+        return cls(
+            name=name,
+            path=Path(path),
+            row=None if row is None else WEIGHTS[row],
+            digests=tuple(digests),
+            remedy=remedy,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,9 +112,13 @@ def locate(
     place = _place(name, revision)
     if (local := _cached(place, cache_dir, surely=not offline)) is None:
         if offline:
-            raise _offline(place)
+            raise _offline(place, cache_dir)
         local = fetch(name, revision=revision, cache_dir=cache_dir, progress=progress)
-    return Located(name=name, path=local, row=place.row)
+    converted = local == own_folder(place.name, cache_dir)
+    known = [] if converted else [digest.digits for digest in _known(local, place)]
+    return Located(
+        name=name, path=local, row=place.row, digests=tuple(known), remedy=_remedy(name, place)
+    )
 
 
 def as_located(model: "str | Located") -> Located:
@@ -114,9 +126,18 @@ def as_located(model: "str | Located") -> Located:
     return locate(model) if isinstance(model, str) else model
 
 
-def cached(name: str, *, revision: str | None = None, cache_dir: Path | None = None) -> Path | None:
-    """The local path of a catalogue name or hub id; None where it is not complete on this machine."""
-    return _cached(_place(name, revision), cache_dir)
+def cached(
+    name: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    whole: bool = True,
+) -> Path | None:
+    """The local path of a catalogue name or hub id; None where it is not complete on this machine.
+
+    Unless it must be `whole`, files of a wrong size will do.
+    """
+    return _cached(_place(name, revision), cache_dir, whole=whole)
 
 
 def fetch(
@@ -141,13 +162,16 @@ def fetch(
         work = partial(fetch_snapshot, repo, place.revision, cache_dir, place.weights)
         try:
             if constants.HF_HUB_OFFLINE:
-                raise _offline(place)
+                raise _offline(place, cache_dir)
             return run_watched(work, place.name, progress, stall)
-        except WeightsError:
+        except WeightsError as error:
             # Weights that other tools left without a preprocessor file will do where the hub fails.
-            if (local := _cached(place, cache_dir, surely=False)) is None:
+            if (local := _cached(place, cache_dir, surely=False)) is not None:
+                return local
+            fault = _fault(place, cache_dir)
+            if constants.HF_HUB_OFFLINE or not fault:
                 raise
-            return local
+            raise _not_again(fault, error) from error
     row = place.row
     if row is None or row.url is None:
         raise _only_a_file(place)
@@ -159,12 +183,21 @@ def fetch(
         instead=f"where there is a network, fetch {row.url}, and give its path here",
     )
     part, lock = (target.with_name(f"{target.name}.{end}") for end in ("part", "lock"))
-    run_watched(
-        lambda watch: download_file(source, target, part=part, lock=lock, watch=watch, record=True),
-        place.name,
-        progress,
-        stall,
-    )
+
+    def whole(file: Path) -> bool:
+        return file.exists() and not _damage(file, place)
+
+    def transfer(watch: TransferState) -> None:
+        download_file(
+            source, target, part=part, lock=lock, watch=watch, record=True, is_whole=whole
+        )
+
+    try:
+        run_watched(transfer, place.name, progress, stall)
+    except WeightsError as error:
+        if fault := _fault(place, cache_dir):
+            raise _not_again(fault, error) from error
+        raise
     return target
 
 
@@ -173,7 +206,7 @@ def verify_files(
 ) -> tuple[VerifiedFile, ...]:
     """Hash the cached files of a catalogue name or hub id; remove those with a wrong hash."""
     place = _place(name, revision)
-    local = _cached(place, cache_dir, surely=False)
+    local = _cached(place, cache_dir, surely=False, whole=False)
     if local is None:
         return ()
     files = sorted(local.iterdir()) if local.is_dir() else [local]
@@ -192,7 +225,9 @@ def _check(file: Path, place: _Place) -> VerifiedFile:
     expected = list(_expected(file, blob, place))
     if not expected:
         return VerifiedFile(file=file, state="unknown", note="nothing says what it should hash to")
-    if all(digest.matches(digest.of_file(file)) for digest in expected):
+    status, found = file.stat(), [digest.of_file(file) for digest in expected]
+    if all(digest.matches(digits) for digest, digits in zip(expected, found, strict=True)):
+        remember_hashed({file: (status, max(found, key=len))})
         return VerifiedFile(file=file, state="ok")
     if place.row is not None and place.row.bundled:
         note = "not what came with the package: install tsf again"
@@ -211,14 +246,36 @@ def _expected(file: Path, blob: Path | None, place: _Place) -> Iterator[Digest]:
     """Yield every digest that the file must have."""
     if blob is not None:
         yield Digest.of_etag(blob.name)
-    if place.weights.digits and (place.repo is None or file.name in WEIGHT_FILES):
+    if file.name in WEIGHT_FILES or (place.row is not None and place.row.url is not None):
+        yield from _known(file, place)
+
+
+def _known(there: Path, place: _Place) -> Iterator[Digest]:
+    """What the catalogue, and the record beside a file of a URL, say of the weights' digest."""
+    if place.weights.digits:
         yield place.weights
-    if place.repo is None and _record(file).exists():
-        yield Digest(_record(file).read_text(encoding="utf-8").split(" ")[0].strip())
+    if place.repo is None and (recorded := _recorded(there)):
+        yield Digest(recorded)
+
+
+def _recorded(file: Path) -> str:
+    """The digits in the record beside a file, as sha256sum writes them; empty without one."""
+    try:
+        digits = _record(file).read_bytes()[:64].decode("ascii", "replace")
+    except OSError:
+        return ""
+    return digits if re.fullmatch(r"[0-9a-f]{64}", digits) else ""
 
 
 def _record(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
+
+
+def _remedy(name: str, place: _Place) -> str:
+    """What to do where a file is not what was published."""
+    if place.row is not None and place.row.bundled:
+        return "it came with the package: install tsf again"
+    return f"run `tsf download-weights --verify {name}`, which removes it, then fetch it again"
 
 
 def _place(name: str, revision: str | None) -> _Place:
@@ -245,16 +302,36 @@ def _place(name: str, revision: str | None) -> _Place:
     return _Place(name=name, row=find_weights(repo), repo=repo, revision=revision)
 
 
-def _cached(place: _Place, cache_dir: Path | None, *, surely: bool = True) -> Path | None:
+def _cached(
+    place: _Place, cache_dir: Path | None, *, surely: bool = True, whole: bool = True
+) -> Path | None:
     if place.row is not None and (own := own_folder(place.name, cache_dir) / CONFIG).exists():
         return own.parent
     if place.repo is not None:
-        return cached_snapshot(place.repo, place.revision, cache_dir, surely=surely)
+        return cached_snapshot(place.repo, place.revision, cache_dir, surely=surely, whole=whole)
     if place.row is None or place.row.url is None:
         bundled = place.row is not None and place.row.bundled
         return ASSETS / place.name if bundled else None
     target = _target(place.name, place.row.url, cache_dir)
-    return target if target.exists() else None
+    if not target.exists() or (whole and _damage(target, place)):
+        return None
+    return target
+
+
+def _damage(target: Path, place: _Place) -> str:
+    """Why the file of a plain URL is not whole, as far as its size tells."""
+    return damage(target, digest=next(_known(target, place), None))
+
+
+def _fault(place: _Place, cache_dir: Path | None) -> str:
+    """Which file that the cache has is not whole, and why; empty where there is none."""
+    there = _cached(place, cache_dir, surely=False, whole=False)
+    if there is None:
+        return ""
+    if there.is_dir():
+        return snapshot_damage(there)
+    fault = _damage(there, place)
+    return f"{there}: {fault}" if fault else ""
 
 
 def _target(name: str, url: str, cache_dir: Path | None) -> Path:
@@ -267,20 +344,12 @@ def own_folder(name: str, cache_dir: Path | None) -> Path:
     return (cache_dir or default_cache()).expanduser() / "weights" / name / "converted"
 
 
-def default_cache() -> Path:
-    """Our own cache, for files that are not from the hub: TSF_CACHE, or the platform's folder."""
-    if given := os.environ.get("TSF_CACHE"):
-        return Path(given)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base) / "timesformer_cli"
+def _not_again(fault: str, error: WeightsError) -> WeightsError:
+    """Why there is no model: the fault of what the cache has, and why nothing better came."""
+    return WeightsError(f"{fault}; it cannot be fetched again: {error}")
 
 
-def _offline(place: _Place) -> WeightsError:
+def _offline(place: _Place, cache_dir: Path | None) -> WeightsError:
     if place.repo is not None:
         command = hf_download(place.repo, place.revision)
         how = f"run `{command}` and copy its cache folder (HF_HOME) here"
@@ -288,8 +357,10 @@ def _offline(place: _Place) -> WeightsError:
         how = f"fetch {place.row.url} and give its path here"
     else:
         return _only_a_file(place)
+    fault = _fault(place, cache_dir)
+    missing = f"{fault};" if fault else f"'{place.name}' is not in the cache and"
     return WeightsError(
-        f"'{place.name}' is not in the cache and tsf is offline; where there is a network, {how}, "
+        f"{missing} tsf is offline; where there is a network, {how}, "
         f"or use the model that comes with tsf: --model {BUNDLED}"
     )
 

@@ -11,6 +11,7 @@ from timesformer_cli.weights.catalogue import BUNDLED
 from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
+from timesformer_cli.weights.hub.intact import ETAG
 from timesformer_cli.weights.hub.stall import TransferState
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Errors of the client's transport (httpx) after which another try would not help. By name, because
 # its versions share the names.
 UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol")
@@ -134,7 +134,7 @@ def _explained(repo: str, revision: str) -> Iterator[None]:
         reason = f"the hub answered {status}" if status else "the hub cannot be reached"
         reason += "; try again later" if status in download.BUSY else ""
         raise WeightsError(
-            f"'{repo}' is not in the cache and {reason}; on a machine with network run "
+            f"'{repo}' must be fetched and {reason}; on a machine with network run "
             f"`{hf_download(repo, revision)}` and copy its cache folder (HF_HOME) here, "
             f"or use the model that comes with tsf: --model {BUNDLED}"
         ) from error

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
@@ -17,17 +18,24 @@ from timesformer_cli.files import put_in_place, replacing
 from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
 from timesformer_cli.weights.digest import Digest
 from timesformer_cli.weights.hub import download
-from timesformer_cli.weights.hub.remote_files import CONFIG, ETAG, OPTIONAL, HubFile, list_files
+from timesformer_cli.weights.hub.intact import damage, snapshot_damage
+from timesformer_cli.weights.hub.remote_files import CONFIG, OPTIONAL, HubFile, list_files
 from timesformer_cli.weights.hub.stall import TransferState
 
 
 def cached_snapshot(
-    repo: str, revision: str | None, cache_dir: Path | None, *, surely: bool = True
+    repo: str,
+    revision: str | None,
+    cache_dir: Path | None,
+    *,
+    surely: bool = True,
+    whole: bool = True,
 ) -> Path | None:
     """Return the snapshot folder if the cache has all that a model needs.
 
     Other tools may have downloaded a model without its preprocessor file. With `surely` the file
-    must be there, or the repository must be known to have none.
+    must be there, or the repository must be known to have none. With `whole` no file may be known
+    to be of a wrong size.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -39,7 +47,9 @@ def cached_snapshot(
     if not isinstance(config, str) or (surely and look(OPTIONAL) is None):
         return None
     folder = Path(config).parent
-    return folder if any((folder / name).exists() for name in WEIGHT_FILES) else None
+    if not any((folder / name).exists() for name in WEIGHT_FILES):
+        return None
+    return None if whole and snapshot_damage(folder) else folder
 
 
 def fetch_snapshot(
@@ -63,17 +73,24 @@ def fetch_snapshot(
             "give the revision yourself with --revision"
         )
     blobs, folder = storage / "blobs", storage / "snapshots" / files[0].commit
-    missing = [file for file in files if not (folder / file.name).exists()]
+    missing = [file for file in files if not _is_whole(folder / file.name, file)]
     wanted = sum(
         max(0, (file.size or 0) - download.size_of(_part(blobs / file.etag)))
         for file in missing
-        if not (blobs / file.etag).exists()
+        if not _is_whole(blobs / file.etag, file)
     )
     download.require_room(storage, wanted, repo)
     for file in missing:
         blob, locks = blobs / file.etag, cache / ".locks" / storage.name
         lock = locks / f"{file.etag}.lock"  # the same as the client's, so both wait for each other
-        download.download_file(_source(repo, file), blob, part=_part(blob), lock=lock, watch=watch)
+        download.download_file(
+            _source(repo, file),
+            blob,
+            part=_part(blob),
+            lock=lock,
+            watch=watch,
+            is_whole=partial(_is_whole, file=file),
+        )
         with download.on_disk(folder):
             _point(folder / file.name, blob)
     with download.on_disk(storage):
@@ -85,6 +102,12 @@ def fetch_snapshot(
         if revision != folder.name:
             _write(storage / "refs" / revision, folder.name)
     return folder
+
+
+def _is_whole(path: Path, file: HubFile) -> bool:
+    """Whether the file is there, as far as its size tells."""
+    digest = Digest.of_etag(file.etag)
+    return path.exists() and not damage(path, name=file.name, digest=digest, size=file.size)
 
 
 def _source(repo: str, file: HubFile) -> download.Source:
@@ -103,16 +126,6 @@ def _source(repo: str, file: HubFile) -> download.Source:
 
 def _part(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.incomplete")
-
-
-def blob_of(file: Path) -> Path | None:
-    """The file in the cache to which a snapshot's file leads; its name is its digest."""
-    blobs = file.parent.parent.parent / "blobs"
-    if file.is_symlink():  # followed one step: a blob may itself be a link to a shared store
-        blob = blobs / Path(os.readlink(file)).name
-        return blob if ETAG.fullmatch(blob.name) else None
-    same = (blob for blob in blobs.glob("*") if blob.exists() and blob.samefile(file))
-    return next(same, None)
 
 
 def _point(pointer: Path, blob: Path) -> None:
