@@ -12,7 +12,9 @@ class ExitCode(IntEnum):
     USAGE = 2  # also what Typer ends with
     WEIGHTS = 3
     DEVICE = 4
+    HUNG_UP = 129  # 128 and SIGHUP
     INTERRUPTED = 130  # 128 and SIGINT
+    BROKEN_PIPE = 141  # 128 and SIGPIPE
     TERMINATED = 143  # 128 and SIGTERM
 
 

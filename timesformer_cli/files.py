@@ -1,13 +1,58 @@
-"""Write files that appear whole or not at all; nothing else gives a file its final name."""
+"""Open files safely, and write files that appear whole or not at all.
 
+
+This is the only place where a file is put under its name. A user may also name what is no regular
+file (a FIFO, a device, /dev/stdout): that is written to, and never replaced.
+"""
+
+import errno
 import os
-from collections.abc import Iterator
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
+from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
+from typing import BinaryIO
 
-from timesformer_cli.errors import TsfError
+from timesformer_cli.errors import TsfError, UsageError
+
+# Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+NOT_REGULAR = "is not a regular file (a pipe, socket or device)"
+# What lies in one of these folders is an open file of a process: /dev/stdout leads there.
+DESCRIPTORS = re.compile(r"/dev/fd|/proc/\d+(/task/\d+)?/fd")
+MOST_LINKS = 40  # that Linux follows, one to the next
+# Most disks take names of 255 bytes, and a hidden file's name is longer than its file's.
+LONGEST_STEM = 200
+
+# A path, or the number of an open file.
+AnyFile = str | Path | int
+
+
+@contextmanager
+def regular_file(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """The file opened for reading, and a name by which a library may open the same file.
+
+    On Linux that name is the open descriptor, so that nothing can take the file's place in
+    between. Raises OSError, without waiting, for a FIFO, a device, a socket or a folder.
+    """
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device without a driver
+            raise OSError(errno.EINVAL, NOT_REGULAR) from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        folder = stat.S_ISDIR(mode)
+        raise OSError(errno.EINVAL, "is a folder, not a file" if folder else NOT_REGULAR)
+    with os.fdopen(descriptor, "rb") as file:
+        name = f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else os.fspath(path)
+        yield file, name
 
 
 @contextmanager
@@ -16,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     After an exception nothing is changed and the hidden file is removed. Raises OSError.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{_stem(path)}.{os.getpid()}.part")
     try:
         part.touch()
         mode = part.stat().st_mode  # what the user's umask gives; safetensors would give 0600
@@ -47,10 +92,12 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 def hidden_folder(target: Path) -> Iterator[Path]:
     """A folder beside the target that is removed, with all that is in it, when the block ends.
 
-    For several files that belong together: write them there, then `put_in_place` each. A rename is
-    one step only on the target's own disk. Raises OSError.
+    For several files that belong together: write them there, then `deliver` each. A rename is one
+    step only on the target's own disk. What goes into a stream waits where temporary files do.
+    Raises OSError.
     """
-    folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    parent = None if is_stream(target) else _replaced(target).parent
+    folder = Path(mkdtemp(prefix=f".{_stem(target)}.", suffix=".part", dir=parent))
     try:
         yield folder
     finally:
@@ -60,3 +107,125 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 def put_in_place(part: Path, path: Path) -> Path:
     """Give a finished file its name and replace what has it now; raises OSError."""
     return part.replace(path)
+
+
+def require_output(path: Path, inputs: Iterable[AnyFile] = ()) -> None:
+    """Raise UsageError, before any work is done, where an answer cannot be written.
+
+    Nor may it replace one of the inputs, under whatever name and through whatever links.
+    """
+    try:
+        status = _status(path)
+        if is_stream(path):
+            reason = "" if os.access(path, os.W_OK) else "permission denied, or it is closed"
+            if status is not None and stat.S_ISSOCK(status.st_mode):
+                reason = "it is a socket"
+        else:
+            parent = _replaced(path).parent
+            reason = "" if os.access(parent, os.W_OK) else "permission denied"
+            if not parent.is_dir():
+                reason = f"there is no folder {parent}"
+            elif path.is_dir():
+                reason = "it is a folder"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UsageError(f"{path}: cannot be written there ({reason})")
+    for other in inputs:
+        if _same_file(path, status, other):
+            name = "stdin" if isinstance(other, int) else other
+            raise UsageError(f"{path}: is the same file as {name}; give the answer another name")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written there flows on: a FIFO, a device, or an open file (/dev/stdout)."""
+    if _descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """What `is_stream` is true of, opened for writing, as a shell's `>` would; raises OSError.
+
+    A FIFO waits for its reader. A file that is open already goes on where it is.
+    """
+    place = _descriptor(path)
+    if place is not None and str(place.parent) in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+        return os.fdopen(os.dup(int(place.name)), "wb")
+    append = os.O_APPEND if stat.S_ISREG(path.stat().st_mode) else 0
+    return os.fdopen(os.open(path, os.O_WRONLY | append), "wb")
+
+
+@contextmanager
+def delivering(path: Path) -> Iterator[Path]:
+    """A hidden file to write to, whose content arrives at `path` when the block ends well.
+
+    As `replacing` does, for a name that a user gave: a link stays, and what it leads to is
+    replaced; a stream is written to. Raises OSError.
+    """
+    if not is_stream(path):
+        with replacing(_replaced(path)) as part:
+            yield part
+        return
+    with hidden_folder(path) as folder:
+        part = folder / "part"
+        yield part
+        deliver(part, path)
+
+
+def deliver(part: Path, path: Path) -> None:
+    """Put a finished file where a user's name leads: in its place, or into the stream."""
+    if not is_stream(path):
+        put_in_place(part, _replaced(path))
+        return
+    with part.open("rb") as whole, open_stream(path) as stream:
+        copyfileobj(whole, stream)
+
+
+def _stem(path: Path) -> str:
+    """The beginning of a hidden file's name, cut so that the name is not too long for the disk."""
+    return os.fsdecode(os.fsencode(path.name)[:LONGEST_STEM])
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What the system says of the file; None where there is none. Raises OSError for all else."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _replaced(path: Path) -> Path:
+    """What a new file takes the place of: the end of the links, whether it is there or not."""
+    _status(path)  # raises where links lead in a circle
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _descriptor(path: Path) -> Path | None:
+    """The open file that a name leads to, as /proc/7/fd/1; None where it leads to none."""
+    try:
+        for _ in range(MOST_LINKS):
+            folder = os.path.realpath(path.parent)
+            if DESCRIPTORS.fullmatch(folder):
+                return Path(folder, path.name) if path.name.isdecimal() else None
+            if not path.is_symlink():
+                return None
+            path = path.parent / path.readlink()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        pass
+    return None
+
+
+def _same_file(path: Path, status: os.stat_result | None, other: AnyFile) -> bool:
+    """Whether an output's path leads to the other file: now, or once both are written."""
+    try:
+        found = os.stat(other)
+    except (OSError, ValueError):
+        if status is not None or isinstance(other, int):
+            return False
+        return os.path.realpath(path) == os.path.realpath(other)
+    return status is not None and stat.S_ISREG(status.st_mode) and os.path.samestat(status, found)

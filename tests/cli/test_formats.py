@@ -13,11 +13,13 @@ from rich.console import Console
 
 from timesformer_cli.benchmark.run_models import ModelRow
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
-from timesformer_cli.cli import formats
+from timesformer_cli.cli import formats, stderr
 from timesformer_cli.cli.draw.style import save_figure
+from timesformer_cli.cli.show import classify as show_classify
 from timesformer_cli.errors import UsageError
 from timesformer_cli.export.proof import Proof
 from timesformer_cli.export.run import Exported
+from timesformer_cli.inference.classify import Classified, Failed, Fault, Prediction, Seconds
 
 STRAY = os.fsdecode(b"caf\xe9")  # a name in Latin-1, as old disks have them
 PROOF = Proof(
@@ -69,11 +71,12 @@ def test_json_of_any_name_can_be_written_as_utf8_and_read_back():
 
 
 @pytest.mark.parametrize("answer", ["export", "benchmark_models", "benchmark"])
-def test_every_answer_can_name_a_file_whose_name_is_no_utf8(answer, capsys):
+def test_every_answer_can_name_a_file_whose_name_is_no_utf8(answer):
     show = import_module(f"timesformer_cli.cli.show.{answer}")
     if answer == "export":
-        show.RENDERERS["json"](replace(EXPORTED, files=(STRAY,), model=STRAY))
-        told = json.loads(capsys.readouterr().out.encode())
+        stream = io.StringIO()
+        show.RENDERERS["json"](replace(EXPORTED, files=(STRAY,), model=STRAY), stream)
+        told = json.loads(stream.getvalue().encode())
         assert (told["files"], told["model"]) == ([STRAY], STRAY)
         return
     stream = io.StringIO()
@@ -89,6 +92,67 @@ def test_every_answer_can_name_a_file_whose_name_is_no_utf8(answer, capsys):
     stream = io.StringIO()
     show.RENDERERS["csv"]([replace(MODEL_ROW, model=STRAY)], stream)
     assert "caf\\xe9" in stream.getvalue().encode().decode()
+
+
+# Control characters (C0, DEL, C1), ends of lines, and marks of writing direction.
+STEERING = (
+    "\x00\x07\x1b\n\r\t\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u2028\u2029"
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def steers(text: str) -> list[str]:
+    """The characters in it that a terminal would obey; JSON's own ends of lines are none."""
+    return [char for char in STEERING if char != "\n" and char in text]
+
+
+@pytest.mark.parametrize("char", STEERING, ids=lambda char: f"{ord(char):04x}")
+def test_what_steers_a_terminal_is_escaped_everywhere(char):
+    name = f"a{char}b"
+    for indent in (None, 2):
+        text = formats.dumps({"name": name, name: [name]}, indent)
+        assert not steers(text) and json.loads(text) == {"name": name, name: [name]}
+    assert "\n" not in formats.dumps(name)
+    assert not steers(stderr.printable(name)) and "\n" not in stderr.printable(name)
+    cell = formats.csv_cell(name)
+    assert cell == f"a{char.encode('unicode_escape').decode()}b"
+    assert name not in formats.markdown_table(["name"], [[name]])
+
+
+def test_a_cell_that_began_like_a_formula_is_marked_though_its_beginning_is_escaped():
+    assert formats.csv_cell("\t=1") == "'\\t=1"
+
+
+def test_letters_of_any_language_stay_as_they_are():
+    for name in ("走る", "جري", "café", "a😀b", "a b"):
+        assert json.loads(formats.dumps(name)) == name and name in formats.dumps(name)
+        assert formats.csv_cell(name) == name
+        assert stderr.printable(name) == name
+
+
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
+def test_labels_and_paths_that_steer_are_escaped_in_answers(format):
+    result = Classified(
+        video=f"v{STEERING}.mp4",
+        status="ok",
+        predictions=(Prediction(f"l{STEERING}", 0, 1.0),),
+        model=f"m{STEERING}",
+        device="cpu",
+        dtype="float32",
+        decoder="av",
+        views=(),
+        seconds=Seconds(0.0, 0.0),
+    )
+    failed = Failed(f"v{STEERING}.mp4", "error", Fault("not_found", f"w{STEERING}"))
+    stream = io.StringIO()
+    show_classify.RENDERERS[format]([result, failed], stream, [result.video, failed.video])
+    assert not steers(stream.getvalue())
+    if format in ("json", "jsonl"):
+        text = stream.getvalue()
+        told = json.loads(text) if format == "json" else list(map(json.loads, text.splitlines()))
+        assert (
+            told[0]["video"] == result.video and told[0]["predictions"][0]["label"][1:] == STEERING
+        )
 
 
 def test_a_cell_is_no_formula():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from timesformer_cli.errors import ExitCode, WeightsError
 from timesformer_cli.export import write
 from timesformer_cli.inference.exported import onnx_file, pt2_file
 from timesformer_cli.inference.exported.manifest import DIGEST, Manifest
+from timesformer_cli.inference.exported.model import ExportedModel
 from timesformer_cli.inference.exported.open import open_exported
 from timesformer_cli.weights.description import Description
 
@@ -268,6 +271,108 @@ STRANGE = {
     ),
     "not JSON": ({pt2_file.GRAPH: lambda data: b"{"}, "damaged"),
 }
+
+
+def tables(change):
+    """A change of the table of weights."""
+
+    def changed(data):
+        values = json.loads(data)
+        return json.dumps(change(values["config"]) or values)
+
+    return {pt2_file.TABLES[0]: changed}
+
+
+def swapped(config):
+    first, *_, last = config.values()
+    first["path_name"], last["path_name"] = last["path_name"], first["path_name"]
+
+
+def in_form(values):
+    """A table of the wrong form."""
+    return lambda config: values
+
+
+WRONG = {
+    "a list": in_form([1]),
+    "no table": in_form({"config": [1]}),
+    "a number for a tensor": in_form({"config": {"a": 1}}),
+    "a number for a name": in_form(
+        {"config": {"a": {"path_name": 3, "use_pickle": False, "tensor_meta": None}}}
+    ),
+    "a number for a size": in_form(
+        {
+            "config": {
+                "a": {"path_name": "weight_0", "use_pickle": False, "tensor_meta": {"sizes": [1]}}
+            }
+        }
+    ),
+    "no tensors": in_form({"config": {}}),
+    "weights of one another": swapped,
+    "an unknown dtype": lambda config: config["head.weight"]["tensor_meta"].update(dtype=99),
+    "a negative size": lambda config: config["head.weight"]["tensor_meta"].update(
+        sizes=[{"as_int": -5}]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_tables_of_the_wrong_form_are_one_line(folder, tmp_path, name):
+    """In a process, for torch writes tracebacks past us."""
+    path = tmp_path / "model.pt2"
+    rewritten(folder / "model.pt2", path, tables(WRONG[name]))
+    ran = process("classify", str(EXAMPLE), "--model", str(path))
+    assert ran.returncode == ExitCode.WEIGHTS
+    assert ran.stderr.count("\n") == 1 and str(path) in ran.stderr, ran.stderr
+
+
+def process(*arguments):
+    command = [sys.executable, "-m", "timesformer_cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("shape", [[], {"graph_module": {"graph": {"outputs": []}}}, "text", None])
+def test_a_graph_of_the_wrong_form_is_refused(folder, tmp_path, shape, never_opened):
+    path = tmp_path / "model.pt2"
+    rewritten(folder / "model.pt2", path, {pt2_file.GRAPH: lambda data: json.dumps(shape)})
+    with pytest.raises(WeightsError, match="not of the form that torch"):
+        open_exported(path)
+
+
+def relabelled(strings, labels):
+    """Metadata that names so many classes, where the weights have five."""
+    config = json.loads(strings["config.json"])
+    config["id2label"] = {str(number): f"class {number}" for number in range(labels)}
+    if "tsf" in config:
+        config["tsf"]["classes"] = labels
+    return {**strings, "config.json": json.dumps(config)}
+
+
+@pytest.mark.parametrize("labels", [3, 9])
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_labels_that_are_not_as_many_as_the_scores_are_refused(folder, tmp_path, suffix, labels):
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".onnx":
+        model = onnx.load(folder / "model.onnx")
+        strings = {entry.key: entry.value for entry in model.metadata_props if entry.key != DIGEST}
+        onnx.helper.set_model_props(model, relabelled(strings, labels))
+        onnx.save(model, path)
+    else:
+        change = {
+            f"extra/{pt2_file.MANIFEST}": lambda data: json.dumps(
+                relabelled(json.loads(without_digest(data)), labels)
+            )
+        }
+        rewritten(folder / "model.pt2", path, change)
+    with pytest.raises(WeightsError, match=f"gives 5 scores and names {labels} classes"):
+        open_exported(path)
+
+
+def test_a_graph_that_lies_about_its_scores_is_found_out_when_it_runs(folder):
+    manifest = open_exported(folder / "model.pt2").manifest
+    liar = ExportedModel(manifest, lambda clip: torch.zeros(len(clip), 9))
+    with pytest.raises(WeightsError, match="gives 9 scores and names 5 classes"):
+        liar(torch.zeros(1, 8, 3, 64, 64))
 
 
 @pytest.mark.parametrize("name", STRANGE)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.support import clips
 from tests.support.models import randomised, tiny
 from tests.weights.test_weights import in_layout
 from timesformer_cli.errors import WeightsError
@@ -198,3 +199,25 @@ def test_the_memory_a_refusal_takes_is_bounded(tmp_path):
     with pytest.raises(WeightsError):
         load_model(str(path))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # of 512 MB
+
+
+SPECIAL = {
+    "sparse": lambda tensor: tensor.to_sparse(),
+    "sparse rows": lambda tensor: tensor.to_sparse_csr(),
+    "quantised": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    "without data": lambda tensor: tensor.to("meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch says that some of these forms will go
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_tensor_of_a_special_kind_is_refused_in_one_line(kind, tmp_path):
+    tensors = in_layout(randomised(tiny()), OFFICIAL)
+    tensors["head.weight"] = SPECIAL[kind](tensors["head.weight"])
+    path = tmp_path / "model.pyth"
+    torch.save({"model_state": tensors}, path)
+    command = [sys.executable, "-m", "timesformer_cli", "classify", "clip.mp4", "-m", str(path)]
+    clips.write(tmp_path / "clip.mp4", 24)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 3
+    assert ran.stderr.count("\n") == 1 and str(path) in ran.stderr, ran.stderr

@@ -1,6 +1,7 @@
 """Models from the hub, into the cache of its own client, against a hub on loopback with faults."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import WEIGHTS
 from timesformer_cli.weights.hub import download as fetching
 from timesformer_cli.weights.hub import locate as names
+from timesformer_cli.weights.load import load_model
 
 REPO = "org/model"
 WEIGHTS_FILE, SIZE = "model.safetensors", 300_000
@@ -59,6 +61,53 @@ def hub(tmp_path, monkeypatch):
         template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield server
+
+
+@pytest.fixture
+def real(hub, model_folder):
+    """The hub's model is one that runs, of whose labels and pictures nothing is said."""
+    folder = hub.root / REPO
+    shutil.rmtree(folder)
+    shutil.copytree(model_folder, folder)
+    (folder / "preprocessor_config.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name", [REPO, f"{REPO}@main"])
+def test_notes_name_a_model_as_the_user_did(name, real, hub, cache):
+    _, notes = load_model(names.locate(name, cache_dir=cache))
+    assert notes == (f"{name}: no preprocessor_config.json; mean 0.45, std 0.225 are assumed",)
+    assert COMMIT not in "".join(notes)
+
+
+def no_json(folder):
+    (folder / "config.json").write_text("{")
+
+
+def another_shape(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 100}))
+
+
+def no_tensors(folder):
+    (folder / WEIGHTS_FILE).write_bytes(b"nothing")
+
+
+@pytest.mark.parametrize("spoil", [no_json, another_shape, no_tensors])
+def test_errors_name_a_model_as_the_user_did(spoil, real, hub, cache):
+    spoil(real)
+    located = names.locate(REPO, cache_dir=cache)
+    with pytest.raises(WeightsError) as caught:
+        load_model(located)
+    assert str(caught.value).startswith(f"{REPO}/")
+    assert COMMIT not in str(caught.value) and str(cache) not in str(caught.value)
+
+
+def test_a_path_is_named_as_a_path(real, hub, cache):
+    """Also that of a snapshot, where the user gives it."""
+    path = names.locate(REPO, cache_dir=cache).path
+    _, notes = load_model(str(path))
+    assert notes[0].startswith(f"{path}: ")
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
+from timesformer_cli.cli.interrupt import leave_on_interrupt
+from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.train import train
 from timesformer_cli.errors import ExitCode
 
@@ -36,22 +38,27 @@ app.command()(export)
 
 def main() -> None:
     """The command `tsf`."""
-    code: object = ExitCode.SOME_FAILED
+    code: int = ExitCode.SOME_FAILED
 
     def leave() -> None:
         """End at once: letting Python take torch down would cost half a second more."""
-        # If flushing fails (a full disk), Python's own exit goes on and reports it.
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else code is not None)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
 
+    leave_on_interrupt()
+    prepare_streams()
     atexit.register(leave)
     try:
         app(prog_name="tsf")
     except SystemExit as end:
-        code = end.code
+        code = exit_code(end.code)
         raise
+    except OSError as error:  # of the help, which no command explains
+        if error is not stdout_failure():
+            raise
+        code = exit_code(ExitCode.SOME_FAILED)
 
 
 def _print_version(wanted: bool) -> None:

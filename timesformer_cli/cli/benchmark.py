@@ -145,13 +145,14 @@ def benchmark(
     Example: tsf benchmark --frames 8,16
     """
     from timesformer_cli.cli.draw.style import require_drawable
-    from timesformer_cli.cli.formats import choose_format, writing
+    from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import steps
     from timesformer_cli.cli.show.benchmark import RENDERERS
     from timesformer_cli.cli.stderr import errors_explained
 
     with errors_explained(debug):
         written = choose_format(format, output, RENDERERS)
+        require_writable(output, beside=[plot])
         if explain is not None or paper:
             _instead(explain, written, output)
             return
@@ -201,11 +202,13 @@ def _models(names: list[str], context: typer.Context, written: str, output: Path
     """Time models by name instead of schemes."""
     from timesformer_cli.benchmark.options import ModelBenchmarkOptions
     from timesformer_cli.benchmark.run_models import benchmark_models
-    from timesformer_cli.cli.formats import writing
+    from timesformer_cli.cli.formats import require_writable, writing
     from timesformer_cli.cli.progress import locate_shown, steps
     from timesformer_cli.cli.show.benchmark_models import RENDERERS
 
     models = tuple(locate_shown(name) for name in names)
+    for located in models:
+        require_writable(output, located.files)
     chosen = options.fill(ModelBenchmarkOptions, context, models=models)
     with writing(output) as stream:
         with steps() as watch:

@@ -10,6 +10,8 @@ import typer
 from timesformer_cli.cli import options
 from timesformer_cli.weights.catalogue import DEFAULT
 
+STDIN = 0  # the number of the open file
+
 Format = Annotated[
     Literal["table", "json", "jsonl", "csv"] | None,
     typer.Option(
@@ -60,6 +62,7 @@ def classify(
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.classify import RENDERERS, show_results
     from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.files import AnyFile
     from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
     from timesformer_cli.video import find_videos
 
@@ -68,8 +71,12 @@ def classify(
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         require_writable(output)
         files = find_videos(videos, sys.stdin, fps)
+        needed: list[AnyFile] = [file.path for file in files]
+        require_writable(output, needed + ([STDIN] if "-" in videos else []))
         if any(file.error is None for file in files):
-            chosen = replace(chosen, model=locate_shown(model))
+            located = locate_shown(model)
+            require_writable(output, located.files)
+            chosen = replace(chosen, model=located)
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
         with interrupted_at_once():  # the first result imports torch
             first = list(islice(results, 1))

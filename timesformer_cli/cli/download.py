@@ -46,7 +46,7 @@ def download_weights(
     """
     from timesformer_cli.cli.progress import transfer
     from timesformer_cli.cli.show import weights as show
-    from timesformer_cli.cli.stderr import errors_explained, note
+    from timesformer_cli.cli.stderr import errors_explained, note, terminated_in_order
     from timesformer_cli.weights import published
 
     names = names or []
@@ -58,7 +58,9 @@ def download_weights(
             if len(names) > 1 or all_ or verify:
                 raise UsageError("--from-file takes one file and at most one NAME")
             name = names[0] if names else None
-            show.show_ready(published.convert_checkpoint(from_file, name, cache_dir, note))
+            with terminated_in_order():
+                ready = published.convert_checkpoint(from_file, name, cache_dir, note)
+            show.show_ready(ready)
             raise typer.Exit
         chosen = list(dict.fromkeys(names + (published.downloadable() if all_ else [])))
         if verify:

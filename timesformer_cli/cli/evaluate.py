@@ -112,12 +112,15 @@ def evaluate(
         clips, crops = options.parse_views(views or "1x1")
         how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         chosen = options.fill(EvaluateOptions, context, how=how)
-        require_writable(output)
-        require_writable(predictions)
         if confusion is not None:
             require_drawable(confusion, "--confusion")
+        beside = (predictions, confusion)
+        require_writable(output, [data], beside)
         labelled = read_evaluation_clips(data, split)
+        require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
+        for located in models.values():
+            require_writable(output, located.files, beside)
         with interrupted_at_once():  # torch is imported here
             subjects = prepare_subjects(labelled, chosen, models)
         results, verdicts = evaluate_models(labelled, subjects, chosen, note, with_progress)

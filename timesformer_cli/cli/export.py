@@ -1,5 +1,6 @@
 """`tsf export`: a model as a file that runs elsewhere."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -102,6 +103,7 @@ def export(
         note,
         terminated_in_order,
     )
+    from timesformer_cli.cli.streams import is_stdout
     from timesformer_cli.export.proof import Kind
     from timesformer_cli.export.run import (
         STEPS,
@@ -131,7 +133,9 @@ def export(
                 import torch  # noqa: F401
             with terminated_in_order():
                 exported = export_model(chosen, located, note, watch)
-        RENDERERS[format](exported)
+        # Where the model itself went to stdout, the report must not follow it.
+        report = sys.stderr if is_stdout(chosen.target) else sys.stdout
+        RENDERERS[format](exported, report)
 
 
 def parse_batch(text: str) -> int | None:

@@ -6,8 +6,9 @@ name, CSV cells that no spreadsheet takes for formulas, bars, percentages, Markd
 """
 
 import csv
+import io
 import json
-import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +17,19 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from timesformer_cli.cli.stderr import terminated_in_order
+from timesformer_cli.cli.stderr import printable, terminated_in_order
+from timesformer_cli.cli.streams import require_stdout
 from timesformer_cli.errors import UsageError
-from timesformer_cli.files import replacing
+from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, require_output
 
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
+# What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
+# paragraphs, and the marks of writing direction.
+STEERING = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str, object]) -> str:
@@ -31,48 +38,73 @@ def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str
     return asked or (named if named in renderers else "table")
 
 
-def require_writable(output: Path | None) -> None:
-    """Raise UsageError where no file can be written; called before any work is done."""
-    if output is not None and (
-        output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK)
-    ):
-        raise UsageError(f"{output}: cannot be written there")
+def require_writable(
+    output: Path | None, inputs: Sequence[AnyFile] = (), beside: Sequence[Path | None] = ()
+) -> None:
+    """Raise UsageError or TsfError, before any work is done, where an answer cannot be written.
+
+    `output` None is stdout; `beside` are the other files that the command writes, None where it
+    does not. No two of all these may be one file, and none may be one of the `inputs`.
+    """
+    if output is None:
+        require_stdout()
+    files = [path for path in (output, *beside) if path is not None]
+    for number, path in enumerate(files):
+        require_output(path, [*inputs, *files[:number]])
 
 
 @contextmanager
 def writing(output: Path | None) -> Iterator[TextIO]:
     """The stream to write an answer to: stdout, or a file that appears whole or not at all.
 
-    Raises UsageError where no file can be written.
+    What is no regular file (a FIFO, a device, /dev/stdout) is written to as the answer comes.
+    Raises UsageError where nothing can be written.
     """
     if output is None:
         yield sys.stdout
         sys.stdout.flush()
         return
     try:
-        with (
-            terminated_in_order(),
-            replacing(output) as part,
-            part.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            yield stream
+        with terminated_in_order():
+            if is_stream(output):
+                with io.TextIOWrapper(open_stream(output), encoding="utf-8", newline="") as stream:
+                    yield stream
+            else:
+                with (
+                    delivering(output) as part,
+                    part.open("w", encoding="utf-8", newline="") as stream,
+                ):
+                    yield stream
+    except BrokenPipeError:  # whoever read the FIFO has gone
+        raise
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
 
 
-def dumps(value: object, indent: int | None = None) -> str:
-    """The value as JSON that can be written as UTF-8."""
+def dumps(value: object, indent: int | None = None, encoding: str | None = None) -> str:
+    """The value as JSON that can be written in that encoding, UTF-8 where none is said.
+
+    What steers a terminal is escaped; whoever parses it gets the same value.
+    """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
-        text.encode()
+        text.encode(encoding or "utf-8")
     except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes are kept, escaped
-        text = json.dumps(value, indent=indent)
-    return text
+        return json.dumps(value, indent=indent)
+    # json.dumps has escaped C0; and the others stand inside strings only.
+    return STEERING.sub(
+        lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 def write_json(value: object, stream: TextIO) -> None:
     """Write the whole value at once, indented for readers."""
-    stream.write(dumps(value, indent=2) + "\n")
+    stream.write(dumps(value, indent=2, encoding=stream.encoding) + "\n")
+
+
+def write_json_line(value: object, stream: TextIO) -> None:
+    """Write the value as one line."""
+    stream.write(dumps(value, encoding=stream.encoding) + "\n")
 
 
 def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stream: TextIO) -> None:
@@ -85,11 +117,16 @@ def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stre
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula, and without bytes that cannot be written."""
+    """A cell that no spreadsheet takes for a formula, and without bytes that cannot be written.
+
+    Nor is anything left in it that a terminal obeys.
+    """
     if not isinstance(value, str):
         return value
+    formula = value.startswith(FORMULA)
     value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return f"'{value}" if value.startswith(FORMULA) else value
+    value = STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return f"'{value}" if formula else value
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -128,7 +165,7 @@ def _markdown_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 100 else f"{value:.1f}"
-    return str(value).replace("|", "\\|")
+    return printable(str(value)).replace("|", "\\|")
 
 
 def _numeric(rows: list[list[str]], index: int) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,7 +10,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from timesformer_cli.cli.interrupt import interrupted_in_order
+from timesformer_cli.cli.streams import stdout_failure
 from timesformer_cli.errors import ExitCode, TsfError
+
+# The signals that ask for an end, what is said then, and the exit code that a shell expects.
+ENDINGS = (
+    ("SIGTERM", "terminated", ExitCode.TERMINATED),
+    ("SIGHUP", "hung up", ExitCode.HUNG_UP),  # the terminal was closed; Windows has no such signal
+)
 
 
 @lru_cache
@@ -37,18 +44,20 @@ def printable(text: str) -> str:
 def errors_explained(debug: bool) -> Iterator[None]:
     """Turn an error into one line on stderr and its exit code; with `debug` it goes through."""
     try:
-        yield
+        with interrupted_in_order():
+            yield
     except typer.Exit:
         raise
     except KeyboardInterrupt:
         stderr().print("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except BrokenPipeError:  # the reader of our output has ended, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.SOME_FAILED) from None
+        raise typer.Exit(ExitCode.BROKEN_PIPE) from None
     except Exception as error:
         if debug:
             raise
+        if error is stdout_failure():  # it is said when the command ends
+            raise typer.Exit(ExitCode.SOME_FAILED) from None
         text, code = str(error), ExitCode.SOME_FAILED
         if isinstance(error, TsfError):
             code = error.exit_code
@@ -71,7 +80,9 @@ def interrupted_at_once() -> Iterator[None]:
         stderr().print("interrupted")
         os._exit(ExitCode.INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, leave)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as a shell asks of what it runs in the background
+        signal.signal(signal.SIGINT, leave)
     try:
         yield
     finally:
@@ -80,14 +91,25 @@ def interrupted_at_once() -> Iterator[None]:
 
 @contextmanager
 def terminated_in_order() -> Iterator[None]:
-    """Until the block ends, SIGTERM raises, as Ctrl-C does: what is half written is removed."""
+    """Until the block ends, SIGTERM and SIGHUP raise, as Ctrl-C does: what is half written goes.
+
+    A signal that is ignored stays so: nohup asks for that.
+    """
+    endings = {
+        getattr(signal, name): (word, code) for name, word, code in ENDINGS if hasattr(signal, name)
+    }
+    before = {number: signal.getsignal(number) for number in endings}
 
     def leave(number: int, frame: object) -> None:
-        stderr().print("terminated")
-        raise SystemExit(ExitCode.TERMINATED)
+        word, code = endings[number]
+        stderr().print(word)
+        raise SystemExit(code)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,9 +22,14 @@ class _Stop:
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """From now on SIGINT and SIGTERM wait for the end of the step and a checkpoint."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._heard)
+        """From now on SIGINT, SIGTERM and SIGHUP wait for the end of the step and a checkpoint.
+
+        A signal that is ignored stays so: nohup asks for that.
+        """
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._heard)
 
     def forget(self) -> None:
         """From now on the signals do what they did before."""

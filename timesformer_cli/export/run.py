@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from timesformer_cli.callbacks import NoteCallback, StepCallback, ignore_note, ignore_step
 from timesformer_cli.errors import TsfError, UsageError
 from timesformer_cli.export.proof import Kind, Proof, prove
-from timesformer_cli.files import hidden_folder, put_in_place
+from timesformer_cli.files import deliver, hidden_folder, is_stream, require_output
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -80,12 +80,11 @@ def validate_export_options(options: ExportOptions) -> None:
     """Raise UsageError, before any work is done, for options that no file can be written with."""
     target, kind = options.target, options.kind
     suffix = Path(options.model + SUFFIXES[kind]).suffix
-    if target.suffix != suffix:
+    if target.suffix != suffix and not is_stream(target):
         raise UsageError(f"{target}: a file of --{kind} ends in {suffix}")
-    if target.exists() and not options.overwrite:
+    require_output(target)
+    if target.exists() and not options.overwrite and not is_stream(target):
         raise UsageError(f"{target}: is there already; give --overwrite, or another --output")
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: cannot be written there")
     if options.dtype not in DTYPES:
         raise UsageError(f"no dtype '{options.dtype}'; there are {', '.join(DTYPES)}")
     if reason := WITHOUT.get((kind, options.dtype)):
@@ -121,6 +120,7 @@ def export_model(
     from timesformer_cli.weights.load import load_model
 
     located = located or locate(options.model)
+    require_output(options.target, located.files)
     model, notes = load_model(located)
     for text in notes:
         note(text)
@@ -129,7 +129,8 @@ def export_model(
     tolerance = TOLERANCES[options.dtype] if options.tolerance is None else options.tolerance
     with _beside(options.target) as folder:
         watch(1, len(STEPS), STEPS[1])
-        written = folder / options.target.name
+        streamed = is_stream(options.target)
+        written = folder / (f"model{SUFFIXES[options.kind]}" if streamed else options.target.name)
         weight_bytes = _write(shaped, manifest, written, options)
         del shaped  # a resized copy has to go before the file's weights are loaded
         watch(2, len(STEPS), STEPS[2])
@@ -142,7 +143,15 @@ def export_model(
         # Reversed, `<name>.data` comes before `<name>`: a graph never stands without its tensors.
         files = sorted(folder.iterdir(), reverse=True)
         sizes = [file.stat().st_size for file in files]
-        targets = [put_in_place(file, options.target.with_name(file.name)) for file in files]
+        if streamed and len(files) > 1:
+            raise UsageError(
+                f"{options.target}: a model of more than 2 GB is two files; name a file on a disk"
+            )
+        targets = [
+            options.target if streamed else options.target.with_name(file.name) for file in files
+        ]
+        for file, place in zip(files, targets, strict=True):
+            deliver(file, place)
     return Exported(
         files=tuple(str(target) for target in targets),
         kind=options.kind,

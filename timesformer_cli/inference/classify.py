@@ -127,7 +127,8 @@ def classify_videos(
     """Classify each video; results come one by one, in input order.
 
     `note` is called with whatever had to be assumed. Raises UsageError, WeightsError or DeviceError
-    before the first result. A video that cannot be read becomes a `Failed`, never an exception.
+    before the first result, and WeightsError wherever the model's answer is no number. A video that
+    cannot be read becomes a `Failed`, never an exception.
     """
     videos = list(videos)
     readable = sum(video.error is None for video in videos)
@@ -172,14 +173,15 @@ def _scorer(options: ClassifyOptions, note: NoteCallback, stack: ExitStack) -> "
         scorer, notes = several, several.notes
     elif isinstance(model, str | Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
-        scorer = Predictor(opened)
+        scorer = Predictor(opened, options.name)
     elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
         weight = model.head.weight
-        scorer = Predictor(make_fast(model, weight.device, weight.dtype, compile=compiled))
+        fast = make_fast(model, weight.device, weight.dtype, compile=compiled)
+        scorer = Predictor(fast, options.name)
     elif compiled:
         raise UsageError("a model made ready is compiled by its own .compile()")
     else:
-        scorer = Predictor(model)
+        scorer = Predictor(model, options.name)
     for text in notes:
         note(text)
     if compiled:

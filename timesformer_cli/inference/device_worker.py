@@ -25,7 +25,7 @@ def main(parent: int, located: str, device: str, dtype: str, compile: str) -> No
     try:
         where = Located.from_text(located)
         model, notes = open_model(where, device, dtype, compile=bool(compile))
-        predictor = Predictor(model)
+        predictor = Predictor(model, where.name)
         greeting = {"notes": notes, "device": predictor.device, "dtype": predictor.dtype}
         send(replies, greeting)
         while True:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from timesformer_cli.errors import DeviceError, UsageError
+from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.weights.description import Description
@@ -35,12 +35,13 @@ Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for th
 class Predictor:
     """Runs an opened model: uint8 frames in, softmax scores out.
 
-    On CUDA a batch is copied on its own stream while the batch before it is computed. To profit,
-    start the next batch before you wait for this one; `ahead` says how many to start.
+    `name` is what its errors call the model. On CUDA a batch is copied on its own stream while the
+    batch before it is computed. To profit, start the next batch before you wait for this one;
+    `ahead` says how many to start.
     """
 
-    def __init__(self, model: "FastModel | ExportedModel") -> None:
-        self.model = model
+    def __init__(self, model: "FastModel | ExportedModel", name: str = "the model") -> None:
+        self.model, self.name = model, name
         self.description = Description.of(model)
         self.device = str(model.device)
         self.dtype = str(model.dtype).removeprefix("torch.")
@@ -53,7 +54,8 @@ class Predictor:
         """Start on RGB frames, uint8 `(b t h w c)`; calling the answer waits for the outputs.
 
         Raises DeviceError when the device runs out of memory or torch.compile fails on it, and
-        UsageError for the features of an exported model.
+        UsageError for the features of an exported model. This, or the wait, raises WeightsError
+        where the model's answer is no number.
         """
         with memory_explained(self.model.device), _compiler_explained():
             if self._copies is not None:
@@ -61,7 +63,7 @@ class Predictor:
             began = time.perf_counter()
             clip = torch.from_numpy(frames).to(self.model.device)
             scores, head_input = self._run(clip, features)
-            scores = scores.cpu()
+            scores = self._checked(scores.cpu())
         outputs = ModelOutputs(
             scores, time.perf_counter() - began, None if head_input is None else head_input.cpu()
         )
@@ -71,11 +73,25 @@ class Predictor:
         """Scores, and, with `features`, what the head makes them from."""
         # torch.compile compiles the call as a whole, not `features` and `logits` on their own.
         if not features:
-            return self.model(clip).softmax(dim=-1), None
+            return _scores(self.model(clip)), None
         if not isinstance(self.model, FastModel):
             raise UsageError("an exported model gives scores only; take the one it was made from")
         head_input = self.model.features(clip)
-        return self.model.logits(head_input).softmax(dim=-1), head_input.float()
+        return _scores(self.model.logits(head_input)), head_input.float()
+
+    def _checked(self, scores: Tensor) -> Tensor:
+        """The scores, on the CPU; raises WeightsError where one is no number."""
+        if bool(scores.isfinite().all()):
+            return scores
+        if self.dtype == "float32":
+            advice = "its weights are spoilt; get it again, or train it with a lower learning rate"
+        elif isinstance(self.model, FastModel):
+            advice = "give --dtype float32"
+        else:
+            advice = "export it again with --dtype float32"
+        raise WeightsError(
+            f"{self.name}: its answer in {self.dtype} is no number (NaN or infinite); {advice}"
+        )
 
     def _start_on(
         self, copies: "torch.cuda.Stream", frames: npt.NDArray[np.uint8], features: bool
@@ -101,9 +117,17 @@ class Predictor:
 
         def wait() -> ModelOutputs:
             ended.synchronize()
-            return ModelOutputs(scores, began.elapsed_time(ended) / 1000, head_input)
+            return ModelOutputs(self._checked(scores), began.elapsed_time(ended) / 1000, head_input)
 
         return wait
+
+
+def _scores(logits: Tensor) -> Tensor:
+    """Softmax scores. One whose logit is not finite is NaN, which is seen once it is on the CPU.
+
+    To look at the logits here would wait for the GPU.
+    """
+    return logits.softmax(dim=-1).where(logits.isfinite(), torch.nan)
 
 
 @contextmanager

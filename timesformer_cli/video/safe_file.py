@@ -12,6 +12,7 @@ import sys
 from types import TracebackType
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.files import READ_FLAGS
 
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
 LARGEST_INDEX = 16 << 20  # bytes of an mp4's index that are looked through
@@ -28,8 +29,6 @@ PLAYLIST = re.compile(
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # Binary containers have other control characters in their first bytes; YUV4MPEG2 starts as text.
 TEXT = re.compile(rb"(?!YUV4MPEG2)[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]*\Z")
-# Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
-FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class VideoFile:
@@ -151,7 +150,7 @@ class VideoFile:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, FLAGS)
+        return os.open(path, READ_FLAGS)
     except PermissionError:
         raise VideoError("permission_denied", "may not be read: permission denied") from None
     except (FileNotFoundError, NotADirectoryError, ValueError):

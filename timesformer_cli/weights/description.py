@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.files import regular_file
 from timesformer_cli.weights.layout import ATTENTION_TYPES
 from timesformer_cli.weights.layout_tables import TRANSFORMERS
 
@@ -104,6 +105,10 @@ def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> Parti
     try:
         labels = _labels(values)
         config = _config(values, len(labels))
+        if labels and len(labels) != config.classes:
+            raise ValueError(
+                f"id2label names {len(labels)} classes, the model has {config.classes}"
+            )
         rate = values.get("frame_sample_rate", 0)
         if rate is not None and (not isinstance(rate, int) or rate < 0):
             raise ValueError(f"frame_sample_rate is {rate!r}")
@@ -169,14 +174,18 @@ def description_files(description: Description) -> dict[str, dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise WeightsError(f"{path}: {path.stat().st_size:,} bytes are too many for it")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with regular_file(path) as (file, _):
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise WeightsError(f"{path}: more than {LARGEST_JSON:,} bytes are too many for it")
+        values = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(
             f"{path.parent}: no {path.name} in it, so it is not a model folder"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(values, dict):
         raise WeightsError(f"{path}: not a JSON object")
@@ -224,9 +233,12 @@ def _tubelet(size: Any) -> dict[str, Any]:
 def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     """`id2label` in the order of the classes.
 
-    transformers does not write it when a model has two classes, its default.
+    transformers does not write it when a model has two classes, its default. Our own models say
+    themselves how many classes they have; their labels may be missing.
     """
-    table = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    table = values.get("id2label")
+    if not table:
+        table = {} if values.get("model_type") == MODEL_TYPE else {"0": "LABEL_0", "1": "LABEL_1"}
     if not isinstance(table, Mapping) or set(table) != {str(index) for index in range(len(table))}:
         raise UsageError("id2label does not count from 0")
     return tuple(str(table[str(index)]) for index in range(len(table)))

@@ -5,6 +5,8 @@ what they are, `build_model` puts them into the network. Training and export use
 `inference` makes its fast form from it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +33,9 @@ def load_model(model: str | Located, *, classes: int | None = None) -> tuple[Tim
     model has another number of classes, it gets a new head and a note says so. Raises WeightsError.
     """
     located = as_located(model)
-    loaded, notes = build_model(read_located(located))
+    checkpoint = read_located(located)
+    with _in_users_words(located):
+        loaded, notes = build_model(checkpoint)
     if classes is not None and classes != loaded.config.classes:
         dropped = loaded.config.classes
         notes += (f"{located.name}: new head for {classes} classes, {dropped} dropped",)
@@ -47,9 +51,11 @@ def read_located(located: Located) -> Checkpoint:
             "made from"
         )
     require_intact(located)
-    if located.image_model is not None:
-        return read_vit(located.image_model, located.path)
-    return read_checkpoint(located.path, located.row)
+    with _in_users_words(located):
+        if located.image_model is not None:
+            return read_vit(located.image_model, located.path)
+        called = located.name if located.in_cache else ""
+        return read_checkpoint(located.path, located.row, called)
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
@@ -72,6 +78,15 @@ def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
 def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, Notes]:
     """Load a folder or checkpoint file; `row` fills in what its files leave out."""
     return build_model(read_checkpoint(path, row))
+
+
+@contextmanager
+def _in_users_words(located: Located) -> Iterator[None]:
+    """Errors name the model as the user did, not by a folder of the hub's cache: that is a hash."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(located.in_words(str(error))) from error
 
 
 def revision_of(located: Located) -> str:

@@ -107,10 +107,11 @@ class Checkpoint:
         return like[None] if like.ndim and like.shape == wanted.shape[1:] else like
 
 
-def read_checkpoint(path: Path, row: Weights | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") -> Checkpoint:
     """Read a hub-style folder or a checkpoint file; `row` fills in what its files leave out.
 
-    Raises WeightsError where it is neither, is unsafe, or belongs to no model that we know.
+    `called` is what notes call it, where that is not the path's last part. Raises WeightsError
+    where it is neither, is unsafe, or belongs to no model that we know.
     """
     described = None
     if path.is_dir():
@@ -132,7 +133,7 @@ def read_checkpoint(path: Path, row: Weights | None = None) -> Checkpoint:
     return Checkpoint(
         file=file,
         description=description,
-        notes=tuple(f"{path.name}: {note}" for note in notes),
+        notes=tuple(f"{called or path.name}: {note}" for note in notes),
         tensors=tensors,
         layout=layout,
     )

@@ -6,18 +6,21 @@ pickle, which can carry code.
 
 import json
 import mmap
+import os
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import regular_file
 
 PICKLES = (".bin", ".pth", ".pyth", ".pt")
 SUFFIXES = (".safetensors", *PICKLES)
@@ -48,11 +51,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if path.suffix in PICKLES:
-            tensors = _unwrap(_read_pickle(path))
-            # A pickle may describe a huge tensor by a few bytes, such as one that repeats a number.
-            if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
-                raise WeightsError("its tensors claim more bytes than the file has; refused")
-            return tensors, {}
+            return _read_pickle(path), {}
     raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
 
 
@@ -70,45 +69,44 @@ def _named(path: Path) -> Iterator[None]:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(path, framework="pt") as file:  # checks that header and file fit each other
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
-    return _map_tensors(path), metadata
+    with regular_file(path) as (file, name):
+        try:
+            with safe_open(name, framework="pt") as whole:  # checks that header and file fit
+                metadata = whole.metadata() or {}
+        except SafetensorError as error:
+            raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
+        return _map_tensors(file), metadata
 
 
-def _map_tensors(path: Path) -> dict[str, Tensor]:
+def _map_tensors(file: BinaryIO) -> dict[str, Tensor]:
     """Map the tensors of a sound safetensors file, one stretch of the file at a time.
 
     The pages of a stretch leave memory once they are checked, and its mapping ends with the last of
     its tensors. So a model that is being converted is never in memory twice.
     """
-    with path.open("rb") as file:
-        start = 8 + (length := int.from_bytes(file.read(8), "little"))
-        entries = json.loads(file.read(length))
-        entries.pop("__metadata__", None)
-        tensors: dict[str, Tensor] = {}
-        first = end = 0
-        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-            if (dtype := STORED.get(entry["dtype"])) is None:
-                raise WeightsError(f"'{name}' in it is of type {entry['dtype']}, not supported")
-            begin, stop = (start + offset for offset in entry["data_offsets"])
-            if begin == stop:
-                tensors[name] = torch.empty(entry["shape"], dtype=dtype)
-                continue
-            if stop > end:
-                first = begin - begin % mmap.ALLOCATIONGRANULARITY
-                end = min(path.stat().st_size, max(stop, first + STRETCH))
-                stretch = mmap.mmap(
-                    file.fileno(), end - first, offset=first, access=mmap.ACCESS_COPY
-                )
-            size = prod(entry["shape"])
-            flat = torch.frombuffer(stretch, dtype=dtype, count=size, offset=begin - first)
-            tensors[name] = flat.view(entry["shape"])
-            if not is_finite(flat):
-                raise WeightsError(f"'{name}' is not finite everywhere")
-            _forget(stretch)
+    start = 8 + (length := int.from_bytes(file.read(8), "little"))
+    entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    tensors: dict[str, Tensor] = {}
+    first = end = 0
+    whole = os.fstat(file.fileno()).st_size
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        if (dtype := STORED.get(entry["dtype"])) is None:
+            raise WeightsError(f"'{name}' in it is of type {entry['dtype']}, not supported")
+        begin, stop = (start + offset for offset in entry["data_offsets"])
+        if begin == stop:
+            tensors[name] = torch.empty(entry["shape"], dtype=dtype)
+            continue
+        if stop > end:
+            first = begin - begin % mmap.ALLOCATIONGRANULARITY
+            end = min(whole, max(stop, first + STRETCH))
+            stretch = mmap.mmap(file.fileno(), end - first, offset=first, access=mmap.ACCESS_COPY)
+        size = prod(entry["shape"])
+        flat = torch.frombuffer(stretch, dtype=dtype, count=size, offset=begin - first)
+        tensors[name] = flat.view(entry["shape"])
+        if not is_finite(flat):
+            raise WeightsError(f"'{name}' is not finite everywhere")
+        _forget(stretch)
     return tensors
 
 
@@ -124,15 +122,33 @@ def _forget(stretch: mmap.mmap) -> None:
         stretch.madvise(mmap.MADV_DONTNEED)
 
 
-def _read_pickle(path: Path) -> Any:
-    zipped = zipfile.is_zipfile(path)
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    with regular_file(path) as (file, name):
+        tensors = _unwrap(_load_pickle(file, name))
+        for key, tensor in tensors.items():
+            # Of sparse, quantised and meta tensors the rest of the program knows nothing.
+            if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+                kind = str(tensor.layout).removeprefix("torch.")
+                kind = "without data" if tensor.is_meta else kind
+                kind = "quantised" if tensor.is_quantized else kind
+                raise WeightsError(f"'{key}' in it is {kind}; only plain tensors load")
+        if sum(tensor.nbytes for tensor in tensors.values()) > os.fstat(file.fileno()).st_size:
+            raise WeightsError("its tensors claim more bytes than the file has; refused")
+        return tensors
+
+
+def _load_pickle(file: BinaryIO, name: str) -> Any:
+    """What torch unpickles of an open file, which it opens by name once more."""
+    zipped = zipfile.is_zipfile(file)
     if zipped:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             # torch stores, never compresses: a compressed entry would only hide its size.
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise WeightsError("compressed entries, which torch never writes; refused")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of sparse tensors, which are refused
+            return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch.load raises whatever a damaged pickle leads it to
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked:

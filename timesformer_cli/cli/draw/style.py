@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.cli.stderr import terminated_in_order
 from timesformer_cli.errors import UsageError
-from timesformer_cli.files import replacing
+from timesformer_cli.files import delivering, require_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +33,7 @@ def require_drawable(path: Path, option: str = "--plot") -> None:
     """Raise UsageError for a picture that cannot be drawn; called before any work is done."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{option} {path}: give a file ending in {', '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    require_output(path)
     try:
         import matplotlib
     except ImportError as error:
@@ -51,7 +51,7 @@ def save_figure(figure: "Figure", path: Path, **how: Any) -> None:
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     try:
-        with replacing(path) as part:
+        with terminated_in_order(), delivering(path) as part:
             figure.savefig(part, format=kind, metadata=metadata, **how)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

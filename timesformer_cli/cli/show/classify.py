@@ -11,11 +11,11 @@ from rich.text import Text
 from timesformer_cli.cli.formats import (
     BAR,
     bar,
-    dumps,
     percent,
     shortened,
     write_csv,
     write_json,
+    write_json_line,
     writing,
 )
 from timesformer_cli.cli.stderr import note, printable, stderr
@@ -100,7 +100,7 @@ def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> 
 def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """One object per line, each as soon as it is known."""
     for result in results:
-        stream.write(dumps(result_to_dict(result)) + "\n")
+        write_json_line(result_to_dict(result), stream)
         stream.flush()
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import bar, dumps, percent, shortened, write_json
+from timesformer_cli.cli.formats import bar, percent, shortened, write_json, write_json_line
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.dataset.label_matching import folded
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
@@ -45,7 +45,7 @@ RENDERERS = {"table": as_table, "json": as_json}
 def write_predictions(verdicts: Iterable[Verdict], stream: TextIO) -> None:
     """Write one JSON object per line and video."""
     for verdict in verdicts:
-        stream.write(dumps(verdict_to_dict(verdict)) + "\n")
+        write_json_line(verdict_to_dict(verdict), stream)
 
 
 def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:

@@ -1,8 +1,8 @@
 """An exported file and its proof, as a table or JSON."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -19,16 +19,16 @@ NEXT = {
 }
 
 
-def as_table(exported: Exported) -> None:
+def as_table(exported: Exported, stream: TextIO) -> None:
     """One line per finding."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=stream, highlight=False)
     for name, text in _findings(exported):
         console.print(Text.assemble((name.ljust(NAME), "dim"), text), soft_wrap=True)
 
 
-def as_json(exported: Exported) -> None:
+def as_json(exported: Exported, stream: TextIO) -> None:
     """The dataclass, field for field."""
-    write_json(asdict(exported), sys.stdout)
+    write_json(asdict(exported), stream)
 
 
 RENDERERS = {"table": as_table, "json": as_json}

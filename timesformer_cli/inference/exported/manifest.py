@@ -74,6 +74,8 @@ class Manifest:
             described = parse_description(files, path)
             if described.sampling is None or described.preprocessing is None:
                 raise ValueError("it does not say how clips are taken")
+            if not described.labels:
+                raise ValueError(f"no labels for its {described.config.classes} classes")
             manifest = cls(
                 description=Description(
                     config=described.config,

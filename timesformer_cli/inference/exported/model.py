@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import Manifest
 
@@ -31,9 +31,16 @@ class ExportedModel:
         """Logits, float32 `(b classes)`, for pixels, uint8 RGB `(b t h w c)`.
 
         A graph that takes normalised clips also accepts those, float `(b t c h w)`. Raises
-        UsageError for clips that the graph does not take.
+        UsageError for clips that the graph does not take, and WeightsError where it does not give a
+        score for each of its classes.
         """
-        clip = self._as_taken(clip)
+        logits = self._logits(self._as_taken(clip))
+        scores, classes = logits.shape[-1], self.config.classes
+        if logits.ndim != 2 or scores != classes:
+            raise WeightsError(f"the export gives {scores} scores and names {classes} classes")
+        return logits
+
+    def _logits(self, clip: Tensor) -> Tensor:
         if tuple(clip.shape[1:]) != self.manifest.shape[1:]:
             taken, given = (tuple(shape[1:]) for shape in (self.manifest.shape, clip.shape))
             raise UsageError(f"this export takes clips of shape {taken}; got {given}")

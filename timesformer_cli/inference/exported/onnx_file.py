@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.files import regular_file
 from timesformer_cli.inference.exported.manifest import (
     DIGEST,
     INPUT,
@@ -108,10 +109,13 @@ def validate_onnx(path: Path) -> Manifest:
 
     if path.stat().st_size > LARGEST:
         raise WeightsError(f"{path}: an ONNX file cannot have more than 2 GB; refused")
-    content = path.read_bytes()
     try:
+        with regular_file(path) as (file, _):
+            content = file.read(LARGEST)
         # From bytes, because onnx.load would also open the files that the tensors name.
         model = onnx.load_model_from_string(content)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
     except DecodeError as error:
         raise WeightsError(
             f"{path}: not an ONNX file, or a damaged one; export it again"
@@ -198,12 +202,19 @@ def _misplaced(path: Path, tensors: Iterable["TensorProto"]) -> str:
 def _unlike(manifest: Manifest, graph: "GraphProto") -> str:
     """Which input or output is not what the metadata promises, in words; empty where all are."""
     taken = "UINT8" if manifest.pixels else "FLOAT"
-    given = (manifest.batch, manifest.description.config.classes)
+    classes = manifest.description.config.classes
+    given = (manifest.batch, classes)
     for what, values, expected in (
         ("input", graph.input, (INPUT, taken, manifest.shape)),
         ("output", graph.output, (OUTPUT, "FLOAT", given)),
     ):
         signatures = [_signature(value) for value in values]
+        if what == "output" and signatures and signatures[0][:2] == expected[:2]:
+            scores = signatures[0][2][-1:]
+            if scores != (classes,):
+                return (
+                    f"it gives {scores[0] if scores else 'no'} scores and names {classes} classes"
+                )
         if signatures != [expected]:
             return f"its {what} is {signatures[0] if signatures else 'missing'}, not {expected}"
     return ""

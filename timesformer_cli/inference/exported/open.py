@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from timesformer_cli.errors import DeviceError, UsageError, WeightsError
+from timesformer_cli.files import NOT_REGULAR
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
 
@@ -38,7 +39,7 @@ def _functions(path: Path) -> tuple[Callable[[Path], Manifest], Callable[[Path],
     from timesformer_cli.inference.exported.pt2_file import open_pt2, validate_pt2
 
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: {NOT_REGULAR if path.exists() else 'no such file'}")
     return (validate_onnx, open_onnx) if path.suffix == ".onnx" else (validate_pt2, open_pt2)
 
 

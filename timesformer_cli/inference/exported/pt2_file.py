@@ -6,9 +6,11 @@ names. So the archive is read here first, and must hold plain tensors and known 
 
 import hashlib
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -55,6 +57,8 @@ ARGUMENTS = frozenset(
     "as_bool as_device as_expr as_float as_int as_ints as_layout as_memory_format as_name as_none "
     "as_scalar_type as_string as_sym_int as_sym_ints as_tensor as_tensors".split()
 )
+# Bytes of an element, by the number that torch.export writes for its dtype.
+ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
 # Keys under which code, classes and objects would stand.
 EMPTY = frozenset("custom_obj_values guards_code metadata treespec_namedtuple_fields".split())
 # The graph's signature: one clip in, one tensor out.
@@ -68,7 +72,8 @@ def open_pt2(path: Path) -> ExportedModel:
     """The model in that file, ready to run; raises WeightsError."""
     manifest = validate_pt2(path)
     try:
-        module = torch.export.load(path).module()
+        with _silent():
+            module = torch.export.load(path).module()
     except Exception as error:  # a damaged archive can make torch raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: torch refuses it ({reason:.200})") from error
@@ -114,12 +119,21 @@ def validate_pt2(path: Path) -> Manifest:
         if DIGEST in strings and strings[DIGEST] != _digest(archive, strings):
             raise changed_since_export(path)
         graph, *tables = (json.loads(archive.get_record(name)) for name in (GRAPH, *TABLES))
-        faults = [*_strange_tensors(tables, path.stat().st_size), *_strange_values(graph)]
     except DAMAGED as error:
         raise WeightsError(f"{path}: not a torch.export file, or a damaged one") from error
+    try:
+        faults = [*_strange_tensors(tables, dict(sizes)), *_strange_values(graph)]
+        scores = _scores_given(graph)
+    except DAMAGED as error:
+        raise WeightsError(
+            f"{path}: its graph or its tables are not of the form that torch.export writes; refused"
+        ) from error
     if faults:
         raise WeightsError(f"{path}: {faults[0]}; refused")
-    return Manifest.from_strings(strings, path)
+    manifest = Manifest.from_strings(strings, path)
+    if scores != (classes := manifest.description.config.classes):
+        raise WeightsError(f"{path}: it gives {scores} scores and names {classes} classes; refused")
+    return manifest
 
 
 def _strange_record(sizes: list[tuple[str, int]], room: int) -> str:
@@ -140,15 +154,40 @@ def _strange_record(sizes: list[tuple[str, int]], room: int) -> str:
     return ""
 
 
-def _strange_tensors(tables: list[Any], room: int) -> Iterator[str]:
-    """Tensors that are pickled, or larger than the file, each in words."""
-    for table in tables:
+def _strange_tensors(tables: list[Any], records: Mapping[str, int]) -> Iterator[str]:
+    """Tensors that are pickled, or larger than the record in which they lie."""
+    for table, folder in zip(tables, ("weights", "constants"), strict=True):
         for name, entry in table["config"].items():
-            sizes = [size.get("as_int") for size in (entry["tensor_meta"] or {}).get("sizes", [])]
             if entry["use_pickle"] is not False or not STORED.fullmatch(entry["path_name"]):
                 yield f"'{name}' in it is no plain tensor"
-            elif not all(isinstance(size, int) for size in sizes) or prod(sizes) > room:
-                yield f"'{name}' claims more than the file holds"
+                continue
+            meta = entry["tensor_meta"]
+            lengths = [size.get("as_int") for size in meta["sizes"]]
+            room = records.get(f"data/{folder}/{entry['path_name']}", 0)
+            if not all(isinstance(length, int) and length >= 0 for length in lengths):
+                yield f"'{name}' has no fixed size"
+            elif prod(lengths) * ITEM_BYTES[meta["dtype"]] > room:
+                yield f"'{name}' claims more than the file holds for it"
+
+
+def _scores_given(graph: Any) -> int | None:
+    """How many scores a clip gets; None where that is no number."""
+    inner = graph["graph_module"]["graph"]
+    (output,) = inner["outputs"]
+    sizes = inner["tensor_values"][output["as_tensor"]["name"]]["sizes"]
+    scores: int | None = sizes[1].get("as_int")
+    return scores
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """torch logs the traceback of what it refuses; the error that follows says it in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _strange_values(value: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +18,17 @@ from timesformer_cli.weights.description import WEIGHT_FILES
 from timesformer_cli.weights.digest import SHA256, Digest
 from timesformer_cli.weights.hub.download import Source, download_file, on_disk
 from timesformer_cli.weights.hub.hashed_files import default_cache, remember_hashed
-from timesformer_cli.weights.hub.intact import blob_of, damage, snapshot_damage
+from timesformer_cli.weights.hub.intact import SNAPSHOTS, blob_of, damage, snapshot_damage
 from timesformer_cli.weights.hub.remote_files import CONFIG, hf_download
 from timesformer_cli.weights.hub.snapshot import cached_snapshot, fetch_snapshot
 from timesformer_cli.weights.hub.stall import STALL_SECONDS, TransferState, run_watched
 
 TIMM = "timm:"
 EXPORTED = (".onnx", ".pt2")
+CONVERTED = "converted"  # folder in our own cache, for what came from a user's file
 
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
+LONGEST_REPO = 96  # characters; the hub has no longer ones, and its client raises for them
 # A name with one of these suffixes means a file. Not any suffix: a repository may end in `.5`.
 FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
 
@@ -47,6 +50,22 @@ class Located:
     def exported(self) -> bool:
         """Whether it is a file as `tsf export` writes them."""
         return self.path.suffix in EXPORTED
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it may be read from, none of which an answer may replace."""
+        if self.path.is_dir():
+            return tuple(self.path.iterdir())
+        return (self.path, self.path.with_name(f"{self.path.name}.data"))  # an .onnx's tensors
+
+    @property
+    def in_cache(self) -> bool:
+        """Whether its folder lies in a cache, under a name that tells the user nothing."""
+        return self.path.parent.name == SNAPSHOTS or self.path.name == CONVERTED
+
+    def in_words(self, text: str) -> str:
+        """A text on the model's files with the user's name for it where a cache's folder stood."""
+        return text.replace(str(self.path), self.name) if self.in_cache else text
 
     @property
     def image_model(self) -> str | None:
@@ -105,9 +124,9 @@ def locate(
     image model (`timm:name`). Raises WeightsError with advice.
     """
     row = find_weights(name)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # leaves a user who is not there as he is written
     # A file or folder of the user goes before the catalogue, but for the bundled model.
-    if (row is None or not row.bundled) and path.exists():
+    if (row is None or not row.bundled) and os.path.exists(path):  # no OSError for a long name
         return Located(name=name, path=path, row=find_weights(path.stem))
     place = _place(name, revision)
     if (local := _cached(place, cache_dir, surely=not offline)) is None:
@@ -292,7 +311,8 @@ def _place(name: str, revision: str | None) -> _Place:
             weights=Digest(row.sha256 or "") if revision in (None, row.revision) else SHA256,
         )
     match = HUB_ID.fullmatch(name)
-    if match is None or Path(match["repo"]).suffix in FILE_SUFFIXES:
+    long = match is not None and len(match["repo"]) > LONGEST_REPO
+    if match is None or long or Path(match["repo"]).suffix in FILE_SUFFIXES:
         near = difflib.get_close_matches(name, WEIGHTS, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(WEIGHTS)}"
         raise WeightsError(f"no model '{name}': no such file, folder or known name; {hint}")
@@ -341,7 +361,7 @@ def _target(name: str, url: str, cache_dir: Path | None) -> Path:
 
 def own_folder(name: str, cache_dir: Path | None) -> Path:
     """The folder for weights of that name that were converted from a user's file."""
-    return (cache_dir or default_cache()).expanduser() / "weights" / name / "converted"
+    return (cache_dir or default_cache()).expanduser() / "weights" / name / CONVERTED
 
 
 def _not_again(fault: str, error: WeightsError) -> WeightsError:
