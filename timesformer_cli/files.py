@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from shutil import copyfileobj, rmtree
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import BinaryIO
 
 from timesformer_cli.errors import TsfError, UsageError
@@ -96,9 +97,10 @@ def hidden_folder(target: Path) -> Iterator[Path]:
     step only on the target's own disk. What goes into a stream waits where temporary files do.
     Raises OSError.
     """
-    parent = None if is_stream(target) else _replaced(target).parent
-    folder = Path(mkdtemp(prefix=f".{_stem(target)}.", suffix=".part", dir=parent))
-    try:
+    parent = Path(gettempdir()) if is_stream(target) else _replaced(target).parent
+    folder = parent / f".{_stem(target)}.{token_hex(8)}.part"
+    try:  # a signal may come at any moment: what is made in here is removed
+        folder.mkdir(mode=0o700)
         yield folder
     finally:
         rmtree(folder, ignore_errors=True)
