@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -46,7 +47,8 @@ def folder(tmp_path_factory):
         revision="abc",
         version="0",
     )
-    write.write_onnx(model, manifest, path / "model.onnx", opset=20)
+    # Any number of clips would double the work of the exporter.
+    write.write_onnx(model, replace(manifest, batch=2), path / "model.onnx", opset=20)
     write.write_pt2(model, manifest, path / "model.pt2")
     return path
 
