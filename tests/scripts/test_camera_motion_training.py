@@ -1,5 +1,6 @@
 """The camera-motion model's training: clips made once, and the same weights however often it stops."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,9 @@ def train(out: Path, pictures: Path, epochs: int = 2) -> dict[str, torch.Tensor]
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Two steps an epoch, saved after each; no pictures but textures."""
-    for name, value in {"CLIPS": 4, "BATCH": 4, "WATCHED": 2}.items():
+    """A small model and two steps an epoch, saved after each; no pictures but textures."""
+    config = replace(script.CONFIG, dim=32, depth=1, heads=1, mlp_dim=64)
+    for name, value in {"CONFIG": config, "CLIPS": 4, "BATCH": 4, "WATCHED": 2}.items():
         monkeypatch.setattr(script, name, value)
     monkeypatch.setattr(script, "textures", lambda seed, count: textures(seed, 4))
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
