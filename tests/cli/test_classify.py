@@ -241,8 +241,9 @@ def test_bad_videos_are_told_apart_and_the_good_ones_go_on(model, clip, tmp_path
 
 
 def test_a_decoder_that_takes_too_long_costs_its_own_video_only(model, clip, tmp_path):
-    """A real file that is more work than its time: long, large frames, and 0.1 s for them."""
-    slow = clips.write(tmp_path / "slow.mp4", 240, size=(1280, 720))
+    """A real file of which one picture is more work than the time for it: 35 megapixels, 0.1 s."""
+    huge = {"codec": "png", "size": (8000, 4400), "pix_fmt": "rgb24"}
+    slow = clips.write(tmp_path / "slow.mov", 1, options={"compression_level": "1"}, **huge)
     ran = tsf("classify", str(slow), "-m", model, "--timeout", "0.1", "--format", "json")
     (result,) = json.loads(ran.stdout)
     assert result["error"]["kind"] == "timeout"
