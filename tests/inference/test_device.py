@@ -55,10 +55,10 @@ def test_bfloat16_takes_the_instructions_and_a_library_that_uses_them(
 ):
     for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, check, lambda: instructions, raising=False)
-    if not packs:
-        monkeypatch.setattr(module, "pack_weight", refuse)
+    if packs:  # whatever the processor is that runs this
+        monkeypatch.setattr(module, "packs_weights", lambda dtype: True)
     else:
-        monkeypatch.setattr(module, "pack_weight", lambda weight: weight)
+        monkeypatch.setattr(module, "pack_weight", refuse)
     assert cpu_has_bfloat16() == (instructions and packs)
 
 
