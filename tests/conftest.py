@@ -22,6 +22,8 @@ REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 def pytest_configure() -> None:
     # What a shell runs in the background was told to ignore Ctrl-C, and passes that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # and nohup to ignore that
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # An exporter makes objects by the million: to look for garbage after every 700 of them, as
     # Python does unasked, takes it a tenth of its time.
     gc.set_threshold(50_000, 20, 100)
