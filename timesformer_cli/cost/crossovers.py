@@ -1,7 +1,8 @@
 """Where one attention scheme overtakes another as clips grow longer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 
 from timesformer_cli import cost
@@ -51,7 +52,8 @@ def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Cross
     return rows
 
 
-def costs_by_frames(name: str, size: str, image_size: int) -> dict[int, int]:
+@cache  # a page of schemes asks for each one's against every other's
+def costs_by_frames(name: str, size: str, image_size: int) -> Mapping[int, int]:
     """Multiply-adds per view, for each frame count that the scheme's groups divide."""
     shape = ModelConfig.of_size(size, attention=name, height=image_size, width=image_size, frames=4)
     costs = {}
@@ -63,7 +65,7 @@ def costs_by_frames(name: str, size: str, image_size: int) -> dict[int, int]:
     return costs
 
 
-def _changes(first: dict[int, int], second: dict[int, int]) -> Iterable[tuple[int, bool]]:
+def _changes(first: Mapping[int, int], second: Mapping[int, int]) -> Iterable[tuple[int, bool]]:
     """Yield the frame counts at which the order changes, and whether `first` cost less before."""
     before = 0
     for frames in sorted(first.keys() & second.keys()):
