@@ -1,6 +1,5 @@
 """Open files safely, and write files that appear whole or not at all.
 
-
 This is the only place where a file is put under its name. A user may also name what is no regular
 file (a FIFO, a device, /dev/stdout): that is written to, and never replaced.
 """

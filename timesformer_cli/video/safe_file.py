@@ -9,10 +9,11 @@ import os
 import re
 import stat
 import sys
+from functools import cached_property
 from types import TracebackType
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.files import READ_FLAGS
+from timesformer_cli.files import NOT_REGULAR, READ_FLAGS
 
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
 LARGEST_INDEX = 16 << 20  # bytes of an mp4's index that are looked through
@@ -47,7 +48,7 @@ class VideoFile:
             if stat.S_ISDIR(status.st_mode):
                 raise VideoError("not_a_file", "is a directory, not a video file")
             if not stat.S_ISREG(status.st_mode):
-                raise VideoError("not_a_file", "is not a regular file (a pipe, socket or device)")
+                raise VideoError("not_a_file", NOT_REGULAR)
             if not status.st_size:
                 raise VideoError("empty_file", "is empty (0 bytes)")
             self.size = status.st_size
@@ -90,18 +91,12 @@ class VideoFile:
 
     def dolby_vision_profile(self) -> int | None:
         """The profile that an mp4 or mov file says its Dolby Vision is of; None for no such thing."""
-        found = self._index_box()
-        if found is None:
-            return None
-        index = self.read_at(found[0], min(found[1], LARGEST_INDEX))
-        record = DOLBY_VISION.search(index)
+        record = DOLBY_VISION.search(self._index)
         return record[1][2] >> 1 if record else None
 
     def encrypted(self) -> bool:
         """Whether an mp4 or mov file says that its video is encrypted, or a stream is scrambled."""
-        found = self._index_box()
-        index = b"" if found is None else self.read_at(found[0], min(found[1], LARGEST_INDEX))
-        return any(kind in index for kind in ENCRYPTED) or self._scrambled()
+        return any(kind in self._index for kind in ENCRYPTED) or self._scrambled()
 
     def _scrambled(self) -> bool:
         """Whether most packets of a transport stream are marked as encrypted (ISO 13818-1, 2.4.3)."""
@@ -118,6 +113,12 @@ class VideoFile:
             parts.append(part)
             length -= len(part)
         return b"".join(parts)
+
+    @cached_property
+    def _index(self) -> bytes:
+        """The `moov` box of an mp4 or mov file, up to a limit; empty where there is none."""
+        found = self._index_box()
+        return b"" if found is None else self.read_at(found[0], min(found[1], LARGEST_INDEX))
 
     def _index_box(self) -> tuple[int, int] | None:
         """Where the `moov` box of an mp4 or mov file begins and how long it is."""
