@@ -17,7 +17,8 @@ from tests.support.clips import barcode, read_barcode, turned, write, write_soun
 from tests.support.videos import decode
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoders.base import Picker
+from timesformer_cli.video.decode import READERS
+from timesformer_cli.video.decoders.base import Picker, ReaderDeclined
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
 
@@ -471,6 +472,25 @@ def test_opencv_serves_where_pyav_is_missing(
     assert numbers(clip("rotated-180.mp4")) == expected
     # Without PyAV nobody tells the pixel format, and decord makes some of them black.
     assert decode(str(clip("plain.mp4")), EIGHT, WHOLE).decoder == "opencv"
+
+
+def test_the_reason_is_that_of_a_decoder_which_could_have_read_the_file(
+    clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow reads animations only: what it says of an ordinary file explains nothing."""
+
+    def declines(job: object) -> None:
+        raise ReaderDeclined("this one cannot")
+
+    for name in ("av", "decord", "opencv"):
+        monkeypatch.setitem(READERS, name, declines)
+    with pytest.raises(VideoError, match="cannot be decoded: this one cannot"):
+        decode(str(clip("plain.mp4")), EIGHT, WHOLE)
+
+
+def test_a_file_that_brings_every_decoder_down_is_said_to(clip: Callable[[str], Path]) -> None:
+    with pytest.raises(VideoError, match="brings every decoder down"):
+        decode(str(clip("plain.mp4")), EIGHT, WHOLE, without=("av", "decord", "opencv"))
 
 
 def test_a_real_gif_decodes_alike_and_a_table_is_no_video(real_clips: Path) -> None:

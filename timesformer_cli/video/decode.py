@@ -134,9 +134,10 @@ def _order(request: DecodeRequest, described: Probe) -> Sequence[str]:
     """Name the decoders to try, best first; those that this file has brought down not again."""
     if request.decoder != "auto":
         return (request.decoder,)
-    if described.container in ("png", "webp"):
-        return ("pillow",)
-    return [name for name in READERS if name not in request.without]
+    # Each kind of file has its own readers: the reason of another one would hide theirs.
+    pictures = described.container in ("png", "webp")
+    names = [name for name in READERS if (name == "pillow") == pictures]
+    return [name for name in names if name not in request.without]
 
 
 def _read(
