@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import timesformer_cli
 from tests.support import clips
+from tests.support.commands import COMMANDS, command_name, run_command
 from timesformer_cli.cli.app import app
 from timesformer_cli.weights.hub import locate as module
 
@@ -34,36 +35,10 @@ def video(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["classify", "VIDEO", "--model", "MODEL"],
-        ["classify", "VIDEO", "--model", "MODEL", "--device", "cpu,cpu"],
-        ["evaluate", "TABLE", "--model", "MODEL"],
-        ["export", "--model", "MODEL", "--pt2", "--output", "OUT"],
-        ["benchmark", "--model", "MODEL", "--runs", "1"],
-        ["train", "DATA", "--init", "MODEL", "--dry-run", "--out", "RUN"],
-        ["download-weights", "camera-motion"],
-    ],
-    ids=lambda arguments: " ".join(arguments[:1] + arguments[4:6]),
+    "arguments", [*COMMANDS, ["download-weights", "camera-motion"]], ids=command_name
 )
-def test_a_command_looks_a_models_name_up_once(
-    arguments, located, model_folder, video, tmp_path, monkeypatch
-):
-    table = tmp_path / "table.csv"
-    table.write_text(f"path,label\n{video},a\n")
-    for label in "ab":
-        for number in range(2):
-            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "data" / label / f"{number}.mp4").write_bytes(Path(video).read_bytes())
-    places = {
-        "VIDEO": str(video),
-        "MODEL": str(model_folder),
-        "TABLE": str(table),
-        "OUT": str(tmp_path / "model.pt2"),
-        "DATA": str(tmp_path / "data"),
-        "RUN": str(tmp_path / "run"),
-    }
-    ran = CliRunner().invoke(app, [places.get(word, word) for word in arguments])
+def test_a_command_looks_a_models_name_up_once(arguments, located, model_folder, tmp_path):
+    ran = run_command(arguments, str(model_folder), tmp_path)
     assert ran.exit_code == 0, ran.stderr
     assert len(located) == 1
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.commands import COMMANDS, command_name, run_command
 from tests.support.hub import COMMIT, python
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
@@ -196,35 +197,11 @@ def test_the_command_ends_in_one_line(cache, model_folder, monkeypatch):
     assert ran[1].stderr.startswith(f"error: {file}: not what was published")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["classify", "VIDEO", "--model", "NAME"],
-        ["classify", "VIDEO", "--model", "NAME", "--device", "cpu,cpu"],
-        ["evaluate", "TABLE", "--model", "NAME"],
-        ["export", "--model", "NAME", "--pt2", "--output", "OUT"],
-        ["benchmark", "--model", "NAME", "--runs", "1"],
-        ["train", "DATA", "--init", "NAME", "--dry-run", "--out", "RUN"],
-    ],
-    ids=lambda arguments: " ".join(arguments[:1] + arguments[4:6]),
-)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=command_name)
 def test_every_command_that_loads_weights_checks_them(arguments, cache, model_folder, monkeypatch):
     name, file = on_the_hub(cache, model_folder, monkeypatch)
     flip(file)
-    for label in "ab":
-        for number in range(2):
-            (cache / "data" / label).mkdir(parents=True, exist_ok=True)
-            clips.write(cache / "data" / label / f"{number}.mp4", 24)
-    (cache / "table.csv").write_text(f"path,label\n{cache / 'data' / 'a' / '0.mp4'},a\n")
-    places = {
-        "NAME": name,
-        "VIDEO": str(cache / "data" / "a" / "0.mp4"),
-        "TABLE": str(cache / "table.csv"),
-        "DATA": str(cache / "data"),
-        "OUT": str(cache / "model.pt2"),
-        "RUN": str(cache / "run"),
-    }
-    ran = CliRunner().invoke(app, [places.get(word, word) for word in arguments])
+    ran = run_command(arguments, name, cache)
     assert ran.exit_code == ExitCode.WEIGHTS, ran.stderr
     assert f"{file}: not what was published" in ran.stderr
 
