@@ -125,7 +125,7 @@ def require_output(path: Path, inputs: Iterable[AnyFile] = ()) -> None:
             parent = _replaced(path).parent
             reason = "" if os.access(parent, os.W_OK) else "permission denied"
             if not parent.is_dir():
-                reason = f"there is no folder {parent}"
+                reason = f"folder {parent} does not exist"
             elif path.is_dir():
                 reason = "it is a folder"
     except OSError as error:

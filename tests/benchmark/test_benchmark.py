@@ -130,7 +130,7 @@ ERRORS = {
     ),
     "memory limit": (["--memory-limit", "lots"], 2, "such as 8GiB or 500MB; got 'lots'"),
     "plot suffix": (["--plot", "out.gif"], 2, ".png, .svg, .pdf"),
-    "plot folder": (["--plot", "no/such/out.png"], 2, "there is no folder"),
+    "plot folder": (["--plot", "no/such/out.png"], 2, "does not exist"),
     "output folder": (["-o", "no/such/out.json"], 2, "cannot be written"),
     "explain": (["--explain", "diagonal"], 2, "space, joint, divided, sparse, axial"),
     "checkpointing alone": (["--checkpoint-gradients"], 2, "give --train as well"),

@@ -167,14 +167,46 @@ def test_a_cell_is_no_formula():
     [
         (None, None, "table"),
         (None, "a.json", "json"),
-        (None, "a.md", "table"),
+        (None, "a.JSON", "json"),
         (None, "a.txt", "table"),
-        ("csv", "a.json", "csv"),
+        (None, "a", "table"),
+        ("csv", "a.csv", "csv"),
+        ("csv", "a.txt", "csv"),
+        ("json", "a", "json"),
+        ("json", "a.parquet", "json"),
     ],
 )
 def test_the_suffix_chooses_among_the_formats_there_are(asked, file, chosen):
     there = dict.fromkeys(("table", "json", "csv"))
     assert formats.choose_format(asked, Path(file) if file else None, there) == chosen
+
+
+@pytest.mark.parametrize("file", ["a.parquet", "a.md", "a.xlsx", "a.tar.gz", "a.2024"])
+def test_a_suffix_without_a_format_is_refused(file):
+    there = dict.fromkeys(("table", "json", "csv"))
+    with pytest.raises(UsageError) as refused:
+        formats.choose_format(None, Path(file), there)
+    said = str(refused.value)
+    assert said.startswith(f"{file}: no format goes by {Path(file).suffix} here")
+    assert ".json (json), .csv (csv) and .txt (table)" in said
+    assert "--format table | json | csv" in said and ".md" not in said.partition("here")[2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "file"), [("json", "a.csv"), ("csv", "a.json"), ("table", "a.jsonl")]
+)
+def test_a_format_and_a_suffix_that_contradict_are_refused(asked, file):
+    with pytest.raises(UsageError, match=f"--format {asked} contradicts {Path(file).suffix}"):
+        formats.choose_format(asked, Path(file), dict.fromkeys(("table", "json", "csv", "jsonl")))
+
+
+def test_what_is_no_regular_file_may_be_called_anything(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs FIFOs")
+    there = dict.fromkeys(("table", "json", "csv"))
+    for name, asked, chosen in (("a.parquet", None, "table"), ("b.json", "csv", "csv")):
+        os.mkfifo(tmp_path / name)
+        assert formats.choose_format(asked, tmp_path / name, there) == chosen
 
 
 def test_a_bar_is_as_long_as_its_share():

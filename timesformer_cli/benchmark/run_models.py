@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from timesformer_cli.benchmark.options import ModelBenchmarkOptions
 from timesformer_cli.callbacks import StepCallback, ignore_step
-from timesformer_cli.inference.exported.open import runtime_name
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.open import RunnableModel
@@ -106,6 +105,7 @@ def _row(
     slowest: float,
 ) -> ModelRow:
     from timesformer_cli.benchmark.measure import percentiles
+    from timesformer_cli.inference.exported.open import runtime_name
 
     p10, median, p90 = percentiles(times)
     path = located.path

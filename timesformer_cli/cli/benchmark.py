@@ -151,8 +151,9 @@ def benchmark(
     from timesformer_cli.cli.stderr import errors_explained
 
     with errors_explained(debug):
-        written = choose_format(format, output, RENDERERS)
+        options.require_devices(device)
         require_writable(output, beside=[plot])
+        written = choose_format(format, output, RENDERERS)
         if explain is not None or paper:
             _instead(explain, written, output)
             return
@@ -220,6 +221,8 @@ def _instead(explain: str | None, written: str, output: Path | None) -> None:
     """Show what needs no measuring: pictures of schemes, or the published tables."""
     from timesformer_cli.cli.formats import writing
 
+    if explain is not None and written != "table":
+        raise UsageError(f"--explain draws with letters, not {written}; give -o a .txt")
     with writing(output) as stream:
         if explain is not None:
             from timesformer_cli.cli.draw.scheme import show_scheme

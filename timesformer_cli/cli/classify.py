@@ -67,9 +67,11 @@ def classify(
     from timesformer_cli.video import find_videos
 
     with errors_explained(debug):
+        options.require_devices(device, several=True)
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         require_writable(output)
+        written = choose_format(format, output, RENDERERS)
         files = find_videos(videos, sys.stdin, fps)
         needed: list[AnyFile] = [file.path for file in files]
         require_writable(output, needed + ([STDIN] if "-" in videos else []))
@@ -80,6 +82,5 @@ def classify(
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
         with interrupted_at_once():  # the first result imports torch
             first = list(islice(results, 1))
-        written = choose_format(format, output, RENDERERS)
         failed = show_results(chain(first, results), written, output, files)
     raise typer.Exit(failed)

@@ -109,6 +109,7 @@ def evaluate(
     with errors_explained(debug):
         if protocol and views:
             raise UsageError(f"--protocol {protocol} says which views; leave --views out")
+        options.require_devices(device, several=True)
         clips, crops = options.parse_views(views or "1x1")
         how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         chosen = options.fill(EvaluateOptions, context, how=how)
@@ -116,6 +117,7 @@ def evaluate(
             require_drawable(confusion, "--confusion")
         beside = (predictions, confusion)
         require_writable(output, [data], beside)
+        written = choose_format(format, output, RENDERERS)
         labelled = read_evaluation_clips(data, split)
         require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
@@ -132,6 +134,6 @@ def evaluate(
 
             draw_confusion(results, confusion)
         with writing(output) as stream:
-            RENDERERS[choose_format(format, output, RENDERERS)](results, stream)
+            RENDERERS[written](results, stream)
         failed = any(evaluation.scores.unreadable for evaluation in results.evaluations)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

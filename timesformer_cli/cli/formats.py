@@ -22,6 +22,7 @@ from timesformer_cli.cli.streams import require_stdout
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, require_output
 
+PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
@@ -33,9 +34,28 @@ STEERING = re.compile(
 
 
 def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str, object]) -> str:
-    """The format asked for; else the one that the output file's suffix names; else a table."""
-    named = SUFFIXES.get(output.suffix, "") if output else ""
-    return asked or (named if named in renderers else "table")
+    """The format asked for; else the one that the output file's suffix names; else a table.
+
+    Raises UsageError where a file's suffix names no format of this command, or another than
+    `asked`. What is no regular file may be called anything.
+    """
+    suffix = output.suffix.lower() if output else ""
+    named = SUFFIXES.get(suffix)
+    free = output is None or is_stream(output)
+    if asked and named not in (None, asked) and not free:
+        raise UsageError(
+            f"{output}: --format {asked} contradicts {suffix}, which means {named}; leave out "
+            "--format, or give another suffix"
+        )
+    if asked or named in renderers:
+        return asked or str(named)
+    if suffix not in PLAIN and not free:
+        known = [f"{end} ({name})" for end, name in SUFFIXES.items() if name in renderers]
+        raise UsageError(
+            f"{output}: no format goes by {suffix} here; there are {', '.join(known)} and .txt "
+            f"(table), or say --format {' | '.join(renderers)}"
+        )
+    return "table"
 
 
 def require_writable(

@@ -146,6 +146,14 @@ def parse_views(text: str) -> tuple[int, int]:
     return int(clips), int(crops)
 
 
+def require_devices(names: str, *, several: bool = False) -> None:
+    """Raise UsageError for a word that names no device; `several` takes a list with commas."""
+    from timesformer_cli.inference.device_names import require_device_name
+
+    for name in names.split(",") if several else [names]:
+        require_device_name(name)
+
+
 def said(context: typer.Context) -> dict[str, Any]:
     """The parameters that the command line gives, without those that have their default."""
     return {

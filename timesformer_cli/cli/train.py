@@ -182,12 +182,14 @@ def train(
         from timesformer_cli.training.run import (
             check_training,
             read_training_clips,
+            require_training,
             resume_training,
             train_model,
         )
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
+        options.require_devices(device)
         located = None
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
@@ -195,6 +197,7 @@ def train(
             clips = read_training_clips(chosen, dry_run=dry_run)
         else:
             changes = _changes(context)
+            require_training(resume)
         if push_to_hub is not None:
             upload.require_upload_rights(push_to_hub)
         if resume is None and init != SCRATCH:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,15 @@ def read_labelled_clips(
     if group_by == GROUP or clips[0].group is not None:
         return clips
     return [replace(clip, group=_group(clip.path, group_by)) for clip in clips]
+
+
+def require_some_there(source: Path, clips: Sequence[LabelledClip]) -> None:
+    """Raise UsageError where not one of the clips is a file: the list's paths are wrong."""
+    if not any(os.path.lexists(clip.path.replace("\0", "")) for clip in clips):
+        raise UsageError(
+            f"{source}: none of its clips is there; the first should be {clips[0].path} "
+            f"(paths start at the folder of {source.name})"
+        )
 
 
 def class_names(clips: Sequence[LabelledClip]) -> tuple[str, ...]:

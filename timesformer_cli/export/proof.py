@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from timesformer_cli.errors import TsfError, VideoError
-from timesformer_cli.inference.exported.open import runtime_name
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.catalogue import ASSETS
 
@@ -52,7 +51,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
 
     from timesformer_cli.export.write import open_aoti
     from timesformer_cli.inference.exported.model import normalise
-    from timesformer_cli.inference.exported.open import open_exported
+    from timesformer_cli.inference.exported.open import open_exported, runtime_name
     from timesformer_cli.inference.fast.model import make_fast
 
     artefact = open_aoti(path, manifest) if kind == "aoti" else open_exported(path)

@@ -132,13 +132,16 @@ def classify_videos(
     """
     videos = list(videos)
     readable = sum(video.error is None for video in videos)
+    if not readable:  # nothing to load a model for
+        yield from (_failed(video.path, video.error) for video in videos if video.error)
+        return
     if readable > 1:  # with one video no decoder works beside the model
         let_threads_sleep()
     with ExitStack() as stack:
         # The decoders start first: they warm up while torch is imported and weights are read.
         pool = stack.enter_context(
             DecodePool(
-                workers=min(options.workers or os.cpu_count() or 1, max(1, readable)),
+                workers=min(options.workers or os.cpu_count() or 1, readable),
                 timeout=options.timeout,
                 decoder=options.decoder,
                 debug=options.debug,
@@ -203,11 +206,15 @@ def _clips(model: "Description", options: ClassifyOptions) -> tuple[Sampling, Pr
     return replace(sampling, frames=frames, stride=stride), preprocessing
 
 
+def _failed(path: str, error: VideoError) -> Failed:
+    return Failed(path, "error", Fault(error.kind, str(error)))
+
+
 def _result(
     video: VideoPath, outcome: "Scored", scorer: "Scorer", options: ClassifyOptions
 ) -> Result:
     if isinstance(outcome, VideoError):
-        return Failed(video.path, "error", Fault(outcome.kind, str(outcome)))
+        return _failed(video.path, outcome)
     decoded, outputs = outcome
     labels = scorer.description.labels
     best = outputs.scores.topk(min(options.top_k, len(labels)))

@@ -6,7 +6,8 @@ from functools import cache
 
 import torch
 
-from timesformer_cli.errors import DeviceError, UsageError
+from timesformer_cli.errors import DeviceError
+from timesformer_cli.inference.device_names import require_device_name
 
 DTYPES = {
     "float32": torch.float32,
@@ -22,25 +23,17 @@ def find_device(name: str) -> torch.device:
 
     Raises UsageError for a name that is none, DeviceError for a device that is not there.
     """
+    require_device_name(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(
-            f"no device '{name}'; give auto, cpu, cuda, cuda:<number> or mps"
-        ) from error
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise DeviceError(f"no device '{name}': this machine has {count} CUDA devices; try cpu")
-    elif device.type == "mps" and not torch.backends.mps.is_available():
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
+        raise DeviceError(f"no device '{name}': this machine has {count} CUDA devices; try cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no device 'mps' on this machine; try cpu")
-    elif device.type not in ("cpu", "mps"):
-        raise UsageError(f"'{name}' is not supported; give auto, cpu, cuda, cuda:<number> or mps")
-    return device
+    return torch.device(kind, int(number)) if number else torch.device(kind)
 
 
 def find_dtype(name: str, device: torch.device) -> torch.dtype:

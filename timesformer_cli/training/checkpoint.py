@@ -8,8 +8,9 @@ import torch
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import replace_file
+from timesformer_cli.training.options import CHECKPOINT
 
-NAME = "last.pt"
+NAME = CHECKPOINT
 
 
 def save_training_state(state: dict[str, Any], folder: Path) -> None:
@@ -24,10 +25,6 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     path = folder / NAME
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"{folder}: no {NAME} in it, so there is no training to resume"
-        ) from error
     except Exception as error:  # damaged bytes can make torch raise anything
         raise WeightsError(f"{path}: not a checkpoint of a training ({error})") from error
     return state

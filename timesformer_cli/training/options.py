@@ -11,6 +11,7 @@ from timesformer_cli.training.recipe import PRESETS, Recipe
 from timesformer_cli.weights.catalogue import DEFAULT
 
 SCRATCH = "scratch"
+CHECKPOINT = "last.pt"  # the file of a training's folder that it goes on from
 HEAD_RATE = 10  # times the learning rate: a linear map alone bears more than a network
 
 

@@ -8,14 +8,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
+from timesformer_cli.dataset.labelled import (
+    LabelledClip,
+    read_labelled_clips,
+    require_some_there,
+)
 from timesformer_cli.dataset.splits import split_clips
-from timesformer_cli.errors import DeviceError, UsageError, VideoError
+from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
 from timesformer_cli.files import replace_file
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.training.check import Findings, check_clips, readable, summarise_checks
 from timesformer_cli.training.initial_model import initial_model, validate_train_options
-from timesformer_cli.training.options import TrainingPlan, TrainOptions, labels_of
+from timesformer_cli.training.options import CHECKPOINT, TrainingPlan, TrainOptions, labels_of
 from timesformer_cli.training.report import TrainingReport, report_to_dict
 from timesformer_cli.video import DecodePool
 
@@ -35,16 +39,24 @@ def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list
     Raises UsageError for options and lists that are wrong, and where `options.out` holds a training
     already, which a `dry_run` would not overwrite.
     """
-    from timesformer_cli.training import checkpoint
-
     folder = Path(options.out)
-    if not dry_run and (folder / checkpoint.NAME).exists():
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {folder}: {there} is a file; give a folder")
+    if not dry_run and (folder / CHECKPOINT).exists():
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)
     clips = read_labelled_clips(Path(options.data), group_by=options.group_by)
+    require_some_there(Path(options.data), clips)
     clips = split_clips(clips, options.val_fraction, options.seed)
     labels_of(clips)
     return clips
+
+
+def require_training(folder: Path) -> None:
+    """Raise WeightsError where the folder holds no training to go on with."""
+    if not (folder / CHECKPOINT).exists():
+        raise WeightsError(f"{folder}: no {CHECKPOINT} in it, so there is no training to resume")
 
 
 def check_training(
@@ -99,6 +111,7 @@ def resume_training(
     """
     from timesformer_cli.training import checkpoint
 
+    require_training(folder)
     stored = checkpoint.read_training_state(folder)
     plan = TrainingPlan.from_dict(stored["setup"])
     options = replace(plan.options, out=str(folder), **changes)
