@@ -153,6 +153,23 @@ def test_a_reader_that_leaves_after_a_line_is_no_failure(shell):
     assert ran.returncode in (0, 141)
 
 
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
+def test_a_reader_that_leaves_is_no_failed_video(format, shell):
+    """Some videos fail, which is exit code 1 for whoever hears the whole answer."""
+    command = f"classify gone.mp4 missing.mp4 --format {format}"
+    for reader in ("head -1", "head -c 1", "sed -n 1q"):
+        ran = shell(command, f"| {reader}; exit ${{PIPESTATUS[0]}}")
+        assert ran.returncode in (0, 141), reader
+    assert shell(command, "| cat; exit ${PIPESTATUS[0]}").returncode == 1
+
+
+def test_a_reader_that_leaves_between_two_videos_is_no_failed_video(shell):
+    command = "classify VIDEO gone.mp4 data -m MODEL --format jsonl"
+    ran = shell(command, "| head -1; exit ${PIPESTATUS[0]}")
+    assert ran.stdout.count(b"\n") == 1
+    assert ran.returncode in (0, 141)
+
+
 ENCODINGS = ["ascii", "latin-1", "cp1252", "utf-8"]
 
 

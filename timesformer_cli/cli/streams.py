@@ -2,6 +2,8 @@
 
 import io
 import os
+import select
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from timesformer_cli.errors import ExitCode, TsfError
 
+LEAVING = 100  # milliseconds that a reader such as `head` gets to leave after its last line
 # Before these the interpreter would stop at a character that the encoding lacks.
 UNFORGIVING = ("strict", "surrogateescape")
 
@@ -99,11 +102,30 @@ def exit_code(code: object) -> int:
         sys.stdout.flush()
     failure = stdout_failure()
     if failure is None:
-        return known
+        return ExitCode.BROKEN_PIPE if known == ExitCode.SOME_FAILED and _reader_left() else known
     if isinstance(failure, BrokenPipeError):  # whoever read our output has gone, as `| head` does
         return known if known > ExitCode.SOME_FAILED else ExitCode.BROKEN_PIPE
     print(f"error: {unwritten(failure)}", file=sys.stderr)
     return known or ExitCode.SOME_FAILED
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, or soon will not.
+
+    `head -1` has left by the time it would matter, but all that we wrote may have fitted into the
+    pipe before it did.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    try:
+        number = sys.stdout.fileno()
+        if not stat.S_ISFIFO(os.fstat(number).st_mode):
+            return False
+        poll = select.poll()
+        poll.register(number, 0)  # errors are always told
+        return any(happened & select.POLLERR for _, happened in poll.poll(LEAVING))
+    except (OSError, ValueError):
+        return False
 
 
 def _fill_closed() -> None:
