@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from shutil import copyfileobj, rmtree
@@ -27,6 +27,8 @@ DESCRIPTORS = re.compile(r"/dev/fd|/proc/\d+(/task/\d+)?/fd")
 MOST_LINKS = 40  # that Linux follows, one to the next
 # Most disks take names of 255 bytes, and a hidden file's name is longer than its file's.
 LONGEST_STEM = 200
+
+CLAIMS: list[Path] = []  # the hidden files of the claims that this process has
 
 # A path, or the number of an open file.
 AnyFile = str | Path | int
@@ -105,6 +107,83 @@ def hidden_folder(target: Path) -> Iterator[Path]:
         rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def claimed(*paths: Path | None) -> Iterator[None]:
+    """Keep every other run from writing these files until the block ends.
+
+    Raises UsageError where another run has one of them. A claim is a lock on a hidden file beside
+    the target, which the system lets go when the process ends, however it ends. What cannot be
+    locked (a stream, a folder that is not there, a disk without locks) is not claimed.
+    """
+    with ExitStack() as stack:
+        for path in dict.fromkeys(path for path in paths if path is not None):
+            if not is_stream(path):
+                stack.enter_context(_claim(path))
+        yield
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[None]:
+    try:
+        target = _replaced(path)
+        place = target.with_name(f".claim-{_stem(target)}")
+        descriptor = _locked_file(place)
+    except BlockingIOError:
+        raise UsageError(
+            f"{path}: another run is writing it; wait for its end, or give another name"
+        ) from None
+    except OSError:  # what is wrong with the place, `require_output` says
+        yield
+        return
+    CLAIMS.append(place)
+    try:
+        yield
+    finally:
+        forget_claim()
+        os.close(descriptor)
+
+
+def forget_claim() -> None:
+    """Remove the hidden file of the last claim: for its end, and for who ends the process."""
+    with suppress(OSError):  # Windows removes no file that is open
+        CLAIMS.pop().unlink()
+
+
+def _locked_file(place: Path) -> int:
+    """A locked file of that name, open; raises BlockingIOError where another process has it."""
+    while True:
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            _lock(descriptor)
+            # Whoever had the lock may have removed the file meanwhile: then nobody else sees ours.
+            if os.path.samestat(os.fstat(descriptor), os.stat(place)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file, which its process's end undoes; raises BlockingIOError without waiting.
+
+    A library would do, but it falls back to files that stay where there are no locks.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def put_in_place(part: Path, path: Path) -> Path:
     """Give a finished file its name and replace what has it now; raises OSError."""
     return part.replace(path)
@@ -136,6 +215,15 @@ def require_output(path: Path, inputs: Iterable[AnyFile] = ()) -> None:
         if _same_file(path, status, other):
             name = "stdin" if isinstance(other, int) else other
             raise UsageError(f"{path}: is the same file as {name}; give the answer another name")
+
+
+def require_folder(path: Path) -> None:
+    """Raise UsageError, before any work is done, where no folder is or can be made."""
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UsageError(f"{path}: cannot be a folder ({there} is a file)")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written there (permission denied)")
 
 
 def is_stream(path: Path) -> bool:

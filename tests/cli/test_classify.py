@@ -171,6 +171,60 @@ def test_views_average_clips_and_crops(model, clip):
     assert views[0]["start"] == 0 < views[3]["start"]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
+def test_each_of_several_views_has_its_own_labels(device, model, clip, tmp_path):
+    """The average is theirs, and the centre is what is found where it is the only view."""
+    options = ("-m", model, "--format", "json", "--device", device, "--dtype", "float32")
+    ran = tsf("classify", clip, *options, "--views", "1x3")
+    assert ran.exit_code == 0, ran.stderr
+    (result,) = json.loads(ran.stdout)
+    assert [list(view) for view in result["views"]] == [
+        ["start", "end", "crop", "times", "predictions"]
+    ] * 3
+    shares = [
+        {found["label"]: found["score"] for found in view["predictions"]}
+        for view in result["views"]
+    ]
+    for found in result["predictions"]:
+        mean = sum(share[found["label"]] for share in shares) / 3
+        assert found["score"] == pytest.approx(mean, abs=2e-6)
+    (alone,) = json.loads(tsf("classify", clip, *options).stdout)
+    assert "predictions" not in alone["views"][0]
+    for mine, theirs in zip(result["views"][1]["predictions"], alone["predictions"], strict=True):
+        assert mine["index"] == theirs["index"]
+        assert mine["score"] == pytest.approx(theirs["score"], abs=1e-5)
+    fewer = json.loads(tsf("classify", clip, *options, "--views", "2x1", "-k", "2").stdout)
+    assert [len(view["predictions"]) for view in fewer[0]["views"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options", "said"),
+    [
+        (125, (), "was seen for 1.0 s of 2:05; see --views"),
+        (20, (), None),  # long beside the clip, but not long
+        (40, ("--stride", "40"), None),  # 8 frames 40/30 s apart are 10.6 s
+        (125, ("--views", "1x3"), None),
+    ],
+)
+def test_a_video_of_which_little_was_seen_is_told(seconds, options, said, model, tmp_path):
+    video = clips.write(tmp_path / "long.mp4", 12 * seconds, fps=12, size=(64, 64))
+    ran = tsf("classify", str(video), "-m", model, "--format", "json", *options)
+    (result,) = json.loads(ran.stdout)
+    assert result.get("warnings") == (None if said is None else [said])
+    if said:
+        table = tsf("classify", str(video), "-m", model, *options)
+        assert table.stderr == f"note: {video} {said}\n" and "note" not in table.stdout
+
+
+def test_a_model_that_spreads_its_frames_sees_all_of_a_video(tmp_path):
+    network = randomised(tiny())
+    network.labels, network.sampling = LABELS, Sampling(frames=8, stride=None)
+    save_model(network, tmp_path / "uniform")
+    video = clips.write(tmp_path / "long.mp4", 12 * 125, fps=12, size=(64, 64))
+    ran = tsf("classify", str(video), "-m", str(tmp_path / "uniform"), "--format", "json")
+    assert "warnings" not in json.loads(ran.stdout)[0]
+
+
 def test_frames_and_stride_change_the_clip(model, clip):
     ran = tsf("classify", clip, "-m", model, "--frames", "3", "--stride", "10", "--format", "json")
     (view,) = json.loads(ran.stdout)[0]["views"]

@@ -211,6 +211,73 @@ def test_a_reader_of_a_fifo_that_leaves_is_no_error(model, video, tmp_path):
     assert b"error" not in ran.stderr
 
 
+# Holds a claim on a file until its stdin ends.
+HOLDER = """
+import sys
+from pathlib import Path
+from timesformer_cli.files import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path):
+    """Another process that is writing the file."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            yield holder
+        finally:
+            holder.stdin.close()
+
+
+@each_command
+def test_the_second_of_two_runs_into_one_file_is_told(command, run, tmp_path, monkeypatch):
+    from timesformer_cli.weights.hub import locate
+
+    suffix = COMMANDS[command][2]
+    path, link = tmp_path / f"out{suffix}", tmp_path / f"link{suffix}"
+    link.symlink_to(path)
+    with held(path), monkeypatch.context() as patch:
+        patch.setattr(locate, "locate", None)  # it is said before a model is looked for
+        for name in (path, link):
+            ran = run(command, name)
+            assert ran.exit_code == 2, ran.output
+            assert "another run is writing it" in ran.stderr and ran.stderr.count("\n") == 1
+    ran = run(command, path)
+    assert ran.exit_code == 0, ran.stderr
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_a_run_that_was_killed_leaves_no_lock(run, tmp_path):
+    path = tmp_path / "out.json"
+    with held(path) as holder:
+        holder.kill()
+        holder.wait()
+    assert run("classify", path).exit_code == 0
+    assert not list(tmp_path.glob(".claim-*"))
+
+
+def test_two_runs_into_two_files_go_on(run, tmp_path):
+    with held(tmp_path / "other.json"):
+        assert run("classify", tmp_path / "out.json").exit_code == 0
+
+
+def test_of_two_claims_one_is_held(tmp_path):
+    path = tmp_path / "out"
+    with files.claimed(path, None, path):
+        with pytest.raises(UsageError, match="another run"), files.claimed(path):
+            pass
+        assert os.listdir(tmp_path) == [".claim-out"]
+    with files.claimed(path), files.claimed(tmp_path / "nowhere" / "out"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 def hard_link(path: Path, target: Path) -> None:
     os.link(target, path)
 

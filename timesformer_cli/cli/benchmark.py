@@ -14,7 +14,7 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MODEL, PROTOCOL, OUTPUT, INSTEAD = "Model", "How it is measured", "Output", "Instead of measuring"
 # Options that --model takes; all others belong to schemes.
-WITH_MODEL = set("model batch_size device dtype runs format output debug".split())
+WITH_MODEL = set("model batch_size device dtype threads runs format output quiet debug".split())
 
 Format = Annotated[
     Literal["table", "json", "csv", "markdown"] | None,
@@ -49,6 +49,7 @@ def benchmark(
     batch_size: options.BatchSize = 1,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
     kernel: Annotated[
         Literal["auto", "math", "fused"],
         typer.Option(
@@ -138,6 +139,7 @@ def benchmark(
         Path | None,
         typer.Option(help="Also draw it: a .png, .svg or .pdf.", rich_help_panel=OUTPUT),
     ] = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Say what attention schemes cost: work, memory, time.
@@ -148,10 +150,13 @@ def benchmark(
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import steps
     from timesformer_cli.cli.show.benchmark import RENDERERS
-    from timesformer_cli.cli.stderr import errors_explained
+    from timesformer_cli.cli.stderr import errors_explained, quietly
+    from timesformer_cli.files import claimed
+    from timesformer_cli.inference.process_tuning import use_threads
 
-    with errors_explained(debug):
+    with errors_explained(debug), quietly(quiet), claimed(output, plot):
         options.require_devices(device)
+        use_threads(threads)
         require_writable(output, beside=[plot])
         written = choose_format(format, output, RENDERERS)
         if explain is not None or paper:

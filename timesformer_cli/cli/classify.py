@@ -3,11 +3,13 @@
 import sys
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 STDIN = 0  # the number of the open file
@@ -46,12 +48,22 @@ def classify(
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
     batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
     format: Format = None,
     output: options.Output = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a file for each video into this folder, as JSON or --format says.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Say what each video shows.
@@ -60,27 +72,47 @@ def classify(
     """
     from timesformer_cli.cli.formats import choose_format, require_writable
     from timesformer_cli.cli.progress import locate_shown, with_progress
-    from timesformer_cli.cli.show.classify import RENDERERS, show_results
-    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
-    from timesformer_cli.files import AnyFile
+    from timesformer_cli.cli.show.classify import RENDERERS, answer_files, show_results, write_each
+    from timesformer_cli.cli.stderr import (
+        errors_explained,
+        interrupted_at_once,
+        note,
+        quietly,
+    )
+    from timesformer_cli.files import AnyFile, claimed, require_folder
     from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
+    from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.video import find_videos
 
-    with errors_explained(debug):
+    with errors_explained(debug), quietly(quiet), claimed(output):
         options.require_devices(device, several=True)
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
-        require_writable(output)
-        written = choose_format(format, output, RENDERERS)
+        use_threads(threads)
+        if output is not None and output_dir is not None:
+            raise UsageError("give --output, one file, or --output-dir, a file for each video")
+        if output_dir is None:
+            require_writable(output)
+            written = choose_format(format, output, RENDERERS)
+        else:
+            require_folder(output_dir)
+            written = format or "json"
         files = find_videos(videos, sys.stdin, fps)
         needed: list[AnyFile] = [file.path for file in files]
-        require_writable(output, needed + ([STDIN] if "-" in videos else []))
+        answers = {} if output_dir is None else answer_files(files, output_dir, written)
+        if output_dir is None:
+            require_writable(output, needed + ([STDIN] if "-" in videos else []))
         if any(file.error is None for file in files):
             located = locate_shown(model)
-            require_writable(output, located.files)
+            if output_dir is None:
+                require_writable(output, located.files)
             chosen = replace(chosen, model=located)
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
         with interrupted_at_once():  # the first result imports torch
             first = list(islice(results, 1))
-        failed = show_results(chain(first, results), written, output, files)
+        every = chain(first, results)
+        if output_dir is None:
+            failed = show_results(every, written, output, files)
+        else:
+            failed = write_each(every, written, answers)
     raise typer.Exit(failed)

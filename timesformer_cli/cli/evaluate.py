@@ -59,6 +59,7 @@ def evaluate(
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
     batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -87,6 +88,7 @@ def evaluate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Measure a model on labelled videos.
@@ -97,19 +99,22 @@ def evaluate(
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.evaluate import RENDERERS, write_predictions
-    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note, quietly
     from timesformer_cli.evaluation.run import (
         EvaluateOptions,
         evaluate_models,
         prepare_subjects,
         read_evaluation_clips,
     )
+    from timesformer_cli.files import claimed
     from timesformer_cli.inference.classify import ClassifyOptions
+    from timesformer_cli.inference.process_tuning import use_threads
 
-    with errors_explained(debug):
+    with errors_explained(debug), quietly(quiet), claimed(output, predictions, confusion):
         if protocol and views:
             raise UsageError(f"--protocol {protocol} says which views; leave --views out")
         options.require_devices(device, several=True)
+        use_threads(threads)
         clips, crops = options.parse_views(views or "1x1")
         how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         chosen = options.fill(EvaluateOptions, context, how=how)

@@ -89,6 +89,8 @@ def export(
         Literal["table", "json"],
         typer.Option(help="How to write the report.", rich_help_panel=OUTPUT),
     ] = "table",
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Write a model as a file that runs elsewhere, and prove that it gives the same answer.
@@ -101,6 +103,7 @@ def export(
         errors_explained,
         interrupted_at_once,
         note,
+        quietly,
         terminated_in_order,
     )
     from timesformer_cli.cli.streams import is_stdout
@@ -111,8 +114,11 @@ def export(
         export_model,
         validate_export_options,
     )
+    from timesformer_cli.files import claimed
+    from timesformer_cli.inference.process_tuning import use_threads
 
-    with errors_explained(debug):
+    with errors_explained(debug), quietly(quiet):
+        use_threads(threads)
         asked: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
         kinds = [kind for kind, wanted in asked.items() if wanted]
         if len(kinds) > 1:
@@ -126,13 +132,14 @@ def export(
             version=__version__,
         )
         validate_export_options(chosen)
-        located = locate_shown(model)
-        with steps() as watch:
-            watch(0, len(STEPS), "starting")
-            with interrupted_at_once():
-                import torch  # noqa: F401
-            with terminated_in_order():
-                exported = export_model(chosen, located, note, watch)
+        with claimed(chosen.target):
+            located = locate_shown(model)
+            with steps() as watch:
+                watch(0, len(STEPS), "starting")
+                with interrupted_at_once():
+                    import torch  # noqa: F401
+                with terminated_in_order():
+                    exported = export_model(chosen, located, note, watch)
         # Where the model itself went to stdout, the report must not follow it.
         report = sys.stderr if is_stdout(chosen.target) else sys.stdout
         RENDERERS[format](exported, report)

@@ -121,6 +121,25 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the answer to this file.", rich_help_panel="Output"),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Processors that a model computes on, in each process.",
+        show_default="all",
+        rich_help_panel="Model",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Only errors on stderr: no progress, no notes.",
+        rich_help_panel="Output",
+    ),
+]
 Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),

@@ -13,6 +13,7 @@ from rich.markup import escape
 from timesformer_cli.cli.interrupt import interrupted_in_order
 from timesformer_cli.cli.streams import stdout_failure
 from timesformer_cli.errors import ExitCode, TsfError
+from timesformer_cli.files import CLAIMS, forget_claim
 
 # The signals that ask for an end, what is said then, and the exit code that a shell expects.
 ENDINGS = (
@@ -30,6 +31,22 @@ def stderr() -> Console:
 def note(text: str) -> None:
     """Print something that the user should know but that is not part of the answer."""
     stderr().print(f"[yellow]note:[/] {escape(printable(text))}", soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error, which --quiet does not hold back."""
+    with quietly(False):
+        stderr().print(f"[bold red]error:[/] {escape(printable(text))}", soft_wrap=True)
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Until the block ends, where `quiet`, nothing but errors goes to stderr."""
+    before, stderr().quiet = stderr().quiet, quiet
+    try:
+        yield
+    finally:
+        stderr().quiet = before
 
 
 def printable(text: str) -> str:
@@ -63,7 +80,7 @@ def errors_explained(debug: bool) -> Iterator[None]:
             code = error.exit_code
         else:
             text = f"{type(error).__name__}: {error} (run it with --debug to see where)"
-        stderr().print(f"[bold red]error:[/] {escape(printable(text))}", soft_wrap=True)
+        complain(text)
         raise typer.Exit(code) from None
 
 
@@ -76,8 +93,11 @@ def interrupted_at_once() -> Iterator[None]:
     """
 
     def leave(number: int, frame: object) -> None:
-        stderr().show_cursor(True)
-        stderr().print("interrupted")
+        while CLAIMS:
+            forget_claim()
+        with quietly(False):
+            stderr().show_cursor(True)
+            stderr().print("interrupted")
         os._exit(ExitCode.INTERRUPTED)
 
     before = signal.getsignal(signal.SIGINT)
@@ -102,7 +122,8 @@ def terminated_in_order() -> Iterator[None]:
 
     def leave(number: int, frame: object) -> None:
         word, code = endings[number]
-        stderr().print(word)
+        with quietly(False):
+            stderr().print(word)
         raise SystemExit(code)
 
     for number, handler in before.items():

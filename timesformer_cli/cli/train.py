@@ -14,7 +14,7 @@ START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
 # Options that may change when a training is resumed; all others keep their first values.
 CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder debug".split())
 # Options that may stand beside --resume but are no settings of the training.
-BESIDE = frozenset(("resume", "push_to_hub"))
+BESIDE = frozenset(("resume", "push_to_hub", "threads", "quiet"))
 
 
 def train(
@@ -154,6 +154,7 @@ def train(
     ] = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
     checkpoint_gradients: Annotated[
         bool,
         typer.Option(
@@ -164,6 +165,7 @@ def train(
         str | None,
         typer.Option(metavar="ORG/NAME", help="Upload the model.", rich_help_panel=RUN),
     ] = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Train a model on your clips.
@@ -173,11 +175,12 @@ def train(
     from timesformer_cli.cli.draw.curves import draw_curves
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.show.train import show_findings, show_report
-    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note
+    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note, quietly
     from timesformer_cli.cli.train_progress import showing_training
+    from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.weights.hub import upload
 
-    with errors_explained(debug), interrupted_at_once():
+    with errors_explained(debug), quietly(quiet), interrupted_at_once():
         from timesformer_cli.training.options import SCRATCH, TrainOptions
         from timesformer_cli.training.run import (
             check_training,
@@ -190,6 +193,7 @@ def train(
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         options.require_devices(device)
+        use_threads(threads)
         located = None
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)

@@ -112,4 +112,4 @@ def _averaged(outputs: list[ModelOutputs], counts: list[int]) -> Iterator[ModelO
     features = torch.split(torch.cat(given), counts) if given else [None] * len(counts)
     for of_views, view_features, count in zip(scores, features, counts, strict=True):
         mean = None if view_features is None else view_features.mean(dim=0)
-        yield ModelOutputs(of_views.mean(dim=0), seconds_per_view * count, mean)
+        yield ModelOutputs(of_views.mean(dim=0), seconds_per_view * count, mean, of_views)

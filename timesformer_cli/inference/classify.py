@@ -10,10 +10,15 @@ from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.inference.process_tuning import let_threads_sleep
-from timesformer_cli.video import DecodePool, VideoPath, View
+from timesformer_cli.video import Decoded, DecodePool, VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
 
+# One clip of a video longer than LONG is worth a warning where it is less than this share of it.
+LONG, MOST_UNNOTED = 30.0, 0.25  # seconds; a share
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.open import RunnableModel
     from timesformer_cli.model import TimeSformer
@@ -68,6 +73,17 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassifiedView:
+    """One clip seen through one crop, as `video.View` has it, and what it alone shows."""
+
+    start: float
+    end: float
+    crop: str
+    times: tuple[float, ...]
+    predictions: tuple[Prediction, ...] = ()  # best first; none where this is the only view
+
+
+@dataclass(frozen=True, slots=True)
 class Seconds:
     """Time spent on one video."""
 
@@ -86,7 +102,7 @@ class Classified:
     device: str
     dtype: str
     decoder: str  # the one that read the video
-    views: tuple[View, ...]
+    views: tuple[ClassifiedView, ...]
     seconds: Seconds
     warnings: tuple[str, ...] = ()
 
@@ -112,10 +128,14 @@ Result = Classified | Failed
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:
-    """The result, field for field; `warnings` only where there are some."""
+    """The result, field for field; warnings, and a view's own labels, only where there are some."""
     values = asdict(result)
-    if not values.get("warnings", True):
-        del values["warnings"]
+    for part, name in (
+        (values, "warnings"),
+        *((v, "predictions") for v in values.get("views", ())),
+    ):
+        if not part.get(name, True):
+            del part[name]
     return values
 
 
@@ -216,20 +236,55 @@ def _result(
     if isinstance(outcome, VideoError):
         return _failed(video.path, outcome)
     decoded, outputs = outcome
-    labels = scorer.description.labels
-    best = outputs.scores.topk(min(options.top_k, len(labels)))
+    assert outputs.view_scores is not None
+    labels, several = scorer.description.labels, len(decoded.views) > 1
+    views = (
+        ClassifiedView(
+            start=view.start,
+            end=view.end,
+            crop=view.crop,
+            times=view.times,
+            predictions=_best(scores, labels, options.top_k) if several else (),
+        )
+        for view, scores in zip(decoded.views, outputs.view_scores, strict=True)
+    )
     return Classified(
         video=video.path,
         status="ok",
-        predictions=tuple(
-            Prediction(labels[index], index, round(score, 6))
-            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ),
+        predictions=_best(outputs.scores, labels, options.top_k),
         model=options.name,
         device=scorer.device,
         dtype=scorer.dtype,
         decoder=decoded.decoder,
-        views=decoded.views,
+        views=tuple(views),
         seconds=Seconds(decode=round(decoded.seconds, 4), model=round(outputs.seconds, 4)),
-        warnings=decoded.warnings,
+        warnings=decoded.warnings + _little_seen(decoded, options),
     )
+
+
+def _best(scores: "Tensor", labels: tuple[str, ...], top_k: int) -> tuple[Prediction, ...]:
+    best = scores.topk(min(top_k, len(labels)))
+    return tuple(
+        Prediction(labels[index], index, round(score, 6))
+        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
+def _little_seen(decoded: Decoded, options: ClassifyOptions) -> tuple[str, ...]:
+    """A warning where the only view is a small part of a long video."""
+    if options.clips * options.crops > 1:  # whoever asks for views knows
+        return ()
+    (view,), duration = decoded.views, decoded.probe.duration
+    seen = view.end - view.start
+    if seen > MOST_UNNOTED * duration or duration < LONG:
+        return ()
+    return (f"was seen for {seen:.1f} s of {_clock(duration)}; see --views",)
+
+
+def _clock(seconds: float) -> str:
+    """`32:37` or `1:02:37`; `45 s` below a minute."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -27,6 +27,7 @@ class ModelOutputs:
     scores: Tensor  # softmax, float32 (b classes)
     seconds: float  # that the model took for all rows
     features: Tensor | None = None  # input of the head, float32 (b d); None unless asked for
+    view_scores: Tensor | None = None  # of a video's average: the scores (views classes) behind it
 
 
 Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for the outputs

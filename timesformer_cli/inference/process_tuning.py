@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import sys
 
 KEEP = 1 << 30  # bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
@@ -19,6 +20,18 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, KEEP)
         libc.mallopt(M_TRIM_THRESHOLD, KEEP)
+
+
+def use_threads(threads: int | None) -> None:
+    """Let models compute on so many processors, here and in child processes; None changes nothing.
+
+    OpenMP reads its variable when torch is imported, and onnxruntime's file asks for it.
+    """
+    if threads is None:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def let_threads_sleep() -> None:

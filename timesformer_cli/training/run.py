@@ -15,7 +15,7 @@ from timesformer_cli.dataset.labelled import (
 )
 from timesformer_cli.dataset.splits import split_clips
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
-from timesformer_cli.files import replace_file
+from timesformer_cli.files import replace_file, require_folder
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.training.check import Findings, check_clips, readable, summarise_checks
 from timesformer_cli.training.initial_model import initial_model, validate_train_options
@@ -40,9 +40,7 @@ def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list
     already, which a `dry_run` would not overwrite.
     """
     folder = Path(options.out)
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UsageError(f"--out {folder}: {there} is a file; give a folder")
+    require_folder(folder)
     if not dry_run and (folder / CHECKPOINT).exists():
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)

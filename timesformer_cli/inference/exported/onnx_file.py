@@ -1,6 +1,7 @@
 """Run an ONNX file that tsf wrote, and refuse any other before onnxruntime opens it."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -62,6 +63,8 @@ def start_session(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # its own threads heed no such variable
+        options.intra_op_num_threads = int(threads)
     # Threads that spin while they wait take processor time from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
