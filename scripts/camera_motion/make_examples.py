@@ -65,7 +65,7 @@ def find(picture: str) -> Picture:
     for module, inner in (("skimage", "data"), ("sklearn", "datasets/images")):
         spec = find_spec(module)
         if spec is None or not spec.submodule_search_locations:
-            raise SystemExit(f"{module} is missing; pip install 'timesformer-cli[data]'")
+            raise SystemExit(f"{module} is missing; pip install -e '.[data]'")
         path = Path(spec.submodule_search_locations[0]) / inner / picture
         if path.exists():
             return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)

@@ -325,6 +325,20 @@ def test_a_wrong_option_is_one_line_and_its_exit_code(model, clip, options, code
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--dtype", "double"], "Invalid value for '--dtype': 'double' is not one of"),
+        (["--format", "xml"], "Invalid value for '--format': 'xml' is not one of"),
+        (["--decoder", "x"], "Invalid value for '--decoder': 'x' is not one of"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_told_in_plain_words(options, said):
+    ran = tsf("classify", "x.mp4", *options, COLUMNS="300")
+    assert ran.exit_code == 2
+    assert said in ran.stderr and "Value error" not in ran.stderr
+
+
 def test_a_bad_model_folder_is_one_line_and_exit_code_3(clip, tmp_path):
     ran = tsf("classify", clip, "-m", str(tmp_path))
     assert ran.exit_code == 3

@@ -218,6 +218,19 @@ def test_a_bar_is_as_long_as_its_share():
     assert formats.percent(None) == ""
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "said"),
+    [
+        (10.0, 13.0, "1.3x faster than"),
+        (13.0, 10.0, "1.3x slower than"),
+        (10.0, 10.4, "as fast as"),
+        (25.0, 1.0, "25x slower than"),
+    ],
+)
+def test_a_ratio_says_which_is_faster(own, other, said):
+    assert formats.faster(own, other) == said
+
+
 def test_a_figure_appears_whole_or_not_at_all(tmp_path):
     class Broken:
         def savefig(self, part, **how):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.commands import run_command
 from tests.support.models import randomised, tiny
 from timesformer_cli.inference import device as module
 from timesformer_cli.inference.device import (
@@ -79,3 +80,32 @@ def test_int8_maps_are_onednns(monkeypatch):
     assert not has_int8_maps(torch.device("cuda"))
     monkeypatch.setattr(torch.backends, "quantized", type("None", (), {"supported_engines": []}))
     assert not has_int8_maps(CPU)
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "float16", "int8"])
+def test_a_dtype_that_this_processor_lacks_is_told(dtype, has, monkeypatch, model_folder, tmp_path):
+    """By classify and evaluate alike, and in the report of an export."""
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(module, "packs_weights", lambda kind: kind != torch.bfloat16 or has)
+    slow = dtype in ("bfloat16", "float16") and not has
+    for command in (["classify", "VIDEO"], ["evaluate", "TABLE"]):
+        words = [*command, "--model", "MODEL", "--device", "cpu", "--dtype", dtype]
+        ran = run_command(words, str(model_folder), tmp_path)
+        assert ran.exit_code == 0, ran.stderr
+        said = f"note: this processor has no {dtype} and computes in it many times slower"
+        assert (said in ran.stderr) == slow
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_an_export_in_a_dtype_that_this_processor_lacks_is_told(
+    has, monkeypatch, model_folder, tmp_path
+):
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: has)
+    words = ["export", "--model", "MODEL", "--pt2", "--dtype", "bfloat16", "--output", "OUT"]
+    ran = run_command([*words, "--tolerance", "100"], str(model_folder), tmp_path)
+    assert ran.exit_code == 0, ran.stderr
+    assert ("warning  this processor has no bfloat16" in ran.stdout) == (not has)
+    words = ["classify", "VIDEO", "--model", str(tmp_path / "model.pt2")]
+    ran = run_command(words, str(model_folder), tmp_path)
+    assert ("export it again without --dtype" in ran.stderr) == (not has)

@@ -16,12 +16,14 @@ from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
 from timesformer_cli.cli.interrupt import leave_on_interrupt
+from timesformer_cli.cli.options import PlainGroup
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.train import train
 from timesformer_cli.errors import ExitCode
 
 app = typer.Typer(
     name="tsf",
+    cls=PlainGroup,
     help="Video classification with TimeSformer.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -154,6 +154,16 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def faster(milliseconds: float, other: float) -> str:
+    """The first time against the second: `1.3x faster than`, `2x slower than`, `as fast as`."""
+    ratio = max(milliseconds, other) / min(milliseconds, other)
+    if ratio < 1.05:
+        return "as fast as"
+    return (
+        f"{ratio:.{1 if ratio < 10 else 0}f}x {'slower' if milliseconds > other else 'faster'} than"
+    )
+
+
 def bar(share: float, console: Console, width: int = BAR) -> str:
     """A share from 0 to 1 as a bar of up to `width` characters."""
     if console.options.ascii_only:

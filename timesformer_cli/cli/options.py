@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from timesformer_cli.errors import UsageError
 
@@ -144,6 +145,18 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),
 ]
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands whose wrong values are told without the words of a library."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 def fill(kind: type[T], context: typer.Context, /, **own: Any) -> T:

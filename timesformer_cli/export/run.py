@@ -74,6 +74,7 @@ class Exported:
     weight_bytes: int  # of the weights in float32
     tolerance: float
     proof: Proof
+    warnings: tuple[str, ...] = ()
 
 
 def validate_export_options(options: ExportOptions) -> None:
@@ -165,7 +166,19 @@ def export_model(
         weight_bytes=weight_bytes,
         tolerance=tolerance,
         proof=proof,
+        warnings=_warnings(options),
     )
+
+
+def _warnings(options: ExportOptions) -> tuple[str, ...]:
+    import torch
+
+    from timesformer_cli.inference.device import DTYPES, slow_dtype
+
+    if options.kind == "onnx":  # onnxruntime has ways of its own
+        return ()
+    slow = slow_dtype(DTYPES[options.dtype], torch.device("cpu"))
+    return (slow,) if slow else ()
 
 
 def _shaped(model: "TimeSformer", options: ExportOptions) -> "TimeSformer":

@@ -73,6 +73,15 @@ def cpu_has_bfloat16() -> bool:
     return has_instructions and packs_weights(torch.bfloat16)
 
 
+def slow_dtype(dtype: torch.dtype, device: torch.device) -> str | None:
+    """What to say of a dtype in which this device computes far slower than in float32."""
+    halves = (torch.bfloat16, torch.float16)
+    if device.type != "cpu" or dtype not in halves or cpu_has_bfloat16():
+        return None
+    name = str(dtype).removeprefix("torch.")
+    return f"this processor has no {name} and computes in it many times slower than in float32"
+
+
 @cache
 def packs_weights(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies here by a weight that was laid out for it beforehand.

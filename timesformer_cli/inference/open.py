@@ -1,13 +1,15 @@
 """Open what `--model` names so that it can run: a checkpoint made fast, or an exported file."""
 
 from timesformer_cli.errors import UsageError
-from timesformer_cli.inference.device import find_device, find_dtype
+from timesformer_cli.inference.device import find_device, find_dtype, slow_dtype
 from timesformer_cli.inference.exported.model import ExportedModel
 from timesformer_cli.inference.exported.open import open_exported, read_manifest
 from timesformer_cli.inference.fast.model import FastModel, make_fast
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.load import load_model, read_located
+
+UNPROVEN = "exported before there were digests, so a damaged weight would not show; export it again"
 
 RunnableModel = FastModel | ExportedModel
 
@@ -27,13 +29,16 @@ def open_model(
                 f"{located.name}: an exported model cannot be compiled; leave out --compile"
             )
         exported = open_exported(located.path, device, dtype)
-        unproven = f"{located.name}: exported before there were digests, so a damaged weight "
-        unproven += "would not show; export it again"
-        return exported, () if exported.manifest.digest else (unproven,)
+        said = [] if exported.manifest.digest else [UNPROVEN]
+        if located.path.suffix == ".pt2" and (slow := slow_dtype(exported.dtype, exported.device)):
+            said.append(f"{slow}; export it again without --dtype")
+        return exported, tuple(f"{located.name}: {text}" for text in said)
     place = find_device(device)  # before the weights are read, which may take long
     loaded, notes = load_model(located)
-    fast = make_fast(loaded, place, find_dtype(dtype, place), consume=True, compile=compile)
-    return fast, notes
+    kind = find_dtype(dtype, place)
+    if slow := slow_dtype(kind, place):
+        notes += (f"{slow}; leave out --dtype",)
+    return make_fast(loaded, place, kind, consume=True, compile=compile), notes
 
 
 def describe_model(model: str | Located) -> Description:

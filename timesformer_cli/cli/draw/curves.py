@@ -6,6 +6,7 @@ from typing import Any
 
 from timesformer_cli.cli.draw.style import COLOURS, FAINT, GREY, STYLE, save_figure
 from timesformer_cli.cli.stderr import note
+from timesformer_cli.installing import how_to_install
 
 NAME = "curves.png"
 PANELS = (("Loss", ("loss", "val_loss")), ("Accuracy", ("accuracy", "val_accuracy")))
@@ -17,7 +18,7 @@ def draw_curves(history: Sequence[dict[str, Any]], folder: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        note("no curves without matplotlib: pip install 'timesformer-cli[plot]'")
+        note(f"no curves without matplotlib: {how_to_install('plot')}")
         return
     matplotlib.use("Agg")
     from matplotlib.figure import Figure

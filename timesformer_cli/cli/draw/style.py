@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.cli.stderr import terminated_in_order
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import delivering, require_output
+from timesformer_cli.installing import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,9 +38,7 @@ def require_drawable(path: Path, option: str = "--plot") -> None:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError(
-            f"{option} needs matplotlib: pip install 'timesformer-cli[plot]'"
-        ) from error
+        raise UsageError(f"{option} needs matplotlib: {how_to_install('plot')}") from error
     matplotlib.use("Agg")
 
 

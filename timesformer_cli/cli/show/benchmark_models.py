@@ -9,7 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.benchmark.run_models import ModelRow
-from timesformer_cli.cli.formats import bar, markdown_table, shortened, write_csv, write_json
+from timesformer_cli.cli.formats import (
+    bar,
+    faster,
+    markdown_table,
+    shortened,
+    write_csv,
+    write_json,
+)
 from timesformer_cli.cli.stderr import printable
 
 HEADINGS = ("model", "runtime", "dtype", "MB", "ms", "p10 - p90", "share")
@@ -34,6 +41,12 @@ def as_table(rows: Sequence[ModelRow], stream: TextIO) -> None:
     clips = f"batch of {first.batch_size}, median of {first.runs} runs, turn by turn"
     shapes = sorted({f"{row.clip[0]} x {row.clip[1]} x {row.clip[2]}" for row in rows})
     console.print(Text(f"clips of {', '.join(shapes)}, {clips}", "dim"))
+    if len(rows) > 1:
+        best, worst = (find(rows, key=lambda row: row.median) for find in (min, max))
+        speed = faster(best.median, worst.median)
+        names = (shortened(printable(row.model), NAME) for row in (best, worst))
+        said = f" {speed} ".join(names)
+        console.print(Text(f"{said}; share: of the slowest one's time", "dim"))
 
 
 def _cells(row: ModelRow) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from timesformer_cli.cli.formats import percent, write_json
+from timesformer_cli.cli.formats import faster, percent, write_json
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.export.run import Exported
 
@@ -49,9 +49,11 @@ def _findings(exported: Exported) -> Iterator[tuple[str, Text]]:
     sizes = ", ".join(map(str, proof.batches))
     yield "", Text(f"{proof.clips} clips, {proof.real} of them a video's, in batches of {sizes}")
     clips = f"{proof.timed} clip{'s' * (proof.timed > 1)}"
-    ratio = proof.milliseconds / proof.eager_milliseconds
     own, eager = (f"{value:,.0f} ms" for value in (proof.milliseconds, proof.eager_milliseconds))
-    yield "latency", Text(f"{own} for {clips}; the model, float32: {eager} ({ratio:.2f}x)")
+    speed = faster(proof.milliseconds, proof.eager_milliseconds)
+    yield "latency", Text(f"{own} for {clips}, {speed} the model in float32 ({eager})")
+    for warning in exported.warnings:
+        yield "warning", Text(warning, "yellow")
     yield "next", Text(NEXT[exported.kind].format(file=file))
 
 

@@ -20,6 +20,7 @@ from timesformer_cli.inference.exported.manifest import (
     changed_since_export,
 )
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.installing import how_to_install
 from timesformer_cli.weights.digest import SHA256
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def require_packages(*modules: str) -> None:
         try:
             import_module(module)
         except ImportError as error:
-            raise UsageError(
-                f"an .onnx needs {module}: pip install 'timesformer-cli[onnx]'"
-            ) from error
+            raise UsageError(f"an .onnx needs {module}: {how_to_install('onnx')}") from error
 
 
 def open_onnx(path: Path) -> ExportedModel:
