@@ -253,6 +253,20 @@ def test_the_second_of_two_runs_into_one_file_is_told(command, run, tmp_path, mo
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
+def test_the_second_of_two_trainings_into_one_folder_is_told(model, tmp_path):
+    for label in "ab":
+        for number in range(2):
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            clips.write(tmp_path / "data" / label / f"{number}.mp4", 8)
+    words = ["train", str(tmp_path / "data"), "--init", str(model)]
+    words += ["--out", str(tmp_path / "runs" / "one")]
+    (tmp_path / "runs").mkdir()
+    with held(tmp_path / "runs" / "one"):
+        ran = CliRunner().invoke(app, words)
+        assert ran.exit_code == 2 and "another run is writing it" in ran.stderr
+        assert CliRunner().invoke(app, [*words, "--dry-run"]).exit_code == 0
+
+
 def test_a_run_that_was_killed_leaves_no_lock(run, tmp_path):
     path = tmp_path / "out.json"
     with held(path) as holder:
@@ -306,7 +320,9 @@ def test_an_output_that_is_an_input_is_refused(command, link, run, model, video,
         before = target.read_bytes()
         ran = run(command, output)
         assert ran.exit_code == 2, (target, ran.output)
-        assert "is the same file as" in ran.stderr and ran.stderr.count("\n") == 1
+        assert ran.stderr.count("\n") == 1
+        refused_by_suffix = link is None and "no format goes by .safetensors" in ran.stderr
+        assert "is the same file as" in ran.stderr or refused_by_suffix
         assert target.read_bytes() == before
 
 

@@ -332,3 +332,9 @@ def test_top_five_and_classes_that_never_occur():
         ("b", 1, 0, 0),
         ("f", 0, 0, None),
     ]
+
+
+def test_the_default_of_views_is_spelled_as_classify_spells_it():
+    for command in ("classify", "evaluate"):
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+        assert "[default: 1x1]" in shown and "(1x1)" not in shown

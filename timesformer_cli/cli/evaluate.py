@@ -47,14 +47,13 @@ def evaluate(
         ),
     ] = None,
     views: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="CLIPSxCROPS",
             help="How many clips, spread over the video, and how many crops (1 or 3) of each.",
-            show_default="1x1",
             rich_help_panel=PROTOCOL,
         ),
-    ] = None,
+    ] = "1x1",
     device: options.Devices = "auto",
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
@@ -111,11 +110,11 @@ def evaluate(
     from timesformer_cli.inference.process_tuning import use_threads
 
     with errors_explained(debug), quietly(quiet), claimed(output, predictions, confusion):
-        if protocol and views:
+        if protocol and "views" in options.said(context):
             raise UsageError(f"--protocol {protocol} says which views; leave --views out")
         options.require_devices(device, several=True)
         use_threads(threads)
-        clips, crops = options.parse_views(views or "1x1")
+        clips, crops = options.parse_views(views)
         how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         chosen = options.fill(EvaluateOptions, context, how=how)
         if confusion is not None:

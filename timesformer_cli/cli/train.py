@@ -1,5 +1,6 @@
 """`tsf train`: train a model on labelled clips."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -177,6 +178,7 @@ def train(
     from timesformer_cli.cli.show.train import show_findings, show_report
     from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note, quietly
     from timesformer_cli.cli.train_progress import showing_training
+    from timesformer_cli.files import claimed
     from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.weights.hub import upload
 
@@ -202,24 +204,30 @@ def train(
         else:
             changes = _changes(context)
             require_training(resume)
-        if push_to_hub is not None:
-            upload.require_upload_rights(push_to_hub)
-        if resume is None and init != SCRATCH:
-            located = locate_shown(init)
-        with showing_training() as callbacks:
-            if resume is not None:
-                done = resume_training(resume, callbacks, **changes)
-            elif dry_run:
-                show_findings(check_training(clips, chosen, callbacks, located))
+        folder = Path(where) if resume is None else resume
+        if resume is None and not dry_run:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        # Under torchrun the first process writes, and it claims for all.
+        writes = not dry_run and os.environ.get("RANK", "0") == "0"
+        with claimed(folder if writes else None):
+            if push_to_hub is not None:
+                upload.require_upload_rights(push_to_hub)
+            if resume is None and init != SCRATCH:
+                located = locate_shown(init)
+            with showing_training() as callbacks:
+                if resume is not None:
+                    done = resume_training(resume, callbacks, **changes)
+                elif dry_run:
+                    show_findings(check_training(clips, chosen, callbacks, located))
+                    raise typer.Exit
+                else:
+                    done = train_model(clips, chosen, callbacks, located)
+            if done is None:  # the first process of the training reports for all
                 raise typer.Exit
-            else:
-                done = train_model(clips, chosen, callbacks, located)
-        if done is None:  # the first process of the training reports for all
-            raise typer.Exit
-        draw_curves(done.history, Path(done.folder))
-        if push_to_hub is not None:
-            note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
-        show_report(done)
+            draw_curves(done.history, Path(done.folder))
+            if push_to_hub is not None:
+                note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
+            show_report(done)
 
 
 def _changes(context: typer.Context) -> dict[str, Any]:
