@@ -116,7 +116,8 @@ def claimed(*paths: Path | None) -> Iterator[None]:
     locked (a stream, a folder that is not there, a disk without locks) is not claimed.
     """
     with ExitStack() as stack:
-        for path in dict.fromkeys(path for path in paths if path is not None):
+        # By where they lead: that two names are one file, `require_output` says.
+        for path in {os.path.realpath(path): path for path in paths if path is not None}.values():
             if not is_stream(path):
                 stack.enter_context(_claim(path))
         yield

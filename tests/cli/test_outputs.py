@@ -283,13 +283,14 @@ def test_two_runs_into_two_files_go_on(run, tmp_path):
 
 def test_of_two_claims_one_is_held(tmp_path):
     path = tmp_path / "out"
-    with files.claimed(path, None, path):
+    (tmp_path / "link").symlink_to(path)
+    with files.claimed(path, None, path, tmp_path / "link"):
         with pytest.raises(UsageError, match="another run"), files.claimed(path):
             pass
-        assert os.listdir(tmp_path) == [".claim-out"]
+        assert sorted(os.listdir(tmp_path)) == [".claim-out", "link"]
     with files.claimed(path), files.claimed(tmp_path / "nowhere" / "out"):
         pass
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["link"]
 
 
 def hard_link(path: Path, target: Path) -> None:
