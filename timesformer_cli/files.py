@@ -19,6 +19,11 @@ from typing import BinaryIO
 
 from timesformer_cli.errors import TsfError, UsageError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 # Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 NOT_REGULAR = "is not a regular file (a pipe, socket or device)"
@@ -173,15 +178,11 @@ def _lock(descriptor: int) -> None:
     A library would do, but it falls back to files that stay where there are no locks.
     """
     if sys.platform == "win32":
-        import msvcrt
-
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError as error:
             raise BlockingIOError(error.errno, error.strerror) from error
     else:
-        import fcntl
-
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from timesformer_cli.cli.app import app
 from timesformer_cli.cli.benchmark import parse_bytes
 from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.inference import process_tuning
 from timesformer_cli.schemes import PAPER, SCHEMES
 
 ROW = (
@@ -183,8 +184,12 @@ def test_a_model_by_name_is_timed_as_it_is(said):
     assert f"--model times what is there; leave out {said.split()[0]}\n" in ran.stderr
 
 
-def test_a_model_by_name_takes_every_option_that_is_not_a_schemes(tmp_path):
+def test_a_model_by_name_takes_every_option_that_is_not_a_schemes(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        process_tuning, "use_threads", lambda threads: None
+    )  # for the whole process
     others = "--batch-size 2 --device cpu --dtype float32 --runs 1 --format json --debug".split()
+    others += ["--threads", "1", "--quiet"]
     missing = tmp_path / "missing.onnx"
     ran = tsf("--model", str(missing), *others, "-o", str(tmp_path / "out.json"))
     assert isinstance(ran.exception, WeightsError), ran.stderr

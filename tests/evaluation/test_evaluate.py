@@ -19,6 +19,7 @@ from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import Judged, Unread, score_verdicts
 from timesformer_cli.inference.classify import Fault, Prediction
+from timesformer_cli.installing import how_to_install
 from timesformer_cli.weights.load import load_model, save_model
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -276,7 +277,7 @@ def test_a_picture_without_matplotlib_names_the_extra(model, data, tmp_path, mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ran = tsf(data, "-m", model, "--confusion", tmp_path / "c.png")
     assert ran.exit_code == 2
-    assert "--confusion needs matplotlib: pip install 'timesformer-cli[plot]'" in ran.stderr
+    assert f"--confusion needs matplotlib: {how_to_install('plot')}\n" in ran.stderr
 
 
 def test_help_loads_nothing_heavy():

@@ -26,6 +26,7 @@ from timesformer_cli.export import write
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import normalise
 from timesformer_cli.inference.exported.open import open_exported
+from timesformer_cli.installing import how_to_install
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.load import save_model
@@ -331,7 +332,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, artefact, module):
     ):
         ran = tsf(*arguments)
         assert ran.exit_code == ExitCode.USAGE
-        assert f"an .onnx needs {module}: pip install 'timesformer-cli[onnx]'" in ran.stderr
+        assert f"an .onnx needs {module}: {how_to_install('onnx')}\n" in ran.stderr
 
 
 def test_without_a_compiler_aoti_says_so(tmp_path, folder, monkeypatch):

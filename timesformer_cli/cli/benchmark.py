@@ -150,11 +150,10 @@ def benchmark(
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import steps
     from timesformer_cli.cli.show.benchmark import RENDERERS
-    from timesformer_cli.cli.stderr import errors_explained, quietly
-    from timesformer_cli.files import claimed
+    from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import use_threads
 
-    with errors_explained(debug), quietly(quiet), claimed(output, plot):
+    with errors_explained(debug), quietly(quiet), claiming(output, plot):
         options.require_devices(device)
         use_threads(threads)
         require_writable(output, beside=[plot])

@@ -74,17 +74,18 @@ def classify(
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.classify import RENDERERS, answer_files, show_results, write_each
     from timesformer_cli.cli.stderr import (
+        claiming,
         errors_explained,
         interrupted_at_once,
         note,
         quietly,
     )
-    from timesformer_cli.files import AnyFile, claimed, require_folder
+    from timesformer_cli.files import AnyFile, require_folder
     from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
     from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.video import find_videos
 
-    with errors_explained(debug), quietly(quiet), claimed(output):
+    with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device, several=True)
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)

@@ -98,18 +98,23 @@ def evaluate(
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.evaluate import RENDERERS, write_predictions
-    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note, quietly
+    from timesformer_cli.cli.stderr import (
+        claiming,
+        errors_explained,
+        interrupted_at_once,
+        note,
+        quietly,
+    )
     from timesformer_cli.evaluation.run import (
         EvaluateOptions,
         evaluate_models,
         prepare_subjects,
         read_evaluation_clips,
     )
-    from timesformer_cli.files import claimed
     from timesformer_cli.inference.classify import ClassifyOptions
     from timesformer_cli.inference.process_tuning import use_threads
 
-    with errors_explained(debug), quietly(quiet), claimed(output, predictions, confusion):
+    with errors_explained(debug), quietly(quiet), claiming(output, predictions, confusion):
         if protocol and "views" in options.said(context):
             raise UsageError(f"--protocol {protocol} says which views; leave --views out")
         options.require_devices(device, several=True)

@@ -100,6 +100,7 @@ def export(
     from timesformer_cli.cli.progress import locate_shown, steps
     from timesformer_cli.cli.show.export import RENDERERS
     from timesformer_cli.cli.stderr import (
+        claiming,
         errors_explained,
         interrupted_at_once,
         note,
@@ -114,7 +115,6 @@ def export(
         export_model,
         validate_export_options,
     )
-    from timesformer_cli.files import claimed
     from timesformer_cli.inference.process_tuning import use_threads
 
     with errors_explained(debug), quietly(quiet):
@@ -132,7 +132,7 @@ def export(
             version=__version__,
         )
         validate_export_options(chosen)
-        with claimed(chosen.target):
+        with claiming(chosen.target):
             located = locate_shown(model)
             with steps() as watch:
                 watch(0, len(STEPS), "starting")

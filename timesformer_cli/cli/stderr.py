@@ -2,9 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -13,7 +15,7 @@ from rich.markup import escape
 from timesformer_cli.cli.interrupt import interrupted_in_order
 from timesformer_cli.cli.streams import stdout_failure
 from timesformer_cli.errors import ExitCode, TsfError
-from timesformer_cli.files import CLAIMS, forget_claim
+from timesformer_cli.files import CLAIMS, claimed, forget_claim
 
 # The signals that ask for an end, what is said then, and the exit code that a shell expects.
 ENDINGS = (
@@ -110,22 +112,37 @@ def interrupted_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def terminated_in_order() -> Iterator[None]:
-    """Until the block ends, SIGTERM and SIGHUP raise, as Ctrl-C does: what is half written goes.
+def claiming(*paths: Path | None) -> Iterator[None]:
+    """`files.claimed`, and where SIGTERM or SIGHUP ends the process the claim is removed first.
 
-    A signal that is ignored stays so: nohup asks for that.
+    At once, since torch may be on its way in; inside the block `terminated_in_order` takes over.
     """
-    endings = {
-        getattr(signal, name): (word, code) for name, word, code in ENDINGS if hasattr(signal, name)
-    }
-    before = {number: signal.getsignal(number) for number in endings}
+    if not any(paths):
+        yield
+        return
 
     def leave(number: int, frame: object) -> None:
-        word, code = endings[number]
+        word, code = _endings()[number]
+        while CLAIMS:
+            forget_claim()
         with quietly(False):
             stderr().print(word)
-        raise SystemExit(code)
+        os._exit(code)
 
+    with _ended_by(leave), claimed(*paths):
+        yield
+
+
+def _endings() -> dict[int, tuple[str, ExitCode]]:
+    return {
+        getattr(signal, name): (word, code) for name, word, code in ENDINGS if hasattr(signal, name)
+    }
+
+
+@contextmanager
+def _ended_by(leave: Callable[[int, Any], None]) -> Iterator[None]:
+    """Until the block ends, the signals that ask for an end call `leave`, unless ignored."""
+    before = {number: signal.getsignal(number) for number in _endings()}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, leave)
@@ -134,3 +151,20 @@ def terminated_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminated_in_order() -> Iterator[None]:
+    """Until the block ends, SIGTERM and SIGHUP raise, as Ctrl-C does: what is half written goes.
+
+    A signal that is ignored stays so: nohup asks for that.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        word, code = _endings()[number]
+        with quietly(False):
+            stderr().print(word)
+        raise SystemExit(code)
+
+    with _ended_by(leave):
+        yield

@@ -176,9 +176,14 @@ def train(
     from timesformer_cli.cli.draw.curves import draw_curves
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.show.train import show_findings, show_report
-    from timesformer_cli.cli.stderr import errors_explained, interrupted_at_once, note, quietly
+    from timesformer_cli.cli.stderr import (
+        claiming,
+        errors_explained,
+        interrupted_at_once,
+        note,
+        quietly,
+    )
     from timesformer_cli.cli.train_progress import showing_training
-    from timesformer_cli.files import claimed
     from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.weights.hub import upload
 
@@ -209,7 +214,7 @@ def train(
             folder.parent.mkdir(parents=True, exist_ok=True)
         # Under torchrun the first process writes, and it claims for all.
         writes = not dry_run and os.environ.get("RANK", "0") == "0"
-        with claimed(folder if writes else None):
+        with claiming(folder if writes else None):
             if push_to_hub is not None:
                 upload.require_upload_rights(push_to_hub)
             if resume is None and init != SCRATCH:
