@@ -6,7 +6,6 @@ import shlex
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 PROJECT = "timesformer-cli"
 
@@ -16,6 +15,8 @@ def how_to_install(extra: str) -> str:
 
     From the checkout that we were installed from, where it is still there; else package by package.
     """
+    from urllib.request import url2pathname  # loads all of HTTP
+
     try:
         installed = metadata.distribution(PROJECT)
     except metadata.PackageNotFoundError:
