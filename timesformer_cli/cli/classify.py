@@ -70,7 +70,9 @@ def classify(
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         require_writable(output)
-        files = find_videos(videos, sys.stdin, fps)
+        if "-" in videos and sys.stdin.isatty():
+            note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
+        files = find_videos(videos, sys.stdin.buffer, fps, note)
         needed: list[AnyFile] = [file.path for file in files]
         require_writable(output, needed + ([STDIN] if "-" in videos else []))
         if any(file.error is None for file in files):
