@@ -116,7 +116,7 @@ def evaluate(
             require_drawable(confusion, "--confusion")
         beside = (predictions, confusion)
         require_writable(output, [data], beside)
-        labelled = read_evaluation_clips(data, split)
+        labelled = read_evaluation_clips(data, split, note)
         require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
         for located in models.values():

@@ -192,7 +192,7 @@ def train(
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
             chosen = options.fill(TrainOptions, context, data=str(data), out=where)
-            clips = read_training_clips(chosen, dry_run=dry_run)
+            clips = read_training_clips(chosen, dry_run=dry_run, note=note)
         else:
             changes = _changes(context)
         if push_to_hub is not None:

@@ -105,13 +105,15 @@ class EvaluationReport:
 WrapResults = Callable[[Iterator[Result], int, str], Iterable[Result]]
 
 
-def read_evaluation_clips(data: Path, split: str | None = None) -> list[LabelledClip]:
+def read_evaluation_clips(
+    data: Path, split: str | None = None, note: NoteCallback = ignore_note
+) -> list[LabelledClip]:
     """The clips of a split, or all of them where the data has no splits.
 
     Raises UsageError where there is no such split, or where one has to be chosen: nothing is
     evaluated on a mixture of splits.
     """
-    clips = read_labelled_clips(data)
+    clips = read_labelled_clips(data, note=note)
     splits = {clip.split for clip in clips}
     there = ", ".join(sorted(name for name in splits if name))
     if split is None and len(splits) > 1:
