@@ -210,6 +210,13 @@ def test_a_windows_path_and_a_stem_are_read_and_said(read, tmp_path):
     assert "3 paths are not there as written; 'sub\\e.mp4' was read as 'sub/e.mp4'" in said[0]
 
 
+@pytest.mark.parametrize("line", ["a.mp4 120 5", "a.mp4,120,5", "a.mp4;1.5;2.0;5"])
+def test_a_list_with_more_than_paths_and_numbers_is_said(read, tmp_path, line):
+    touch(tmp_path, "a.mp4")
+    with pytest.raises(UsageError, match=r":1: '1.*' stands between the path and the class"):
+        read(f"{line}\n")
+
+
 @linux_only
 def test_a_backslash_that_is_part_of_a_name_stays(read, tmp_path):
     touch(tmp_path, "sub\\e.mp4", "sub/e.mp4", "[x]*.mp4", "xy.mp4")

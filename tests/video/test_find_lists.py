@@ -201,3 +201,10 @@ def test_linked_folders_of_pictures_are_found(tmp_path):
     (tmp_path / "top/more").symlink_to(tmp_path / "far")
     rows = find_videos([str(tmp_path / "top")], fps=25)
     assert [(Path(row.path).name, row.fps) for row in rows] == [("more", 25), ("own", 25)]
+
+
+@linux_only
+@pytest.mark.parametrize("name", ["sub\\gone.mp4", "C:\\clips\\a.mp4", "\\\\host\\a.mp4"])
+def test_a_windows_path_that_is_not_here_is_told_why(name):
+    (row,) = find_videos(["-"], io.BytesIO(name.encode()))
+    assert row.path == name and "here `/` parts folders" in str(row.error)

@@ -26,6 +26,7 @@ LABEL = (
 ).split()
 # A list without headings: a path, perhaps in quotes, and a class number, which Excel may write 3.0.
 NUMBERED = re.compile(r"""("(?:[^"]|"")+"|.+?)[\s,;|]+"?(\d+)(?:\.0*)?"?""")
+MORE = re.compile(r"(.+?)[\s,;|]+(.+)")  # a path with something behind it, such as a length
 SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)  # the first line of Excel's files
 # What other files begin with.
 FOREIGN = (
@@ -201,6 +202,14 @@ def _numbered(
             if path == '"' or not path.endswith('"'):
                 raise UsageError(f"{where}: a quote that is not closed")
             path = path[1:-1].replace('""', '"')
+        elif (
+            (more := MORE.fullmatch(path))
+            and (source.parent / more[1]).is_file()
+            and not (source.parent / path).exists()
+        ):
+            raise UsageError(
+                f"{where}: '{more[2]}' stands between the path and the class number; take it out"
+            )
         if labels is not None:
             if int(label) >= len(labels):
                 raise UsageError(f"{where}: class {label} of {len(labels)} (from 0)")
