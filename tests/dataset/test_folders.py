@@ -8,6 +8,7 @@ from tests.support.public_cases import public_case
 from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
 from timesformer_cli.dataset.split_names import split_named
 from timesformer_cli.errors import UsageError
+from timesformer_cli.evaluation.run import read_evaluation_clips
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -104,13 +105,13 @@ def test_a_clip_in_two_classes_by_a_link_is_said(tmp_path):
     touch(tmp_path, "run/1.mp4", "walk/2.mp4")
     (tmp_path / "walk" / "3.mp4").symlink_to("../run/1.mp4")
     with pytest.raises(UsageError, match=r"walk/3.mp4 is labelled 'run' \(as .*run/1.mp4\) and"):
-        read_labelled_clips(tmp_path)
+        read_evaluation_clips(tmp_path)
 
 
 def test_a_clip_of_one_class_by_a_link_counts_once(tmp_path):
     touch(tmp_path, "run/1.mp4")
     (tmp_path / "run" / "2.mp4").symlink_to("1.mp4")
     said: list[str] = []
-    clips = read_labelled_clips(tmp_path, note=said.append)
+    clips = read_evaluation_clips(tmp_path, note=said.append)
     assert clips == [LabelledClip(str(tmp_path / "run/1.mp4"), "run")]
     assert said == [f"{tmp_path}: 1 clip counts once, though listed again"]

@@ -50,10 +50,8 @@ def read_labelled_clips(
         clips = _in_table(source, read_rows(source, labels, group_by), note)
     if not clips:
         raise UsageError(f"{source}: no clips in it")
-    once = _each_once(source, clips)
-    if again := len(clips) - len(once):
-        counted = "clip counts" if again == 1 else "clips count"
-        note(f"{source}: {again} {counted} once, though listed again")
+    # Of a folder, training lists what is in several classes, and goes on.
+    once = clips if source.is_dir() else each_once(source, clips, note)
     if group_by == GROUP or once[0].group is not None:
         return once
     return [replace(clip, group=_group(clip.path, group_by)) for clip in once]
@@ -97,7 +95,9 @@ def _plain_numbers(labels: Iterable[str]) -> list[str]:
     return [match[1] for match in whole if match] if all(whole) else labels
 
 
-def _each_once(source: Path, clips: Sequence[LabelledClip]) -> list[LabelledClip]:
+def each_once(
+    source: Path, clips: Sequence[LabelledClip], note: NoteCallback
+) -> list[LabelledClip]:
     """The clips without those whose file is in their split before; a link is the file it leads to."""
     first: dict[tuple[int, int] | str, LabelledClip] = {}
     once: dict[tuple[str | None, tuple[int, int] | str], LabelledClip] = {}
@@ -111,6 +111,9 @@ def _each_once(source: Path, clips: Sequence[LabelledClip]) -> list[LabelledClip
                 "keep one of them"
             )
         once.setdefault((clip.split, file), clip)
+    if again := len(clips) - len(once):
+        counted = "clip counts" if again == 1 else "clips count"
+        note(f"{source}: {again} {counted} once, though listed again")
     return list(once.values())
 
 
