@@ -16,6 +16,7 @@ from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
 from timesformer_cli.cli.interrupt import leave_on_interrupt
+from timesformer_cli.cli.models import models
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.train import train
 from timesformer_cli.errors import ExitCode
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(models)
 app.command()(benchmark)
 app.command()(train)
 app.command()(download_weights)

@@ -106,7 +106,7 @@ def convert_checkpoint(
 
     row = find_weights(name or path.stem)
     if name is not None and row is None:
-        raise UsageError(f"no weights named '{name}'; tsf download-weights --list shows the names")
+        raise UsageError(f"no weights named '{name}'; tsf models lists the names")
     model, notes = load_path(path, row)
     # drop_path belongs to training, and no row has it.
     if row is not None and replace(model.config, drop_path=0.0) != row.config:
