@@ -15,6 +15,7 @@ from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
+from timesformer_cli.cli.info import info
 from timesformer_cli.cli.interrupt import leave_on_interrupt
 from timesformer_cli.cli.models import models
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(classify)
 app.command()(models)
+app.command()(info)
 app.command()(benchmark)
 app.command()(train)
 app.command()(download_weights)

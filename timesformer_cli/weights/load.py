@@ -21,7 +21,13 @@ from timesformer_cli.weights.digest import SHA256
 from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
-from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
+from timesformer_cli.weights.model_folder import (
+    Checkpoint,
+    ReadTensors,
+    read_checkpoint,
+    write_folder,
+)
+from timesformer_cli.weights.tensors import read_tensors
 
 Notes = tuple[str, ...]
 
@@ -43,8 +49,11 @@ def load_model(model: str | Located, *, classes: int | None = None) -> tuple[Tim
     return loaded, notes
 
 
-def read_located(located: Located) -> Checkpoint:
-    """Read the checkpoint, its tensors mapped from disk; raises WeightsError."""
+def read_located(located: Located, *, read: ReadTensors = read_tensors) -> Checkpoint:
+    """Read the checkpoint, its tensors mapped from disk unless `read` does less.
+
+    Raises WeightsError.
+    """
     if located.exported:
         raise WeightsError(
             f"{located.name}: an exported model runs, and cannot be changed; give the one it was "
@@ -55,7 +64,7 @@ def read_located(located: Located) -> Checkpoint:
         if located.image_model is not None:
             return read_vit(located.image_model, located.path)
         called = located.name if located.in_cache else ""
-        return read_checkpoint(located.path, located.row, called)
+        return read_checkpoint(located.path, located.row, called, read=read)
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:

@@ -4,7 +4,7 @@ Strict in both directions: a tensor that is missing or left over is an error.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ PATCH_WEIGHT = "patches.proj.weight"
 # Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
 # does not say.
 PUBLISHED_SPAN = 256
+ReadTensors = Callable[[Path], tuple[dict[str, Tensor], dict[str, str]]]
 CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
 
 
@@ -75,7 +76,7 @@ class Checkpoint:
             elif tensor.is_floating_point() != wanted.is_floating_point():
                 faults.append(f"'{named}' is of type {tensor.dtype}")
             # Tensors of a safetensors file were checked when they were mapped.
-            elif self.file.suffix in PICKLES and not is_finite(tensor):
+            elif self.file.suffix in PICKLES and not tensor.is_meta and not is_finite(tensor):
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
@@ -107,11 +108,13 @@ class Checkpoint:
         return like[None] if like.ndim and like.shape == wanted.shape[1:] else like
 
 
-def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") -> Checkpoint:
+def read_checkpoint(
+    path: Path, row: Weights | None = None, called: str = "", *, read: ReadTensors = read_tensors
+) -> Checkpoint:
     """Read a hub-style folder or a checkpoint file; `row` fills in what its files leave out.
 
-    `called` is what notes call it, where that is not the path's last part. Raises WeightsError
-    where it is neither, is unsafe, or belongs to no model that we know.
+    `called` is what notes call it, where that is not the path's last part. `read` may leave out the
+    numbers. Raises WeightsError where it is neither, is unsafe, or belongs to no model that we know.
     """
     described = None
     if path.is_dir():
@@ -123,7 +126,7 @@ def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") ->
         file = path
     else:
         raise WeightsError(f"{path}: neither a model folder nor a file in {', '.join(SUFFIXES)}")
-    tensors, metadata = read_tensors(file)
+    tensors, metadata = read(file)
     try:
         layout = detect(tensors)
         described = described or _describe_file(tensors, layout, metadata)
