@@ -12,6 +12,7 @@ import typer
 from timesformer_cli import __version__
 from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
+from timesformer_cli.cli.doctor import doctor
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(classify)
 app.command()(models)
 app.command()(info)
+app.command()(doctor)
 app.command()(benchmark)
 app.command()(train)
 app.command()(download_weights)
