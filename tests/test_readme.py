@@ -54,8 +54,9 @@ def test_the_exit_codes_are_all_of_them():
 
 def test_every_option_named_exists():
     helps = [
-        CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
+        CliRunner().invoke(app, ["help", command], env={"COLUMNS": "200"}).stdout
         for command in (
+            "",
             "classify",
             "models",
             "info",
