@@ -87,7 +87,8 @@ def as_table(rows: Sequence[ListedWeights]) -> None:
 
 REMARKS = {
     "clip": "clip: frames x stride (of 30 fps)",
-    "top-1": "top-1, per cent, as reported: three crops of one clip; of VideoMAE's 5 (2), ViViT's 4",
+    "top-1": "top-1: per cent, as reported, three crops of one clip, of VideoMAE's 5\n"
+    "(Something-Something: 2) and of ViViT's 4",
     "GMACs": "GMACs: billions of multiply-adds for one clip",
     "licence": "licence: CC-BY-NC weights are not for commercial use",
 }
