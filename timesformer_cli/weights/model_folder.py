@@ -17,16 +17,19 @@ from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import replacing
 from timesformer_cli.weights.catalogue import Weights, read_labels
 from timesformer_cli.weights.description import (
+    CONFIG,
     WEIGHT_FILES,
     Description,
     PartialDescription,
     description_files,
     read_description,
 )
-from timesformer_cli.weights.infer_config import infer_config
+from timesformer_cli.weights.infer_config import REMEDY, infer_config
 from timesformer_cli.weights.layout import Layout, Theirs, as_parts, translate
-from timesformer_cli.weights.layout_tables import TRANSFORMERS, detect
-from timesformer_cli.weights.tensors import PICKLES, SUFFIXES, is_finite, read_tensors
+from timesformer_cli.weights.layout_tables import TRANSFORMERS
+from timesformer_cli.weights.read_model import ReadModel, read_model
+from timesformer_cli.weights.tensors import is_finite
+from timesformer_cli.weights.weight_files import require_weight_files
 
 PATCH_WEIGHT = "patches.proj.weight"
 # Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
@@ -43,6 +46,7 @@ class Checkpoint:
     description: Description
     notes: tuple[str, ...]  # what had to be assumed
     tensors: Mapping[str, Tensor]
+    finite: bool  # whether every number was looked at already
     layout: Layout | None  # None is our own
 
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -59,8 +63,9 @@ class Checkpoint:
         ]
         if missing := [theirs for theirs in needed if theirs not in self.tensors]:
             faults.append(f"missing {_listed(missing)}")
-        dropped = frozenset() if self.layout is None else self.layout.dropped
-        if extra := set(self.tensors) - set(needed) - dropped:
+        config = self.description.config
+        unneeded = set() if self.layout is None else self.layout.unneeded(config)
+        if extra := set(self.tensors) - set(needed) - unneeded:
             faults.append(f"left over {_listed(sorted(extra))}")
         state = {}
         for ours, theirs in names.items():
@@ -74,8 +79,7 @@ class Checkpoint:
                 faults.append(f"'{named}' is {shape} and should be {should}")
             elif tensor.is_floating_point() != wanted.is_floating_point():
                 faults.append(f"'{named}' is of type {tensor.dtype}")
-            # Tensors of a safetensors file were checked when they were mapped.
-            elif self.file.suffix in PICKLES and not is_finite(tensor):
+            elif not self.finite and not is_finite(tensor):
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
@@ -113,29 +117,28 @@ def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") ->
     `called` is what notes call it, where that is not the path's last part. Raises WeightsError
     where it is neither, is unsafe, or belongs to no model that we know.
     """
-    described = None
     if path.is_dir():
-        described = read_description(path)
-        file = next((path / name for name in WEIGHT_FILES if (path / name).exists()), None)
-        if file is None:
-            raise WeightsError(f"{path}: no {' or '.join(WEIGHT_FILES)} in it")
-    elif path.suffix in SUFFIXES:
-        file = path
+        if not (path / CONFIG).exists():
+            require_weight_files(path)  # says what is there instead
+        described, files = read_description(path), require_weight_files(path)
     else:
-        raise WeightsError(f"{path}: neither a model folder nor a file in {', '.join(SUFFIXES)}")
-    tensors, metadata = read_tensors(file)
-    try:
-        layout = detect(tensors)
-        described = described or _describe_file(tensors, layout, metadata)
-    except (UsageError, WeightsError) as error:
-        raise WeightsError(f"{file}: {error}") from error
+        described, files = None, (path,)
+    read = read_model(files)
+    found, assumed = read.found, ""
+    if described is None:
+        try:
+            described, assumed = _describe_file(path, read)
+        except (UsageError, WeightsError) as error:
+            raise WeightsError(f"{path}: {error}") from error
     description, notes = _complete(described, row)
+    notes = [*found.notes, *([assumed] if assumed else []), *notes]
     return Checkpoint(
-        file=file,
+        file=files[0],
         description=description,
         notes=tuple(f"{called or path.name}: {note}" for note in notes),
-        tensors=tensors,
-        layout=layout,
+        tensors=found.tensors,
+        finite=read.finite,
+        layout=found.layout,
     )
 
 
@@ -170,17 +173,36 @@ def write_folder(
             part.write_text(text, encoding="utf-8", newline="")
 
 
-def _describe_file(
-    tensors: Mapping[str, Tensor], layout: Layout | None, metadata: Mapping[str, str]
-) -> PartialDescription:
-    """What a bare file says of itself, in its metadata or by its tensors."""
-    if layout is not None:
-        config = infer_config({name: tuple(t.shape) for name, t in tensors.items()}, layout)
-    elif CONFIG_KEY in metadata:
-        config = ModelConfig.from_dict(json.loads(metadata[CONFIG_KEY]))
+def _describe_file(path: Path, read: ReadModel) -> tuple[PartialDescription, str]:
+    """What a bare file is, by its tensors, its metadata or a config.json beside it.
+
+    Second comes what had to be assumed, or empty. A config.json is asked where the tensors do not
+    say all, or where the file has the name that it has in a model folder.
+    """
+    found = read.found
+    if found.layout is None:
+        if CONFIG_KEY in read.metadata:
+            config = ModelConfig.from_dict(json.loads(read.metadata[CONFIG_KEY]))
+            return PartialDescription(config=config), ""
+        fault = WeightsError(f"a model of tsf without its configuration; {REMEDY}")
     else:
-        raise WeightsError("it does not carry its configuration; give the folder it came from")
-    return PartialDescription(config=config)
+        shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+        try:
+            config, assumed = infer_config(shapes, found.layout)
+            if not assumed and path.name not in WEIGHT_FILES:
+                return PartialDescription(config=config), ""
+            fault = None
+        except WeightsError as error:
+            fault = error
+    if path.with_name(CONFIG).exists():
+        try:
+            return read_description(path.parent), ""
+        except WeightsError:  # a config.json of something else
+            if fault is None:
+                return PartialDescription(config=config), assumed
+    if fault is not None:
+        raise fault
+    return PartialDescription(config=config), assumed
 
 
 def _complete(described: PartialDescription, row: Weights | None) -> tuple[Description, list[str]]:

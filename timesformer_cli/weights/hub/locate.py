@@ -30,7 +30,9 @@ CONVERTED = "converted"  # folder in our own cache, for what came from a user's 
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 LONGEST_REPO = 96  # characters; the hub has no longer ones, and its client raises for them
 # A name with one of these suffixes means a file. Not any suffix: a repository may end in `.5`.
-FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
+FILE_SUFFIXES = frozenset(
+    ".bin .ckpt .h5 .json .msgpack .npz .onnx .pkl .pt .pt2 .pth .pyth .safetensors .tar .zip".split()
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import WeightsError
@@ -13,6 +14,7 @@ from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
 from timesformer_cli.weights.hub.intact import ETAG
 from timesformer_cli.weights.hub.stall import TransferState
+from timesformer_cli.weights.weight_files import ANY_WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
@@ -54,10 +56,28 @@ def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
     commit = files[0].commit
     with suppress(RemoteEntryNotFoundError):
         files.append(_ask(repo, OPTIONAL, commit, watch))
-    for name in WEIGHT_FILES:
+    for name in ANY_WEIGHTS:
         with suppress(RemoteEntryNotFoundError):
             return [*files, _ask(repo, name, commit, watch)]
     raise WeightsError(f"'{repo}' on the hub has no {' or '.join(WEIGHT_FILES)}")
+
+
+def list_shards(
+    repo: str, index: HubFile, shards: Sequence[Path], watch: TransferState
+) -> Sequence[HubFile]:
+    """List the weight files that an index names, of its commit; raises WeightsError."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    files = []
+    with _explained(repo, index.commit):
+        for shard in shards:
+            try:
+                files.append(_ask(repo, shard.name, index.commit, watch))
+            except RemoteEntryNotFoundError as error:
+                raise WeightsError(
+                    f"'{repo}' on the hub has no {shard.name}, which its {index.name} names"
+                ) from error
+    return files
 
 
 def _ask(repo: str, name: str, revision: str, watch: TransferState) -> HubFile:
