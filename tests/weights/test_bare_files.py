@@ -178,6 +178,7 @@ def test_a_huge_videomae_has_the_heads_that_were_published(tmp_path):
     from timesformer_cli.weights.layout_tables import VIDEOMAE_OFFICIAL
 
     shapes = {
+        "fc_norm.weight": (1280,),
         "patch_embed.proj.weight": (1280, 3, 2, 16, 16),
         "blocks.0.mlp.fc1.weight": (5120, 1280),
         "blocks.0.norm2.weight": (1280,),
@@ -185,3 +186,11 @@ def test_a_huge_videomae_has_the_heads_that_were_published(tmp_path):
     }
     config, _ = infer_config(shapes, VIDEOMAE_OFFICIAL)
     assert (config.heads, config.dim // config.heads) == (16, 80)
+
+
+def test_a_videomae_without_mean_pooling_is_named_so(tmp_path, videomae):
+    state = official(videomae.state_dict())
+    tensors = {name.replace("fc_norm", "norm"): tensor for name, tensor in state.items()}
+    torch.save(tensors, tmp_path / "first.pth")
+    with pytest.raises(WeightsError, match=r"a VideoMAE .* without mean pooling .* config\.json"):
+        load_model(str(tmp_path / "first.pth"))

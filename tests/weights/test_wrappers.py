@@ -166,6 +166,15 @@ BOTH = {
     "shadow": lambda raw, ema: {"model": raw, "shadow": ema},
     "without dots": lambda raw, ema: before("model.", raw) | dotless("model_ema.", ema),
     "swa": lambda raw, ema: {"model": raw, "swa_state_dict": before("module.", ema)},
+    "both in the averaged": lambda raw, ema: {
+        "model": raw,
+        "ema": before("ema_model.", ema) | before("online_model.", raw),
+    },
+    "mmengine, which swaps them": lambda raw, ema: {
+        "meta": {"mmengine_version": "0.10.4", "epoch": 3},
+        "state_dict": ema,
+        "ema_state_dict": before("module.", raw) | {"steps": torch.tensor(3)},
+    },
     "inside the raw": lambda raw, ema: raw | before("ema.", ema),
 }  # fmt: skip
 
@@ -243,6 +252,17 @@ def test_several_models_in_one_file_are_refused(tmp_path, form):
     tensors = in_layout(randomised(tiny()), OFFICIAL)
     with pytest.raises(WeightsError, match=r"holds several models \(.*, .*\)"):
         loaded(SEVERAL[form](tensors), tmp_path / "model.pt")
+
+
+def test_mappings_that_hold_one_another_many_times_take_no_time(tmp_path):
+    model = randomised(tiny())
+    many: object = {"x": torch.ones(1)}
+    for _ in range(10):
+        many = [many] * 100
+    content = {"model": in_layout(model, OFFICIAL), "many": many}
+    content["itself"] = content
+    content["." * 1_000_000] = torch.ones(1)
+    assert same(loaded(content, tmp_path / "model.pt")[0], model)
 
 
 def test_one_model_under_two_names_loads(tmp_path):
@@ -407,3 +427,22 @@ def test_a_run_folder_names_its_checkpoints(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
     with pytest.raises(WeightsError, match=r"checkpoint-1000, checkpoint-500: give one of them"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("best.pth.tar", "best"),
+        ("last.ckpt", "last"),
+        ("v1.2.pt", "v1.2"),
+        ("plain", "plain-converted"),
+    ],
+)
+def test_a_file_is_converted_to_a_folder_beside_it(tmp_path, name, folder):
+    from timesformer_cli.weights.published import convert_checkpoint
+
+    model = randomised(tiny())
+    torch.save({"state_dict": before("module.", in_layout(model, OFFICIAL))}, tmp_path / name)
+    ready = convert_checkpoint(tmp_path / name, None, None, lambda note: None)
+    assert ready.path == str(tmp_path / folder)
+    assert same(load_model(ready.path)[0], model)

@@ -33,8 +33,8 @@ _BEGINNINGS = (
 )  # fmt: skip
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's index
 FLAX = (
-    "a flax (msgpack) checkpoint, as scenic's ViViT; convert it first with transformers' "
-    "convert_vivit_flax_to_pytorch.py, or give google/vivit-b-16x2-kinetics400"
+    "a flax (msgpack) checkpoint, as scenic's ViViT; convert it first with the script "
+    "convert_vivit_flax_to_pytorch.py of transformers 4, or give google/vivit-b-16x2-kinetics400"
 )
 
 

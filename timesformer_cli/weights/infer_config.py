@@ -152,6 +152,8 @@ def _lucidrains(lookup: Shapes) -> ModelConfig:
 def _videomae(lookup: Shapes) -> ModelConfig:
     """A VideoMAE, whose positions are computed: they show neither frames nor size."""
     dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
+    if not lookup.has("norm", "weight"):
+        raise _UnsaidError("fine-tuned without mean pooling (it has no 'fc_norm')")
     return ModelConfig(
         attention="videomae",
         dim=dim,

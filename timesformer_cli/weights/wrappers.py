@@ -23,10 +23,13 @@ from timesformer_cli.weights.tensors import require_plain
 FEWEST = (
     4  # names that must be known: others have a `norm.weight` too, and the least model has more
 )
+MOST_PARTS = 20  # of a model's own name, between dots; a hostile one has millions
 DEEPEST = 16  # mappings in one another
 # torch.compile, FSDP and checkpointing put these into the middle of names; no model has them.
 WRAPPED = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-OPTIMIZER = re.compile(r"optim", re.IGNORECASE)  # its tensors may have the model's own names
+OPTIMIZER = re.compile(
+    r"optimi[sz]er|^optim(s|_.*)?$", re.IGNORECASE
+)  # its tensors may have the model's own names
 # First words of names that stand beside a model's own in one mapping.
 BESIDE = re.compile(
     r"(\w+_)?(criterion|loss(es)?(_fn|_fct|_func)?|metrics?|acc(uracy)?|n_averaged|rng_state)(_\w+)?"
@@ -59,16 +62,14 @@ class _WeightSet:
         return self.prefix.rstrip(".") or "those without a prefix"
 
     @property
-    def words(self) -> list[str]:
-        return re.findall(r"[a-z]+", self.prefix.lower())
-
-    @property
-    def averaged(self) -> bool:
-        return any(AVERAGED.fullmatch(word) for word in self.words)
-
-    @property
-    def raw(self) -> bool:
-        return not self.averaged and any(RAW.fullmatch(word) for word in self.words)
+    def kind(self) -> str:
+        """What the last word of its prefix that says so says of it; empty where none does."""
+        for word in reversed(re.findall(r"[a-z]+", self.prefix.lower())):
+            if AVERAGED.fullmatch(word):
+                return "averaged"
+            if RAW.fullmatch(word):
+                return "raw"
+        return ""
 
 
 def find_model(content: Any, room: int) -> FoundModel:
@@ -76,7 +77,7 @@ def find_model(content: Any, room: int) -> FoundModel:
 
     Raises WeightsError where there is none, or several, and for tensors that are not plain.
     """
-    tensors = _flatten(content)
+    tensors = _flatten(_as_named(content))
     if not tensors:
         raise WeightsError("no tensors by name in it")
     sets = _weight_sets(tensors)
@@ -107,11 +108,12 @@ def find_model(content: Any, room: int) -> FoundModel:
     require_plain(model, room)
     notes = []
     if others := [other.called for other in sets if other is not chosen]:
-        kind = "averaged weights" if chosen.averaged else "weights"
+        kind = f"{chosen.kind} weights".lstrip()
         notes.append(f"the {kind} in it ({chosen.called}) are taken, not {', '.join(others)}")
     if beside:
         more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
-        notes.append(f"beside the model in it, and left: {', '.join(beside[:3])}{more}")
+        shown = ", ".join(f"{long:.100}" for long in beside[:3])
+        notes.append(f"beside the model in it, and left: {shown}{more}")
     return FoundModel(
         tensors=model,
         layout=chosen.layout,
@@ -119,21 +121,35 @@ def find_model(content: Any, room: int) -> FoundModel:
     )
 
 
+def _as_named(content: Any) -> Any:
+    """A checkpoint whose keys say which weights are averaged.
+
+    mmengine swaps the two when it saves: its `state_dict` has the averaged ones, ready for use.
+    """
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping) or "mmengine_version" not in meta:
+        return content
+    if "ema_state_dict" not in content:
+        return content
+    swapped = {"state_dict": "state_dict (averaged)", "ema_state_dict": "the other one (raw)"}
+    return {swapped.get(key, key): value for key, value in content.items()}
+
+
 def _flatten(content: Any) -> dict[str, Tensor]:
     """All tensors of nested mappings and lists by their long names, but for an optimizer's."""
     tensors: dict[str, Tensor] = {}
-    for long, tensor in _walk(content, "", frozenset()):
+    for long, tensor in _walk(content, "", DEEPEST, set()):
         if (long := WRAPPED.sub("", long)) in tensors:
-            raise WeightsError(f"'{long}' is in it twice")
+            raise WeightsError(f"'{long:.80}' is in it twice")
         tensors[long] = tensor
     return tensors
 
 
-def _walk(content: Any, before: str, outer: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
-    if id(content) in outer:  # a pickle may hold itself
-        return
-    if len(outer) > DEEPEST:
+def _walk(content: Any, before: str, deepest: int, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors with their long names; each mapping once, however often a pickle holds it."""
+    if not deepest:
         raise WeightsError(f"more than {DEEPEST} mappings in one another, which no training writes")
+    seen.add(id(content))
     entries: Iterable[tuple[Any, Any]] = ()
     if isinstance(content, Mapping):
         entries = content.items()
@@ -142,8 +158,10 @@ def _walk(content: Any, before: str, outer: frozenset[int]) -> Iterator[tuple[st
     for key, value in entries:
         if isinstance(value, Tensor):
             yield f"{before}{key}", value
-        elif isinstance(value, Mapping | list | tuple) and not OPTIMIZER.search(str(key)):
-            yield from _walk(value, f"{before}{key}.", outer | {id(content)})
+        elif OPTIMIZER.search(str(key)) or id(value) in seen:
+            continue
+        elif isinstance(value, Mapping | list | tuple):
+            yield from _walk(value, f"{before}{key}.", deepest - 1, seen)
 
 
 def _weight_sets(tensors: Mapping[str, Tensor]) -> list[_WeightSet]:
@@ -151,7 +169,7 @@ def _weight_sets(tensors: Mapping[str, Tensor]) -> list[_WeightSet]:
     own: set[str] = set()
     known: dict[str, dict[Layout, dict[str, str]]] = {}
     for long in tensors:
-        for cut in [0, *(dot.end() for dot in re.finditer(r"\.", long))]:
+        for cut in [0, *(dot.end() for dot in re.finditer(r"\.", long))][-MOST_PARTS:]:
             prefix, rest = long[:cut], long[cut:]
             if OWN.match(rest):
                 own.add(prefix)
@@ -210,8 +228,8 @@ def _dotless_sets(
 
 def _choose(sets: Sequence[_WeightSet], tensors: Mapping[str, Tensor]) -> _WeightSet:
     """The averaged set, else the only one; raises WeightsError where several could be meant."""
-    averaged = [one for one in sets if one.averaged]
-    meant = averaged or [one for one in sets if not one.raw] or list(sets)
+    by_kind = {kind: [one for one in sets if one.kind == kind] for kind in ("averaged", "", "raw")}
+    meant = next(among for among in by_kind.values() if among)
     first = meant[0]
     for other in sets:
         if other is first:
@@ -257,7 +275,7 @@ def _with_outer_parts(
 
 
 def _unknown(tensors: Mapping[str, Tensor]) -> str:
-    shown = ", ".join(sorted(tensors)[:3])
+    shown = ", ".join(f"{long:.100}" for long in sorted(tensors)[:3])
     if kind := seems(tensors):
         return f"{kind}, by the names of its tensors ({shown}); no TimeSformer layout we know"
     return f"its tensors are those of no TimeSformer layout we know (keys: {shown})"
