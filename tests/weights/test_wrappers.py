@@ -446,3 +446,14 @@ def test_a_file_is_converted_to_a_folder_beside_it(tmp_path, name, folder):
     ready = convert_checkpoint(tmp_path / name, None, None, lambda note: None)
     assert ready.path == str(tmp_path / folder)
     assert same(load_model(ready.path)[0], model)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("kind", ["lfs", "html", "gzip"])
+def test_what_was_saved_in_place_of_an_exported_file_is_named(tmp_path, kind, suffix):
+    from timesformer_cli.inference.open import open_model
+
+    write, words = OTHER[kind]
+    write(tmp_path / f"model{suffix}")
+    with pytest.raises(WeightsError, match=words):
+        open_model(str(tmp_path / f"model{suffix}"), "cpu", "float32")

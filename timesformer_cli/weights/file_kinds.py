@@ -3,7 +3,11 @@
 import re
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO
+
+from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import regular_file
 
 START = 4096  # bytes of a file that are looked at
 TEXT = frozenset(range(32, 127)) | {9, 10, 13}
@@ -49,9 +53,8 @@ def other_kind(file: BinaryIO) -> str:
     file.seek(0)
     if not size:
         return "an empty file: fetch it again"
-    for beginning, kind in _BEGINNINGS:
-        if start.startswith(beginning):
-            return kind
+    if kind := _by_beginning(start):
+        return kind
     if start[257:262] == b"ustar":
         return "a tar archive: unpack it"
     if start[4:8] == b"ftyp":
@@ -69,6 +72,26 @@ def other_kind(file: BinaryIO) -> str:
     if re.match(rb"[\x81-\x8f][\xa0-\xbf]", start):
         return FLAX
     return _text_kind(start)
+
+
+def require_no_stand_in(path: Path) -> None:
+    """Raise WeightsError for what lies in a file's place when fetching it went wrong.
+
+    For files that other libraries read, and cannot tell from damaged ones.
+    """
+    with regular_file(path) as (file, _):
+        if kind := _by_beginning(file.read(START)):
+            raise WeightsError(f"{path}: {kind}")
+
+
+def _by_beginning(start: bytes) -> str:
+    for beginning, kind in _BEGINNINGS:
+        if start.startswith(beginning):
+            return kind
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if re.match(rb"<(!doctype html|html|head|body)", text):
+        return "an HTML page (a login or error page, saved in place of the file?): fetch it again"
+    return ""
 
 
 def _archive_kind(file: BinaryIO) -> str:
@@ -99,8 +122,6 @@ def _has(names: Sequence[str], inside: str) -> bool:
 
 def _text_kind(start: bytes) -> str:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if re.match(rb"<(!doctype html|html|head|body)", text):
-        return "an HTML page (a login or error page, saved in place of the file?): fetch it again"
     if text.startswith(b"<?xml"):
         return "an XML file, not a model"
     if not set(start) <= TEXT:
