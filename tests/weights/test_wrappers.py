@@ -378,6 +378,15 @@ STRANGERS = {
     "image model of transformers": {"vit.embeddings.cls_token", "classifier.weight"},
     "LoRA adapter": {"base_model.layer.0.query.lora_A.weight"},
     "Swin": {"layers.0.blocks.0.attn.relative_position_bias_table", "norm.weight", "a.b", "c"},
+    "a Swin transformer": {  # six of its names are a TimeSformer's too
+        *(
+            f"{part}.{leaf}"
+            for part in ("patch_embed.proj", "norm", "head")
+            for leaf in ("weight", "bias")
+        ),
+        *(f"layers.{stage}.blocks.0.attn.relative_position_bias_table" for stage in range(4)),
+        *(f"layers.{stage}.downsample.reduction.weight" for stage in range(4)),
+    },
     "pictures and text": {"logit_scale", "text_model.embeddings.weight"},
 }
 
