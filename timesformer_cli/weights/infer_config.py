@@ -8,7 +8,13 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.layout import Layout
-from timesformer_cli.weights.layout_tables import LUCIDRAINS, LUCIDRAINS_SHIFT, VIDEOMAE, VIVIT
+from timesformer_cli.weights.layout_tables import (
+    LUCIDRAINS,
+    LUCIDRAINS_SHIFT,
+    VIDEOMAE,
+    VIDEOMAE_FIRST,
+    VIVIT,
+)
 
 Shape = tuple[int, ...]
 HEAD_WIDTH = 64  # of every published model; shapes do not show the number of heads
@@ -49,7 +55,7 @@ def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> ModelConfig:
 
     Assumes heads 64 wide and square pictures. Raises WeightsError where that cannot be.
     """
-    if layout in (VIVIT, VIDEOMAE):
+    if layout in (VIVIT, VIDEOMAE, VIDEOMAE_FIRST):
         raise WeightsError("its tensors do not say how clips are cut; give the folder it came from")
     lookup = Shapes(shapes, layout)
     kernel = lookup.of("patches.proj", "weight")

@@ -1,6 +1,7 @@
 """The tensor names of each code base that we load, and how to tell which one wrote a file."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.layout import Layout, Theirs
@@ -79,6 +80,7 @@ MMACTION2_DIVIDED = Layout(
         "norm": "backbone.transformer_layers.layers.{}.ffns.0.norm",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 MMACTION2 = Layout(
     "mmaction2",
@@ -90,6 +92,7 @@ MMACTION2 = Layout(
         "norm": "backbone.transformer_layers.layers.{}.norms.1",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 
 
@@ -118,6 +121,8 @@ VIVIT = Layout(
     },
     block=_vit("vivit"),
     schemes=frozenset({"vivit-1"}),
+    any_tubelet=True,
+    typical="vivit-k400",
 )
 # VideoMAE's keys have no bias. A zero does instead: a bias would add the same number to all scores
 # of a query, and softmax ignores that.
@@ -137,6 +142,15 @@ VIDEOMAE = Layout(
         ),
     },
     schemes=frozenset({"videomae"}),
+    any_tubelet=True,
+    typical="videomae-base-k400",
+)
+# Without mean pooling, which is how the plain encoder is fine-tuned, the norm is the encoder's own.
+VIDEOMAE_FIRST = replace(
+    VIDEOMAE,
+    name="videomae without mean pooling",
+    stem={**VIDEOMAE.stem, "norm": "videomae.layernorm"},
+    readout="first",
 )
 
 
@@ -182,6 +196,7 @@ LAYOUTS = (
     MMACTION2,
     VIVIT,
     VIDEOMAE,
+    VIDEOMAE_FIRST,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )
