@@ -188,9 +188,25 @@ def test_a_huge_videomae_has_the_heads_that_were_published(tmp_path):
     assert (config.heads, config.dim // config.heads) == (16, 80)
 
 
-def test_a_videomae_without_mean_pooling_is_named_so(tmp_path, videomae):
-    state = official(videomae.state_dict())
-    tensors = {name.replace("fc_norm", "norm"): tensor for name, tensor in state.items()}
-    torch.save(tensors, tmp_path / "first.pth")
-    with pytest.raises(WeightsError, match=r"a VideoMAE .* without mean pooling .* config\.json"):
-        load_model(str(tmp_path / "first.pth"))
+@pytest.mark.parametrize("names", ["official", "in memory", "in files"])
+def test_a_videomae_without_mean_pooling_reads_the_first_token(tmp_path, names):
+    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+    torch.manual_seed(0)
+    config = VideoMAEConfig(**SMALL, num_frames=16, use_mean_pooling=False, layer_norm_eps=1e-6)
+    model = VideoMAEForVideoClassification(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.1)
+    state = model.state_dict()
+    if names == "official":
+        norm = {
+            f"fc_norm.{leaf}": state[f"videomae.layernorm.{leaf}"] for leaf in ("weight", "bias")
+        }
+        tensors = official(state | norm)
+        state = {name.replace("fc_norm", "norm"): tensor for name, tensor in tensors.items()}
+    elif names == "in files":
+        model.save_pretrained(tmp_path / "folder")
+        state = load_file(tmp_path / "folder" / "model.safetensors")
+    torch.save(state, tmp_path / "first.pth")
+    assert agrees(tmp_path / "first.pth", model, 16)

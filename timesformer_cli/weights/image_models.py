@@ -60,7 +60,7 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
         labels=labels,
         sampling=Sampling(frames=FRAMES, stride=stride),
         preprocessing=Preprocessing(
-            short_side=floor(config.height / pretrained["crop_pct"]),
+            resize=floor(config.height / pretrained["crop_pct"]),
             crop=(config.height, config.width),
             mean=tuple(pretrained["mean"]),
             std=tuple(pretrained["std"]),

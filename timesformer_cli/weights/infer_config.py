@@ -12,6 +12,9 @@ from timesformer_cli.weights.layout_tables import (
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
     VIDEOMAE,
+    VIDEOMAE_FIRST,
+    VIDEOMAE_FIRST_IN_MEMORY,
+    VIDEOMAE_FIRST_OFFICIAL,
     VIDEOMAE_IN_MEMORY,
     VIDEOMAE_OFFICIAL,
     VIVIT,
@@ -152,8 +155,6 @@ def _lucidrains(lookup: Shapes) -> ModelConfig:
 def _videomae(lookup: Shapes) -> ModelConfig:
     """A VideoMAE, whose positions are computed: they show neither frames nor size."""
     dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
-    if not lookup.has("norm", "weight"):
-        raise _UnsaidError("fine-tuned without mean pooling (it has no 'fc_norm')")
     return ModelConfig(
         attention="videomae",
         dim=dim,
@@ -168,7 +169,8 @@ def _videomae(lookup: Shapes) -> ModelConfig:
         channels=channels,
         classes=lookup.of("head", "weight")[0],
         qkv_bias=lookup.has("space.attention.qkv.bias"),
-        norm_eps=1e-6 if lookup.layout is VIDEOMAE_OFFICIAL else 1e-12,
+        readout=lookup.layout.readout,
+        norm_eps=1e-6 if lookup.layout in (VIDEOMAE_OFFICIAL, VIDEOMAE_FIRST_OFFICIAL) else 1e-12,
     )
 
 
@@ -208,9 +210,17 @@ _SIZE = f"{SIDE} px are assumed"
 _INFER: dict[Layout, tuple[Callable[[Shapes], ModelConfig], str]] = {
     LUCIDRAINS: (_lucidrains, ""),
     LUCIDRAINS_SHIFT: (_lucidrains, ""),
-    VIDEOMAE: (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
-    VIDEOMAE_IN_MEMORY: (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
-    VIDEOMAE_OFFICIAL: (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
+    **dict.fromkeys(
+        (
+            VIDEOMAE,
+            VIDEOMAE_IN_MEMORY,
+            VIDEOMAE_OFFICIAL,
+            VIDEOMAE_FIRST,
+            VIDEOMAE_FIRST_IN_MEMORY,
+            VIDEOMAE_FIRST_OFFICIAL,
+        ),
+        (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
+    ),
     VIVIT: (_vivit, f"pictures of {_SIZE}"),
     VIVIT_IN_MEMORY: (_vivit, f"pictures of {_SIZE}"),
 }

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from timesformer_cli.config import ModelConfig
+from timesformer_cli.config import ModelConfig, Readout
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 # The name of their tensor. A tuple: ours is their tensors joined along the first axis, and None
 # stands for a part that they lack, which is zero in ours.
@@ -30,16 +31,19 @@ class Layout:
     stem: Mapping[str, str]  # modules outside the blocks
     block: Mapping[str, Theirs]  # modules of block `{}`; `time` and `space` are its passes
     schemes: frozenset[str] = frozenset(ATTENTION_TYPES)  # those that the code base has
+    any_tubelet: bool = False  # whether its tubelets may have other lengths than the scheme's
     dropped: frozenset[str] = frozenset()  # their tensors that change no score; `{}` is a block
+    typical: str = DEFAULT  # published weights whose clips are what its authors' clips are
+    readout: Readout = "mean"  # of its models with several tokens to read out
     patch: str = "c p q"  # order of a patch's pixels: channel, row, column
 
     def has(self, config: ModelConfig) -> bool:
         """Whether the code base has a model of this configuration."""
-        tubelet = config.scheme.tubelet
         return (
             config.attention in self.schemes
             and config.embedding == "linear"
-            and config.tubelet == tubelet
+            and (self.any_tubelet or config.tubelet == config.scheme.tubelet)
+            and config.readout == self.readout
         )
 
     def names(self, config: ModelConfig) -> dict[str, Theirs]:

@@ -82,6 +82,7 @@ MMACTION2_DIVIDED = Layout(
         "norm": "backbone.transformer_layers.layers.{}.ffns.0.norm",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 MMACTION2 = Layout(
     "mmaction2",
@@ -94,6 +95,7 @@ MMACTION2 = Layout(
         "norm": "backbone.transformer_layers.layers.{}.norms.1",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 
 
@@ -123,6 +125,8 @@ VIVIT = Layout(
     },
     block=_vit("vivit"),
     schemes=frozenset({"vivit-1"}),
+    any_tubelet=True,
+    typical="vivit-k400",
 )
 # transformers 5 names a ViViT in memory otherwise than in the files that it writes.
 VIVIT_IN_MEMORY = replace(
@@ -157,7 +161,9 @@ VIDEOMAE = Layout(
         ),
     },
     schemes=frozenset({"videomae"}),
+    any_tubelet=True,
     dropped=frozenset({f"{_VIDEOMAE_ATTENTION}.key.bias"}),
+    typical="videomae-base-k400",
 )
 VIDEOMAE_IN_MEMORY = replace(
     VIDEOMAE,
@@ -181,7 +187,20 @@ VIDEOMAE_OFFICIAL = Layout(
         "space.attention.qkv.bias": ("blocks.{}.attn.q_bias", None, "blocks.{}.attn.v_bias"),
     },
     schemes=frozenset({"videomae"}),
+    any_tubelet=True,
+    typical="videomae-base-k400",
 )
+
+
+def _first(layout: Layout, norm: str) -> Layout:
+    """The same without mean pooling, as the plain encoder is fine-tuned: the encoder's own norm."""
+    stem = {**layout.stem, "norm": norm}
+    return replace(layout, name=f"{layout.name}, without mean pooling", stem=stem, readout="first")
+
+
+VIDEOMAE_FIRST = _first(VIDEOMAE, "videomae.layernorm")
+VIDEOMAE_FIRST_IN_MEMORY = _first(VIDEOMAE_IN_MEMORY, "videomae.layernorm")
+VIDEOMAE_FIRST_OFFICIAL = _first(VIDEOMAE_OFFICIAL, "norm")
 
 
 def _lucidrains(name: str, inner: str) -> Layout:
@@ -230,6 +249,9 @@ LAYOUTS = (
     VIDEOMAE,
     VIDEOMAE_IN_MEMORY,
     VIDEOMAE_OFFICIAL,
+    VIDEOMAE_FIRST,
+    VIDEOMAE_FIRST_IN_MEMORY,
+    VIDEOMAE_FIRST_OFFICIAL,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )

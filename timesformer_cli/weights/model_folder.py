@@ -5,7 +5,7 @@ Strict in both directions: a tensor that is missing or left over is an error.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import replacing
-from timesformer_cli.weights.catalogue import Weights, read_labels
+from timesformer_cli.weights.catalogue import DEFAULT, WEIGHTS, Weights, read_labels
 from timesformer_cli.weights.description import (
     CONFIG,
+    PREPROCESSOR,
     WEIGHT_FILES,
     Description,
     PartialDescription,
@@ -130,7 +131,7 @@ def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") ->
             described, assumed = _describe_file(path, read)
         except (UsageError, WeightsError) as error:
             raise WeightsError(f"{path}: {error}") from error
-    description, notes = _complete(described, row)
+    description, notes = _complete(described, row, found.layout)
     notes = [*found.notes, *([assumed] if assumed else []), *notes]
     return Checkpoint(
         file=files[0],
@@ -205,7 +206,9 @@ def _describe_file(path: Path, read: ReadModel) -> tuple[PartialDescription, str
     return PartialDescription(config=config), assumed
 
 
-def _complete(described: PartialDescription, row: Weights | None) -> tuple[Description, list[str]]:
+def _complete(
+    described: PartialDescription, row: Weights | None, layout: Layout | None
+) -> tuple[Description, list[str]]:
     """Fill in labels, sampling and preprocessing that no file gives; notes say what was assumed."""
     notes = []
     config = described.config
@@ -221,19 +224,30 @@ def _complete(described: PartialDescription, row: Weights | None) -> tuple[Descr
     elif not labels:
         labels = numbered
         notes.append("no label names in it; classes are shown as LABEL_<index>")
-    if sampling is None and row is not None:
-        sampling = Sampling(frames=config.frames, stride=row.stride)
-    elif sampling is None:
-        stride = max(1, PUBLISHED_SPAN // config.frames)
+    # Whoever publishes no more than a network has most often trained it as its authors did.
+    like = row or WEIGHTS[layout.typical if layout else DEFAULT]
+    if sampling is None:
+        stride = like.stride
+        if row is None and like.name == DEFAULT:  # published with many counts of frames
+            stride = max(1, PUBLISHED_SPAN // config.frames)
         sampling = Sampling(frames=config.frames, stride=stride)
-        notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
+        if row is None:
+            notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
     if preprocessing is None:
-        side = min(config.height, config.width)
-        preprocessing = Preprocessing(short_side=side, crop=(config.height, config.width))
-        if row is not None:
-            preprocessing = replace(preprocessing, mean=row.mean, std=row.std)
-        else:
-            notes.append("no preprocessor_config.json; mean 0.45, std 0.225 are assumed")
+        preprocessing = Preprocessing(
+            resize=min(config.height, config.width),
+            crop=(config.height, config.width),
+            mean=like.mean,
+            std=like.std,
+        )
+        if row is None:
+            mean, std = (
+                ", ".join(f"{x:g}" for x in dict.fromkeys(channels))
+                for channels in (like.mean, like.std)
+            )
+            notes.append(
+                f"no {PREPROCESSOR}; mean {mean} and std {std} are assumed, as of {like.name}"
+            )
     complete = Description(
         config=config, labels=labels, sampling=sampling, preprocessing=preprocessing
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import BUNDLED
-from timesformer_cli.weights.description import WEIGHT_FILES
+from timesformer_cli.weights.description import CONFIG, PROCESSOR_FILES, WEIGHT_FILES
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
 from timesformer_cli.weights.hub.intact import ETAG
@@ -19,7 +19,6 @@ from timesformer_cli.weights.weight_files import ANY_WEIGHTS
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
 
-CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # Errors of the client's transport (httpx) after which another try would not help. By name, because
 # its versions share the names.
@@ -54,8 +53,9 @@ def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
 
     files = [_ask(repo, CONFIG, revision, watch)]
     commit = files[0].commit
-    with suppress(RemoteEntryNotFoundError):
-        files.append(_ask(repo, OPTIONAL, commit, watch))
+    for name in PROCESSOR_FILES:
+        with suppress(RemoteEntryNotFoundError):
+            files.append(_ask(repo, name, commit, watch))
     for name in ANY_WEIGHTS:
         with suppress(RemoteEntryNotFoundError):
             return [*files, _ask(repo, name, commit, watch)]

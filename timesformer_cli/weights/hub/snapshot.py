@@ -16,17 +16,11 @@ from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place, replacing
-from timesformer_cli.weights.description import LARGEST_JSON
+from timesformer_cli.weights.description import CONFIG, LARGEST_JSON, PROCESSOR_FILES
 from timesformer_cli.weights.digest import Digest
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.intact import damage, snapshot_damage
-from timesformer_cli.weights.hub.remote_files import (
-    CONFIG,
-    OPTIONAL,
-    HubFile,
-    list_files,
-    list_shards,
-)
+from timesformer_cli.weights.hub.remote_files import HubFile, list_files, list_shards
 from timesformer_cli.weights.hub.stall import TransferState
 from timesformer_cli.weights.weight_files import weight_files
 
@@ -41,8 +35,8 @@ def cached_snapshot(
 ) -> Path | None:
     """Return the snapshot folder if the cache has all that a model needs.
 
-    Other tools may have downloaded a model without its preprocessor file. With `surely` the file
-    must be there, or the repository must be known to have none. With `whole` no file may be known
+    Other tools may have downloaded a model without its preprocessor file. With `surely` there must
+    be one, or the repository must be known to have none. With `whole` no file may be known
     to be of a wrong size.
     """
     from huggingface_hub import try_to_load_from_cache
@@ -52,7 +46,10 @@ def cached_snapshot(
         return try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision)
 
     config = look(CONFIG)
-    if not isinstance(config, str) or (surely and look(OPTIONAL) is None):
+    if not isinstance(config, str):
+        return None
+    described = [look(name) for name in PROCESSOR_FILES]
+    if surely and None in described and not any(isinstance(file, str) for file in described):
         return None
     folder = Path(config).parent
     weights = weight_files(folder)
@@ -89,8 +86,8 @@ def fetch_snapshot(
     with download.on_disk(storage):
         _forget_stale(blobs, watch.stall)
         # The client's own way to remember that a repository has no such file.
-        if OPTIONAL not in (file.name for file in files):
-            _write(storage / ".no_exist" / folder.name / OPTIONAL, "")
+        for name in set(PROCESSOR_FILES) - {file.name for file in files}:
+            _write(storage / ".no_exist" / folder.name / name, "")
         # Last, so that a branch never points to a snapshot that is not complete.
         if revision != folder.name:
             _write(storage / "refs" / revision, folder.name)
