@@ -222,7 +222,7 @@ def _decode(broken: list[str]) -> Iterator[CheckedDecoder]:
         return
     sampling, preprocessing = (
         Sampling(frames=2, stride=2),
-        Preprocessing(short_side=32, crop=(32, 32)),
+        Preprocessing(resize=32, crop=(32, 32)),
     )
     for name, libraries in (("av", _av_libraries), ("decord", None), ("opencv", _opencv_libraries)):
         fault = None

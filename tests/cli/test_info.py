@@ -107,7 +107,7 @@ def test_of_a_safetensors_file_only_the_header_is_read(named, monkeypatch):
     def refused(*_):
         raise AssertionError("its numbers were read")
 
-    monkeypatch.setattr(tensors_module, "_map_tensors", refused)
+    monkeypatch.setattr(tensors_module.mmap, "mmap", refused)
     assert gather_facts(str(named)).classes == 6
 
 
@@ -128,15 +128,16 @@ def test_a_cut_file_is_refused(named, tmp_path):
     assert tsf(tmp_path / "cut.safetensors").exit_code == 3
 
 
-def test_what_config_json_calls_its_scores_is_shown(named, tmp_path):
+def test_a_multi_label_model_is_said_to_score_each_class_by_itself(named, tmp_path):
     (tmp_path / "many").mkdir()
     for file in named.iterdir():
         (tmp_path / "many" / file.name).write_bytes(file.read_bytes())
     path = tmp_path / "many" / "config.json"
-    kind = "single_label_classification"
+    kind = "multi_label_classification"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"problem_type": kind}))
-    assert gather_facts(str(tmp_path / "many")).problem_type == kind
-    assert kind in tsf(tmp_path / "many").stdout
+    assert gather_facts(str(named)).scores == "softmax"
+    assert gather_facts(str(tmp_path / "many")).scores == "sigmoid"
+    assert "sigmoid" in tsf(tmp_path / "many").stdout
 
 
 @pytest.mark.parametrize("name", [name for name, row in WEIGHTS.items() if not row.bundled])

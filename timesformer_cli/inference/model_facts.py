@@ -4,8 +4,8 @@ Where headers say enough, no numbers are read. A checkpoint's names and shapes a
 network that it says it is, so what is told here loads.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ from timesformer_cli.video.sample import span
 from timesformer_cli.weights.catalogue import Weights, find_weights, read_labels
 from timesformer_cli.weights.description import (
     CONFIG,
-    PREPROCESSOR,
+    PROCESSOR_FILES,
     Description,
     PartialDescription,
     read_description,
 )
-from timesformer_cli.weights.headers import read_headers
 from timesformer_cli.weights.hub import locate
 from timesformer_cli.weights.hub.locate import Located
 from timesformer_cli.weights.load import read_located, revision_of
+from timesformer_cli.weights.tensors import read_file
 
 CATALOGUE, ASSUMED, TENSORS = "the catalogue", "assumed", "the shapes of its tensors"
 METADATA = "the file's metadata"
@@ -60,7 +60,8 @@ class ModelFacts:
     classes: int
     labels: tuple[str, ...]
     labels_from: str
-    problem_type: str | None  # as config.json says; None where nothing says it
+    scores: str  # "softmax", or "sigmoid": each class by itself
+    readout: str  # what the head sees: the class token, or else the mean or the first of all tokens
     dtype: str | None  # of an exported file
     input: str | None  # of an exported file
     files: tuple[str, ...]
@@ -104,12 +105,14 @@ def gather_facts(name: str) -> ModelFacts:
 
 
 def _of_checkpoint(located: Located) -> ModelFacts:
-    checkpoint = read_located(located, read=read_headers)
+    checkpoint = read_located(located, read=partial(read_file, numbers=False))
     description, row = checkpoint.description, located.row
     with torch.device("meta"):
         network = TimeSformer(description.config)
+    # Names and shapes only: what a pickle holds must not become numbers of another type.
+    tensors = {name: tensor.to("meta") for name, tensor in checkpoint.tensors.items()}
     try:
-        checkpoint.state(network.state_dict())
+        replace(checkpoint, tensors=tensors, finite=True).state(network.state_dict())
     except WeightsError as error:
         raise WeightsError(located.in_words(str(error))) from error
     folder = located.path if located.path.is_dir() else None
@@ -132,7 +135,6 @@ def _of_checkpoint(located: Located) -> ModelFacts:
         description,
         origins,
         row,
-        problem_type=_problem_type(folder),
         files=tuple(str(path) for path in (checkpoint.file, *beside)),
         bytes=checkpoint.file.stat().st_size,
         revision=revision_of(located),
@@ -172,7 +174,7 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
         labels=labels,
         sampling=Sampling(frames=row.frames, stride=row.stride),
         preprocessing=Preprocessing(
-            short_side=row.size, crop=(row.size, row.size), mean=row.mean, std=row.std
+            resize=row.size, crop=(row.size, row.size), mean=row.mean, std=row.std
         ),
     )
     origins = _Origins(
@@ -212,8 +214,7 @@ def _origins(
         labels = ASSUMED
     names = asdict(description.preprocessing)
     if folder is not None and told.preprocessing is not None:
-        there = [PREPROCESSOR, *(path.name for path in folder.glob(f"*{PREPROCESSOR}"))]
-        file = next(name for name in there if (folder / name).exists())
+        file = next(name for name in PROCESSOR_FILES if (folder / name).exists())
         preprocessing = dict.fromkeys(names, file)
     else:  # sizes are the architecture's
         preprocessing = {
@@ -227,14 +228,6 @@ def _origins(
     )
 
 
-def _problem_type(folder: Path | None) -> str | None:
-    """What config.json calls the kind of scores; it has been read once, so it is sound JSON."""
-    if folder is None or not (folder / CONFIG).exists():
-        return None
-    told = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("problem_type")
-    return None if told is None else str(told)
-
-
 def _facts(
     name: str, description: Description, origins: _Origins, row: Weights | None, **own: Any
 ) -> ModelFacts:
@@ -245,7 +238,6 @@ def _facts(
         source = row.repo or row.url or ("comes with tsf" if row.bundled else "its authors' file")
     facts: dict[str, Any] = {
         "here": True,
-        "problem_type": None,
         "dtype": None,
         "input": None,
         "notes": (),
@@ -272,6 +264,8 @@ def _facts(
         classes=config.classes,
         labels=description.labels,
         labels_from=origins.labels,
+        scores="sigmoid" if config.multi_label else "softmax",
+        readout="class token" if config.class_tokens else f"{config.readout} of all tokens",
         licence=UNKNOWN_LICENCE if row is None else row.licence,
         top1=None if row is None else row.top1,
         top5=None if row is None else row.top5,

@@ -1,5 +1,6 @@
 """Published weights: list them, download them, verify them, convert them from a user's file."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,11 +114,17 @@ def convert_checkpoint(
         raise WeightsError(f"{path}: it is a model of another shape than '{name or path.stem}'")
     for text in notes:
         note(text)
-    folder = path.with_suffix("") if row is None else locate.own_folder(row.name, cache_dir)
+    folder = _beside(path) if row is None else locate.own_folder(row.name, cache_dir)
     save_model(model, folder)
     if row is None:
         return ReadyWeights(str(folder), str(folder), "as its authors say")
     return ReadyWeights(row.name, str(folder), row.licence)
+
+
+def _beside(path: Path) -> Path:
+    """The folder for a file that was converted: the file's name without what says its format."""
+    stem = re.sub(r"(\.(pth|pt|ckpt))?(\.\w+)?$", "", path.name)
+    return path.with_name(stem if stem not in ("", path.name) else f"{path.name}-converted")
 
 
 def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from timesformer_cli.inference.model_facts import ModelFacts
 
 FIRST = 5  # labels shown
-WORDS = {"short_side": "resize, short side"}  # where the field's name alone does not say it
 
 
 def as_table(facts: "ModelFacts") -> None:
@@ -65,12 +64,14 @@ def _lines(facts: "ModelFacts") -> Iterator[tuple[str, str, str]]:
     yield "work", f"{facts.gmacs:,.2f} GMACs for one clip", ""
     yield "clip", _clip(facts), facts.sampling_from
     for name, value in facts.preprocessing.items():
-        yield WORDS.get(name, name.replace("_", " ")), _value(value), facts.preprocessing_from[name]
+        # A number is the short side's; two are both sides', whatever the video's aspect.
+        kept = "resize, short side" if isinstance(value, int) else "resize, both sides"
+        yield kept if name == "resize" else name, _value(value), facts.preprocessing_from[name]
     first = ", ".join(facts.labels[:FIRST]) + (", ..." if len(facts.labels) > FIRST else "")
     known = f": {first}" if facts.labels else ", their names not known here"
     yield "labels", f"{facts.classes:,}{known}", facts.labels_from if facts.labels else ""
-    if facts.problem_type:
-        yield "scores", facts.problem_type, "config.json"
+    yield "read out", facts.readout, ""
+    yield "scores", facts.scores, ""
     if facts.dtype:
         yield "dtype", facts.dtype, ""
     if facts.input:
