@@ -80,5 +80,11 @@ def test_few_files_lie_between_the_arguments_and_the_model(model_folder, video, 
     ran = CliRunner().invoke(app, ["classify", str(video), "--model", str(model_folder)])
     assert ran.exit_code == 0
     assert stacks == [
-        ["cli/classify.py", "cli/progress.py", "inference/classify.py", "inference/batching.py"]
+        [
+            "cli/group.py",
+            "cli/classify.py",
+            "cli/progress.py",
+            "inference/classify.py",
+            "inference/batching.py",
+        ]
     ]

@@ -205,7 +205,7 @@ def test_small_data_is_decoded_once_a_draw(draws, decoded):
             pool=Pool(),
             examples=[TrainingClip(f"{n}.mp4", 0) for n in range(3)],
             sampling=Sampling(frames=4, stride=2),
-            preprocessing=Preprocessing(short_side=8, crop=(8, 8)),
+            preprocessing=Preprocessing(resize=8, crop=(8, 8)),
             pace=1.25,
             draws=draws,
         )

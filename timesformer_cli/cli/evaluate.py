@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_model
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -27,6 +28,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL",
+            autocompletion=complete_model,
             help="Also run this model on the same videos, and test the difference (McNemar).",
             rich_help_panel="Model",
         ),

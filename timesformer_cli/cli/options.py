@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from timesformer_cli.cli.completion import complete_device, complete_model
 from timesformer_cli.errors import UsageError
 
 T = TypeVar("T")
@@ -16,19 +17,24 @@ Model = Annotated[
         "-m",
         help="A name (base-k400, camera-motion, ...), a folder, a checkpoint file, "
         "or a hub id (org/name, org/name@revision).",
+        autocompletion=complete_model,
         rich_help_panel="Model",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps.", envvar="TSF_DEVICE", rich_help_panel="Model"
+        help="auto, cpu, cuda, cuda:N or mps.",
+        autocompletion=complete_device,
+        envvar="TSF_DEVICE",
+        rich_help_panel="Model",
     ),
 ]
 Devices = Annotated[
     str,
     typer.Option(
         help="auto, cpu, cuda, cuda:N or mps; several with commas, one process for each.",
+        autocompletion=complete_device,
         envvar="TSF_DEVICE",
         rich_help_panel="Model",
     ),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_model, complete_scheme
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -31,6 +32,7 @@ def train(
         str,
         typer.Option(
             help="A name (base-k400, camera-motion, ...), a folder, timm:<vit>, or scratch.",
+            autocompletion=complete_model,
             rich_help_panel=START,
         ),
     ] = DEFAULT,
@@ -38,6 +40,7 @@ def train(
         str | None,
         typer.Option(
             metavar="SCHEME",
+            autocompletion=complete_scheme,
             help=f"{', '.join(SCHEMES)}.",
             show_default="the model's",
             rich_help_panel=START,
