@@ -76,7 +76,7 @@ def starting(attention: str, seed: int | None, folder: Path) -> str:
             torch.manual_seed(seed)
             model = TimeSformer(config)
         model.labels = source.labels
-        model.preprocessing = replace(source.preprocessing, short_side=SIDE, crop=(SIDE, SIDE))
+        model.preprocessing = replace(source.preprocessing, resize=SIDE, crop=(SIDE, SIDE))
         model.sampling = replace(source.sampling, stride=None)
         save_model(model, folder)
     return str(folder)

@@ -17,6 +17,7 @@ LEVELS = [
     "dataset",
     "inference",
     "training evaluation benchmark export",
+    "doctor",
     "api",
     "cli",
     "__init__ __main__",

@@ -54,8 +54,19 @@ def test_the_exit_codes_are_all_of_them():
 
 def test_every_option_named_exists():
     helps = [
-        CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
-        for command in ("classify", "benchmark", "download-weights", "train", "evaluate", "export")
+        CliRunner().invoke(app, ["help", command], env={"COLUMNS": "200"}).stdout
+        for command in (
+            "",
+            "classify",
+            "models",
+            "info",
+            "train",
+            "evaluate",
+            "export",
+            "benchmark",
+            "download-weights",
+            "doctor",
+        )
     ]
     named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--help"}
     assert named

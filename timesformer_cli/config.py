@@ -9,6 +9,7 @@ from timesformer_cli.grouping import Grid
 from timesformer_cli.schemes import SCHEMES, PositionKind, Scheme
 
 Embedding = Literal["linear", "conv-stem"]
+Readout = Literal["mean", "first"]
 
 # Far above every published model, but low enough that a hostile file cannot take all memory.
 LARGEST = {"dim": 16384, "depth": 256, "frames": 4096, "height": 8192, "width": 8192}
@@ -55,6 +56,8 @@ class ModelConfig:
     dropout: float = 0.0  # this and the next two are probabilities
     attention_dropout: float = 0.0
     drop_path: float = 0.0  # of the last block; earlier ones have less
+    readout: Readout = "mean"  # what the head sees of several tokens: their mean, or the first
+    multi_label: bool = False  # whether a clip may have several classes: scores are then sigmoids
 
     def __post_init__(self) -> None:
         if self.attention not in SCHEMES:
@@ -67,6 +70,7 @@ class ModelConfig:
         for what, value, there in (
             ("patch embedding", self.embedding, get_args(Embedding)),
             ("kind of positions", self.positions, get_args(PositionKind)),
+            ("readout", self.readout, get_args(Readout)),
         ):
             if value not in there:
                 raise UsageError(f"unknown {what} '{value}'; there are {', '.join(there)}")
@@ -99,8 +103,8 @@ class ModelConfig:
         return cls(**{**shape, "mlp_dim": 4 * shape["dim"], **changes})
 
     def with_attention(self, name: str) -> "ModelConfig":
-        """The same configuration with another scheme, and that scheme's tubelet and positions."""
-        return replace(self, attention=name, tubelet=0, positions="")
+        """The same configuration with another scheme and what belongs to that scheme."""
+        return replace(self, attention=name, tubelet=0, positions="", readout="mean")
 
     @property
     def scheme(self) -> Scheme:
@@ -165,6 +169,14 @@ class ModelConfig:
         return self.dim + (self.fast.dim if self.fast is not None else 0)
 
     @property
+    def final_norm_eps(self) -> float:
+        """Of the norm before the head."""
+        # Published code with a mean has a norm of its own for it, with torch's default; the first
+        # token is read after the encoder's norm.
+        own = self.scheme.final_norm_eps if self.readout == "mean" else None
+        return own or self.norm_eps
+
+    @property
     def stem_widths(self) -> tuple[int, ...]:
         """Channels after each stage of the convolutional stem: each halves height and width."""
         stages = self.patch.bit_length() - 1
@@ -203,8 +215,17 @@ class Sampling:
 class Preprocessing:
     """How a picture becomes input: resized (bilinear, antialiased), cropped, scaled, normalised."""
 
-    short_side: int  # pixels after resizing
+    # Pixels after resizing: of the short side, which keeps the aspect ratio; or height and width,
+    # which both become as given.
+    resize: int | tuple[int, int]
     crop: tuple[int, int]  # height and width in pixels
     # Per RGB channel: values are scaled to 0..1, then `(x - mean) / std`.
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+
+    def resized_by(self, factor: float) -> "int | tuple[int, int]":
+        """`resize` times a factor, rounded."""
+        if isinstance(self.resize, int):
+            return round(self.resize * factor)
+        height, width = self.resize
+        return round(height * factor), round(width * factor)

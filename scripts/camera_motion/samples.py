@@ -19,7 +19,7 @@ from timesformer_cli.training.samples import Sample
 Make = Callable[..., tuple[Clip, int, float]]  # such as a Maker: frames, label, size of the move
 
 PREPROCESSING = Preprocessing(
-    short_side=SIDE, crop=(SIDE, SIDE), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+    resize=SIDE, crop=(SIDE, SIDE), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
 )
 NORMALISE = normalisation(PREPROCESSING)
 USES = 2  # how often each clip is taken, each time under a symmetry drawn anew

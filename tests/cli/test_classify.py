@@ -59,6 +59,11 @@ def process(*arguments: str, **options) -> subprocess.CompletedProcess:
         ["classify", "--help"],
         ["train", "--help"],
         ["benchmark", "--help"],
+        ["models", "--help"],
+        ["info", "--help"],
+        ["doctor", "--help"],
+        ["version"],
+        ["help", "evaluate"],
     ],
 )
 def test_help_and_version_load_nothing_heavy(arguments):

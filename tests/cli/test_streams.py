@@ -32,6 +32,10 @@ ANSWERS = {
 LATE = {  # what is printed where no work is lost
     "help": "--help",
     "version": "--version",
+    "models": "models",
+    "info": "info MODEL",
+    "labels": "info MODEL --labels",
+    "help command": "help classify",
     "list": "download-weights --list",
     "list as json": "download-weights --list --format json",
     "dry run": "train DATA --init MODEL --dry-run --out RUN",

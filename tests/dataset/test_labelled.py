@@ -46,12 +46,6 @@ def test_folders_of_splits(tmp_path):
     assert found == {("a", "train"), ("b", "train"), ("a", "val"), ("b", "test")}
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    for name in ("train/1.mp4", "car/2.mp4"):
-        touch(tmp_path / name)
-    assert class_names(read_labelled_clips(tmp_path)) == ("car", "train")
-
-
 def test_an_empty_class_is_said(tmp_path):
     touch(tmp_path / "a" / "1.mp4")
     (tmp_path / "b").mkdir()
@@ -115,7 +109,7 @@ def test_a_list_of_paths_and_numbers(tmp_path):
         ("path,label\na.mp4,x,y\n", r":2: 3 cells under 2 headings"),
         ("path,label\na.mp4,\n", r":2: no label"),
         ("path,label\n,x\n", r":2: no path"),
-        ("path,class\na.mp4,x\n", r":1: no column 'label'"),
+        ("path,colour\na.mp4,x\n", r":1: no column 'label'; there are path, colour"),
         ("path,label,split\na.mp4,x,holdout\n", r":2: split 'holdout'"),
         ("a.mp4 walking\n", r":1: neither a heading"),
         ('path,label\n"a.mp4,x\n', r":2: "),
@@ -211,7 +205,7 @@ def test_small_data_is_decoded_once_a_draw(draws, decoded):
             pool=Pool(),
             examples=[TrainingClip(f"{n}.mp4", 0) for n in range(3)],
             sampling=Sampling(frames=4, stride=2),
-            preprocessing=Preprocessing(short_side=8, crop=(8, 8)),
+            preprocessing=Preprocessing(resize=8, crop=(8, 8)),
             pace=1.25,
             draws=draws,
         )

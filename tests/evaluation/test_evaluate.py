@@ -200,8 +200,9 @@ def test_a_split_of_a_folder_is_evaluated(model, data):
 
 
 def test_labels_cannot_steer_the_terminal_and_reach_the_picture(model, tmp_path):
-    clips.write(tmp_path / "clip.mp4", 20)
-    rows = [("clip.mp4", "sit\x1b[31m"), ("clip.mp4", "stand 立つ")]
+    for name in ("a.mp4", "b.mp4"):
+        clips.write(tmp_path / name, 20)
+    rows = [("a.mp4", "sit\x1b[31m"), ("b.mp4", "stand 立つ")]
     data = table(tmp_path / "data.csv", rows)
     ran = tsf(data, "-m", model, "--confusion", tmp_path / "c.svg")
     assert ran.exit_code == 0, ran.stderr
@@ -262,8 +263,9 @@ def test_the_protocol_sets_the_views_and_the_result_names_it(model, data, tmp_pa
 
 
 def test_class_numbers_are_the_models_own(model, mirrored, tmp_path):
-    clips.write(tmp_path / "clip.mp4", 20)
-    (tmp_path / "list.txt").write_text("clip.mp4 4\nclip.mp4 1\n")
+    for name in ("a.mp4", "b.mp4"):
+        clips.write(tmp_path / name, 20)
+    (tmp_path / "list.txt").write_text("a.mp4 4\nb.mp4 1\n")
     ran = tsf(tmp_path / "list.txt", "-m", model, "--format", "json")
     assert ran.exit_code == 0, ran.stderr
     found = json.loads(ran.stdout)["evaluations"][0]["scores"]

@@ -43,7 +43,7 @@ def small(**changes):
     """A model whose answer depends on all it is given, and on how its pictures are prepared."""
     model = randomised(tiny(**changes))
     model.preprocessing = Preprocessing(
-        short_side=72, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
+        resize=72, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
     )
     model.sampling = Sampling(frames=8, stride=4)
     return model
@@ -258,7 +258,7 @@ def test_a_table_shows_the_difference_and_other_clips_are_resized_for(tmp_path, 
     assert ran.exit_code == ExitCode.OK, ran.stderr
     assert re.search(r"logits within \d\.\de-0\d of the model's \(tolerance 0.0001\)", ran.stdout)
     assert "(batch, 4, 3, 96, 96)" in ran.stdout
-    assert open_exported(target).preprocessing.short_side == 108
+    assert open_exported(target).preprocessing.resize == 108
 
 
 def test_a_file_with_another_answer_is_not_kept_and_the_old_one_stays(tmp_path, folder):

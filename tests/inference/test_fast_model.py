@@ -40,7 +40,7 @@ def normalised(frames, preprocessing):
 def model(scheme, changes):
     model = randomised(tiny(attention=scheme, **changes))
     model.preprocessing = Preprocessing(
-        short_side=64, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
+        resize=64, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
     )
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm | torch.nn.BatchNorm3d):

@@ -163,7 +163,7 @@ def test_rows_of_relatives_say_how_their_clips_are_taken(name):
     assert row.repo and row.labels and row.reported
 
 
-@pytest.mark.parametrize("changes", [{"use_mean_pooling": False}, {"hidden_act": "relu"}])
+@pytest.mark.parametrize("changes", [{"num_channels": 1}, {"hidden_act": "relu"}])
 def test_a_variant_that_was_never_published_is_refused_by_its_field(tmp_path, changes):
     config = VideoMAEConfig(
         hidden_size=32,

@@ -12,6 +12,7 @@ from timesformer_cli.cli.app import app
 COMMANDS = [
     ["classify", "VIDEO", "--model", "MODEL"],
     ["classify", "VIDEO", "--model", "MODEL", "--device", "cpu,cpu"],
+    ["info", "MODEL"],
     ["evaluate", "TABLE", "--model", "MODEL"],
     ["export", "--model", "MODEL", "--pt2", "--output", "OUT"],
     ["benchmark", "--model", "MODEL", "--runs", "1"],

@@ -199,7 +199,7 @@ def test_rates_follow_their_schedules():
 def test_all_frames_of_a_clip_get_the_same_draw(preset):
     frame = np.random.default_rng(0).integers(0, 255, (3, 80, 100), dtype=np.uint8)
     clip = torch.from_numpy(np.stack([frame] * 4))
-    transform = augmentation(PRESETS[preset], Preprocessing(short_side=64, crop=(64, 48)))
+    transform = augmentation(PRESETS[preset], Preprocessing(resize=64, crop=(64, 48)))
     for number in range(12):
         with seeded(number):
             seen = transform(clip)

@@ -22,7 +22,7 @@ from timesformer_cli.video.decoders.base import Picker, ReaderDeclined
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
 
-WHOLE = Preprocessing(short_side=120, crop=(120, 160))
+WHOLE = Preprocessing(resize=120, crop=(120, 160))
 EIGHT = Sampling(frames=8, stride=None)
 MODULES = {"decord": "decord", "av": "av", "opencv": "cv2"}
 
@@ -268,7 +268,7 @@ def test_a_seek_that_goes_too_far_is_taken_back(
 
 
 def test_clips_and_crops_become_views_clip_by_clip(clip: Callable[[str], Path]) -> None:
-    small = Preprocessing(short_side=60, crop=(60, 60))
+    small = Preprocessing(resize=60, crop=(60, 60))
     decoded = decode(
         os.fspath(clip("plain.mp4")), Sampling(frames=4, stride=4), small, clips=2, crops=3
     )
@@ -495,7 +495,7 @@ def test_a_file_that_brings_every_decoder_down_is_said_to(clip: Callable[[str], 
 
 def test_a_real_gif_decodes_alike_and_a_table_is_no_video(real_clips: Path) -> None:
     """The other real clips are compared with a plain decode, in `test_frames.py`."""
-    sampling, small = Sampling(frames=8, stride=32), Preprocessing(short_side=96, crop=(96, 96))
+    sampling, small = Sampling(frames=8, stride=32), Preprocessing(resize=96, crop=(96, 96))
     (gif,) = real_clips.glob("*.gif")
     reference = decode(str(gif), sampling, small)
     for decoder in set(DECODERS) - {reference.decoder}:

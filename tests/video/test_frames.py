@@ -55,7 +55,7 @@ def compare(path: Path) -> list[str]:
     """Check ten moments with every reader that claims the file; the readers that did."""
     times, pictures = reference(path)
     height, width = pictures[0].height, pictures[0].width
-    own_size = Preprocessing(short_side=min(height, width), crop=(height, width))
+    own_size = Preprocessing(resize=min(height, width), crop=(height, width))
     claimed = []
     for decoder in READERS:
         try:

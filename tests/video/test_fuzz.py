@@ -27,7 +27,7 @@ SEEDS = [
     ("i.flv", "flv1", {}),
     ("j.mp4", "libvpx-vp9", {"cpu-used": "8", "deadline": "realtime"}),
 ]
-WHOLE = Preprocessing(short_side=64, crop=(48, 48))
+WHOLE = Preprocessing(resize=64, crop=(48, 48))
 UNIFORM = Sampling(frames=4, stride=None)
 INTERNAL = ("decoder_failed", "timeout", "decoder_crashed")
 NEAR = 20.0  # mean difference of a damaged picture from the same one of another decoder

@@ -20,7 +20,7 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.video import Decoded, DecodePool, worker_process
 from timesformer_cli.video.messages import DecodeRequest
 
-WHOLE = Preprocessing(short_side=120, crop=(120, 160))
+WHOLE = Preprocessing(resize=120, crop=(120, 160))
 EIGHT = Sampling(frames=8, stride=None)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -286,7 +286,7 @@ from timesformer_cli.video import DecodePool
 
 def main():
     with DecodePool(workers=2) as pool:
-        sampling, size = Sampling(frames=8, stride=None), Preprocessing(short_side=120, crop=(120, 160))
+        sampling, size = Sampling(frames=8, stride=None), Preprocessing(resize=120, crop=(120, 160))
         for result in pool.decode({paths!r}, sampling, size):
             print(type(result).__name__, flush=True)
 

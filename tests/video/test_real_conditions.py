@@ -23,8 +23,8 @@ DATA = Path(__file__).parents[1] / "data" / "videos"
 FRAGMENTED = "empty_moov+frag_keyframe+default_base_moof"
 EIGHT = Sampling(frames=8, stride=8)
 SPREAD = Sampling(frames=8, stride=None)
-WHOLE = Preprocessing(short_side=120, crop=(120, 160))
-SMALL = Preprocessing(short_side=128, crop=(128, 128))
+WHOLE = Preprocessing(resize=120, crop=(120, 160))
+SMALL = Preprocessing(resize=128, crop=(128, 128))
 
 
 def ten_bits(frame: np.ndarray) -> int:
@@ -93,7 +93,7 @@ def test_narrow_pictures_are_three_channels_wide_with_every_decoder(made, width,
     codec, pixels, suffix = made
     shades = [np.full((64, width, 3), 10 * i, np.uint8) for i in range(12)]
     path = write(tmp_path / f"a.{suffix}", shades, codec=codec, pix_fmt=pixels, size=(width, 64))
-    whole = Preprocessing(short_side=min(64, width), crop=(16, min(16, width)))
+    whole = Preprocessing(resize=min(64, width), crop=(16, min(16, width)))
     for decoder in ("auto", "av", "decord", "opencv"):
         try:
             frames = decode(str(path), SPREAD, whole, crops=0, decoder=decoder).frames[0]

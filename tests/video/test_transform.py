@@ -42,7 +42,7 @@ def test_random_frames_come_out_as_from_transformers(
     width: int, height: int, sizes: tuple[int, tuple[int, int]], seed: int
 ) -> None:
     frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    ours = prepare_frame(frame, Preprocessing(short_side=sizes[0], crop=sizes[1]))["center"]
+    ours = prepare_frame(frame, Preprocessing(resize=sizes[0], crop=sizes[1]))["center"]
     assert ours.shape == (*sizes[1], 3)
     assert np.abs(ours.astype(int) - theirs(frame, *sizes)).max() <= 1
 
@@ -53,7 +53,7 @@ def test_real_clips_come_out_as_from_transformers(real_clips: Path) -> None:
     for name in ("making_cake.mp4", "mmaction2_demo.mp4", "v_SoccerJuggling_g23_c01.avi"):
         with av.open(str(real_clips / name)) as container:
             frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
-        ours = prepare_frame(frame, Preprocessing(short_side=224, crop=(224, 224)))["center"]
+        ours = prepare_frame(frame, Preprocessing(resize=224, crop=(224, 224)))["center"]
         assert np.abs(ours.astype(int) - theirs(frame, 224, (224, 224))).max() <= 1
 
 
@@ -65,19 +65,19 @@ def test_three_crops_lie_along_the_long_side(shape: tuple[int, int], names: list
     ramp = np.zeros((*shape, 3), np.uint8)
     along = np.linspace(0, 255, max(shape)).astype(np.uint8)
     ramp[:] = along[None, :, None] if shape[1] > shape[0] else along[:, None, None]
-    crops = prepare_frame(ramp, Preprocessing(short_side=90, crop=(90, 90)), crops=3)
+    crops = prepare_frame(ramp, Preprocessing(resize=90, crop=(90, 90)), crops=3)
     assert list(crops) == names
     first, middle, last = crops.values()
     assert first.min() == 0 and last.max() == 255
     assert first.mean() < middle.mean() < last.mean()
-    centre = prepare_frame(ramp, Preprocessing(short_side=90, crop=(90, 90)))["center"]
+    centre = prepare_frame(ramp, Preprocessing(resize=90, crop=(90, 90)))["center"]
     assert np.array_equal(middle, centre)
 
 
 def test_a_picture_smaller_than_the_crop_is_made_to_cover_it() -> None:
     for shape in ((40, 30), (30, 40), (500, 20), (20, 500)):
         frame = np.full((*shape, 3), 200, np.uint8)
-        crop = prepare_frame(frame, Preprocessing(short_side=50, crop=(64, 96)))["center"]
+        crop = prepare_frame(frame, Preprocessing(resize=50, crop=(64, 96)))["center"]
         assert crop.shape == (64, 96, 3)
         assert crop.min() == 200  # no padding
 
@@ -89,7 +89,7 @@ def test_stored_pictures_are_turned_upright(turns: int, mirrored: bool) -> None:
     stored = stored[:, ::-1] if mirrored else stored
     shown = prepare_frame(
         stored,
-        Preprocessing(short_side=120, crop=(120, 160)),
+        Preprocessing(resize=120, crop=(120, 160)),
         orientation=Orientation(turns, mirrored),
     )["center"]
     assert read_barcode(shown) == 173
@@ -100,7 +100,7 @@ def test_stored_pictures_are_turned_upright(turns: int, mirrored: bool) -> None:
 def test_oblong_pixels_are_made_square(turns: int) -> None:
     shown = barcode(73, 240, 90)
     stored = np.rot90(shown, -turns)[:, ::2]
-    whole = Preprocessing(short_side=90, crop=(90, 240))
+    whole = Preprocessing(resize=90, crop=(90, 240))
     picture = prepare_frame(stored, whole, orientation=Orientation(turns), pixel_aspect=2.0)[
         "center"
     ]
@@ -111,10 +111,10 @@ def test_oblong_pixels_are_made_square(turns: int) -> None:
 
 def test_a_picture_too_long_to_resize_is_refused() -> None:
     with pytest.raises(VideoError, match="too long") as caught:
-        resized_size(8_000_000, 2, Preprocessing(short_side=224, crop=(224, 224)))
+        resized_size(8_000_000, 2, Preprocessing(resize=224, crop=(224, 224)))
     assert caught.value.kind == "too_large"
 
 
 def test_two_crops_are_not_offered() -> None:
     with pytest.raises(UsageError, match="2 crops"):
-        prepare_frame(barcode(0), Preprocessing(short_side=64, crop=(64, 64)), crops=2)
+        prepare_frame(barcode(0), Preprocessing(resize=64, crop=(64, 64)), crops=2)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from filelock import FileLock
 from tests.support.hub import COMMIT, python, serving, tree, until
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import WEIGHTS
+from timesformer_cli.weights.description import PROCESSOR_FILES
 from timesformer_cli.weights.hub import download as fetching
 from timesformer_cli.weights.hub import locate as names
 from timesformer_cli.weights.load import load_model
@@ -73,10 +75,13 @@ def real(hub, model_folder):
     return folder
 
 
+NORMALISED = "mean 0.45 and std 0.225 are assumed, as of base-k400"
+
+
 @pytest.mark.parametrize("name", [REPO, f"{REPO}@main"])
 def test_notes_name_a_model_as_the_user_did(name, real, hub, cache):
     _, notes = load_model(names.locate(name, cache_dir=cache))
-    assert notes == (f"{name}: no preprocessor_config.json; mean 0.45, std 0.225 are assumed",)
+    assert notes == (f"{name}: no preprocessor_config.json; {NORMALISED}",)
     assert COMMIT not in "".join(notes)
 
 
@@ -148,6 +153,7 @@ def test_a_model_is_fetched_once_and_then_comes_from_the_cache(hub, cache):
 
 def test_the_hubs_own_client_finds_what_we_fetched_and_we_what_it_did(hub, cache, tmp_path):
     from huggingface_hub import hf_hub_download, scan_cache_dir
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     names.fetch(REPO, cache_dir=cache)
     for name, content in FILES.items():
@@ -155,8 +161,9 @@ def test_the_hubs_own_client_finds_what_we_fetched_and_we_what_it_did(hub, cache
         assert Path(found).read_bytes() == content
     scanned = scan_cache_dir(cache)
     assert not scanned.warnings and not scanned.incomplete_files
-    for name in FILES:
-        hf_hub_download(REPO, name, cache_dir=tmp_path / "theirs")
+    for name in {*FILES, *PROCESSOR_FILES}:
+        with suppress(LocalEntryNotFoundError, RemoteEntryNotFoundError):
+            hf_hub_download(REPO, name, cache_dir=tmp_path / "theirs")
     theirs = names.cached(REPO, cache_dir=tmp_path / "theirs")
     assert theirs is not None and tree(theirs) == FILES
     assert tree(cache / "models--org--model") == tree(tmp_path / "theirs" / "models--org--model")

@@ -227,7 +227,7 @@ def test_a_timm_name_loads_with_timms_own_picture_settings(timm_folder):
     ours, notes = load_model(f"timm:{VIT}")
     assert asked == [f"timm:{VIT}"]
     assert ours.preprocessing.mean == (0.5, 0.5, 0.5)
-    assert ours.preprocessing.short_side == 248  # 224 / 0.9, rounded down as timm does
+    assert ours.preprocessing.resize == 248  # 224 / 0.9, rounded down as timm does
     assert ours.labels[5].startswith("animal")
     assert "averaged" in notes[0]
     frames = torch.randn(2, 3, 224, 224)

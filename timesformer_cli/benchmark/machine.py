@@ -3,9 +3,13 @@
 import os
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from timesformer_cli.inference.fast.linear import find_linear
 
 # Rows and columns of a matrix product that keeps a device busy, and how long it is repeated.
 PRODUCT = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -64,16 +68,24 @@ class ResidentGrowth:
 
 
 def product_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product: the best of several."""
+    """Operations per second of a large matrix product: the best of several.
+
+    In int8 it is the product that models run there, which rounds its float32 input first. Raises
+    DeviceError for a device that has none.
+    """
     size = PRODUCT.get(device.type, 2048)
-    left, right = torch.randn(2, size, size, device=device).to(dtype)
+    left, right = torch.randn(2, size, size, device=device)
+    if dtype == torch.int8:
+        multiply: Callable[[], object] = partial(find_linear(device, dtype)(right, None), left)
+    else:
+        multiply = partial(torch.matmul, left.to(dtype), right.to(dtype))
     best, spent = float("inf"), 0.0
     with torch.inference_mode():
-        left @ right  # warms up
+        multiply()  # warms up
         while spent < PRODUCT_SECONDS:
             settle(device)
             began = time.perf_counter()
-            left @ right
+            multiply()
             settle(device)
             best = min(best, time.perf_counter() - began)
             spent += time.perf_counter() - began

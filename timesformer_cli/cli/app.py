@@ -12,30 +12,63 @@ import typer
 from timesformer_cli import __version__
 from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
+from timesformer_cli.cli.completion import complete_command
+from timesformer_cli.cli.doctor import doctor
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
+from timesformer_cli.cli.group import CommandGroup
+from timesformer_cli.cli.info import info
 from timesformer_cli.cli.interrupt import leave_on_interrupt
-from timesformer_cli.cli.options import PlainGroup
+from timesformer_cli.cli.models import models
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.train import train
 from timesformer_cli.errors import ExitCode
 
 app = typer.Typer(
     name="tsf",
-    cls=PlainGroup,
+    cls=CommandGroup,
     help="Video classification with TimeSformer.",
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(classify)
-app.command()(benchmark)
-app.command()(train)
-app.command()(download_weights)
-app.command()(evaluate)
-app.command()(export)
+for command in (
+    classify,
+    models,
+    info,
+    train,
+    evaluate,
+    export,
+    benchmark,
+    download_weights,
+    doctor,
+):
+    app.command()(command)
+
+
+@app.command("version")
+def print_version() -> None:
+    """Print the version."""
+    typer.echo(f"tsf {__version__}")
+
+
+@app.command("help")
+def print_help(
+    context: typer.Context,
+    command: Annotated[
+        str, typer.Argument(help="The command to explain.", autocompletion=complete_command)
+    ] = "",
+) -> None:
+    """Explain a command, as its --help does."""
+    group = context.find_root()
+    if not command:
+        typer.echo(group.get_help())
+        return
+    assert isinstance(group.command, CommandGroup)
+    _, known, _ = group.command.resolve_command(group, [command])
+    with known.make_context(command, [], parent=group, resilient_parsing=True) as explained:
+        typer.echo(explained.get_help())
 
 
 def main() -> None:
@@ -65,7 +98,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"tsf {__version__}")
+        print_version()
         raise typer.Exit
 
 
@@ -78,7 +111,7 @@ def tsf(
         ),
     ] = False,
 ) -> None:
-    """Video classification with TimeSformer."""
+    """Say what videos show."""
     # torch makes a million objects that are never freed. Looking for garbage among them while torch
     # is imported takes a sixth of a second.
     gc.set_threshold(100_000, 50, 1000)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_model, complete_scheme
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.schemes import PAPER, SCHEMES
 
@@ -32,6 +33,7 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME[,NAME]",
+            autocompletion=complete_scheme,
             help=f"Any of {', '.join(SCHEMES)}; paper: the first {len(PAPER)}; all: every one.",
             rich_help_panel=MODEL,
         ),
@@ -115,6 +117,7 @@ def benchmark(
             "--model",
             "-m",
             metavar="NAME[,NAME]",
+            autocompletion=complete_model,
             help="Time these models or exported files instead of schemes.",
             rich_help_panel=MODEL,
         ),
@@ -123,6 +126,7 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_scheme,
             help="Draw what one patch sees in this scheme, or in all.",
             rich_help_panel=INSTEAD,
         ),

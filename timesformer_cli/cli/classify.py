@@ -98,7 +98,9 @@ def classify(
         else:
             require_folder(output_dir)
             written = format or "json"
-        files = find_videos(videos, sys.stdin, fps)
+        if "-" in videos and sys.stdin.isatty():
+            note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
+        files = find_videos(videos, sys.stdin.buffer, fps, note)
         needed: list[AnyFile] = [file.path for file in files]
         answers = {} if output_dir is None else answer_files(files, output_dir, written)
         if output_dir is None:

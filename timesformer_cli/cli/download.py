@@ -1,20 +1,29 @@
 """`tsf download-weights`: list, fetch, verify and convert published weights."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_name
+from timesformer_cli.cli.models import ListFormat
 from timesformer_cli.errors import ExitCode, UsageError
 
 
 def download_weights(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Names from the list, or hub ids.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="Names from the list, or hub ids.",
+            autocompletion=complete_name,
+            show_default=False,
+        ),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the published weights.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the published weights, as tsf models does.")
+    ] = False,
     all_: Annotated[bool, typer.Option("--all", help="Fetch all that can be downloaded.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash the cached files again and remove wrong ones.")
@@ -35,9 +44,7 @@ def download_weights(
     offline: Annotated[
         bool, typer.Option("--offline", help="Use no network; say what is missing.")
     ] = False,
-    format: Annotated[
-        Literal["table", "json", "markdown"], typer.Option(help="How to write the list.")
-    ] = ("table"),
+    format: ListFormat = "table",
     debug: options.Debug = False,
 ) -> None:
     """Fetch published weights, once and safely.

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_model
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -27,6 +28,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL",
+            autocompletion=complete_model,
             help="Also run this model on the same videos, and test the difference (McNemar).",
             rich_help_panel="Model",
         ),
@@ -127,7 +129,7 @@ def evaluate(
         beside = (predictions, confusion)
         require_writable(output, [data], beside)
         written = choose_format(format, output, RENDERERS)
-        labelled = read_evaluation_clips(data, split)
+        labelled = read_evaluation_clips(data, split, note)
         require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
         for located in models.values():

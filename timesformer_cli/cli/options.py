@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from typer.core import TyperGroup
 
+from timesformer_cli.cli.completion import complete_device, complete_model
 from timesformer_cli.errors import UsageError
 
 T = TypeVar("T")
@@ -17,19 +17,24 @@ Model = Annotated[
         "-m",
         help="A name (base-k400, camera-motion, ...), a folder, a checkpoint file, "
         "or a hub id (org/name, org/name@revision).",
+        autocompletion=complete_model,
         rich_help_panel="Model",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps.", envvar="TSF_DEVICE", rich_help_panel="Model"
+        help="auto, cpu, cuda, cuda:N or mps.",
+        autocompletion=complete_device,
+        envvar="TSF_DEVICE",
+        rich_help_panel="Model",
     ),
 ]
 Devices = Annotated[
     str,
     typer.Option(
         help="auto, cpu, cuda, cuda:N or mps; several with commas, one process for each.",
+        autocompletion=complete_device,
         envvar="TSF_DEVICE",
         rich_help_panel="Model",
     ),
@@ -145,18 +150,6 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output"),
 ]
-
-
-class PlainGroup(TyperGroup):
-    """A group of commands whose wrong values are told without the words of a library."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
-            raise
 
 
 def fill(kind: type[T], context: typer.Context, /, **own: Any) -> T:

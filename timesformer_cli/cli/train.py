@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_model, complete_scheme
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -32,6 +33,7 @@ def train(
         str,
         typer.Option(
             help="A name (base-k400, camera-motion, ...), a folder, timm:<vit>, or scratch.",
+            autocompletion=complete_model,
             rich_help_panel=START,
         ),
     ] = DEFAULT,
@@ -39,6 +41,7 @@ def train(
         str | None,
         typer.Option(
             metavar="SCHEME",
+            autocompletion=complete_scheme,
             help=f"{', '.join(SCHEMES)}.",
             show_default="the model's",
             rich_help_panel=START,
@@ -205,7 +208,7 @@ def train(
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
             chosen = options.fill(TrainOptions, context, data=str(data), out=where)
-            clips = read_training_clips(chosen, dry_run=dry_run)
+            clips = read_training_clips(chosen, dry_run=dry_run, note=note)
         else:
             changes = _changes(context)
             require_training(resume)

@@ -1,7 +1,7 @@
 """Labelled clips, and how well predictions agree with their labels.
 
-A folder, a table or a list goes in; `labelled` makes `LabelledClip` rows of it, each a path and a
-label, perhaps with a split and a group. `splits` holds out a part of them for validation,
+A folder (`folders`), a table or a list (`table`) goes in; `labelled` makes `LabelledClip` rows of
+it, each a path and a label, perhaps with a split (`split_names`) and a group. `splits` holds out a part of them for validation,
 `label_matching` finds their labels among a model's classes, and `metrics` turns counts of (label,
 prediction) into shares and tests.
 

@@ -5,40 +5,48 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from timesformer_cli.errors import UsageError
+from timesformer_cli.video.listed import composed
 
 MOST_NAMED = 3  # labels, and classes, that an error names
 
 
 def match(labels: Iterable[str], classes: Sequence[str], model: str) -> dict[str, int]:
-    """The class number that each label means.
+    """The class number that each label means: all labels are names, or all are numbers.
 
-    Labels are compared with class names; case, spaces, hyphens and underscores do not matter. Where
-    all labels are numbers, one that is no class name is taken as a class number. Raises UsageError
-    that names the labels which `model` does not have, and the classes nearest to them.
+    They are names where each is one of the classes; case, spaces, hyphens, underscores and the form
+    of Unicode do not matter. Else they are class numbers, where each is a number of a class and the
+    classes have no numbers for names. Raises UsageError that names the labels which `model` does
+    not have, and the classes nearest to them.
     """
     labels = list(dict.fromkeys(labels))
-    numbered = all(label.isdecimal() for label in labels)
     exact, alike = _numbers(classes), _numbers([folded(name) for name in classes])
-    matched: dict[str, int] = {}
-    unknown = []
+    named: dict[str, int] = {}
     for label in labels:
         numbers = exact.get(label) or alike.get(folded(label), [])
         if len(numbers) > 1:
             raise UsageError(f"label '{label}' names {len(numbers)} classes of {model}: number it")
         if numbers:
-            matched[label] = numbers[0]
-        elif numbered and int(label) < len(classes):
-            matched[label] = int(label)
-        else:
-            unknown.append(label)
-    if unknown:
-        raise UsageError(_unknown(unknown, classes, model))
-    return matched
+            named[label] = numbers[0]
+    unknown = [label for label in labels if label not in named]
+    if not unknown:
+        return named
+    if all(label.isdecimal() for label in labels) and not all(map(str.isdecimal, classes)):
+        numbered = {label: int(label) for label in labels}
+        if two := [label for label in named if named[label] != numbered[label]]:
+            raise UsageError(
+                f"label '{two[0]}' is the name of class {named[two[0]]} of {model} and the number "
+                f"of another, and '{unknown[0]}' is no name; give the labels' names"
+            )
+        unknown = [label for label in labels if numbered[label] >= len(classes)]
+        if not unknown:
+            return numbered
+    raise UsageError(_unknown(unknown, classes, model))
 
 
 def folded(label: str) -> str:
-    """A label in lower case, its words parted by single spaces."""
-    return re.sub(r"[\s_-]+", " ", label).strip().casefold()
+    """A label in lower case and one Unicode form, its words parted by single spaces."""
+    plain = composed(composed(label).casefold())
+    return re.sub(r"[\s_-]+", " ", plain).strip()
 
 
 def _numbers(names: Sequence[str]) -> Mapping[str, list[int]]:

@@ -1,19 +1,22 @@
 """Read labelled clips: a folder per class, a table, or a list of paths and class numbers."""
 
-import csv
-import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from timesformer_cli.errors import UsageError
+from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.dataset.folders import class_folders
+from timesformer_cli.dataset.label_matching import folded
+from timesformer_cli.dataset.table import TableRow, read_rows
+from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import find_videos
+from timesformer_cli.video.listed import ListedNames, composed
 
-SPLITS = ("train", "val", "test")
 # What `group_by` may be beside another column or a pattern: the column, or the clip's folder.
 GROUP, FOLDER = "group", "folder"
+WHOLE = re.compile(r"(\d+)(?:\.0*)?")  # a class number; spreadsheets write 3 as 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +25,36 @@ class LabelledClip:
 
     path: str
     label: str
-    split: str | None = None  # one of SPLITS; None means that the source does not say
+    split: str | None = None  # train, val or test; None means that the source does not say
     group: str | None = None  # clips of one group, such as takes of one scene, stay in one split
 
 
 def read_labelled_clips(
-    source: Path, *, labels: tuple[str, ...] | None = None, group_by: str = GROUP
+    source: Path,
+    *,
+    labels: tuple[str, ...] | None = None,
+    group_by: str = GROUP,
+    note: NoteCallback = ignore_note,
 ) -> list[LabelledClip]:
     """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`) or of a table.
 
-    A table has a header: `path,label` and perhaps `split` and `group`, with commas or tabs. Without
-    one it is a list of `path label_index`, and `labels` names the numbers. Its paths start at its
-    own folder. `group_by` is a column of the table, `folder`, or a pattern of the path whose first
-    bracket is the group. Raises UsageError that says file and line.
+    A table has a heading: `path,label` and perhaps `split` and `group`, or other names for them.
+    Without one it is a list of `path label_index`, and `labels` names the numbers. Its paths start
+    at its own folder. `group_by` is a column of the table, `folder`, or a pattern of the path whose
+    first bracket is the group. A file that comes again in its split is left out, and `note` hears
+    of it. Raises UsageError that says file and line, and for a file with two labels.
     """
     if source.is_dir():
         clips = list(_in_folder(source))
     else:
-        clips = list(_in_table(source, _read(source), labels, group_by))
+        clips = _in_table(source, read_rows(source, labels, group_by), note)
     if not clips:
         raise UsageError(f"{source}: no clips in it")
-    if group_by == GROUP or clips[0].group is not None:
-        return clips
-    return [replace(clip, group=_group(clip.path, group_by)) for clip in clips]
+    # Of a folder, training lists what is in several classes, and goes on.
+    once = clips if source.is_dir() else each_once(source, clips, note)
+    if group_by == GROUP or once[0].group is not None:
+        return once
+    return [replace(clip, group=_group(clip.path, group_by)) for clip in once]
 
 
 def require_some_there(source: Path, clips: Sequence[LabelledClip]) -> None:
@@ -60,109 +70,68 @@ def class_names(clips: Sequence[LabelledClip]) -> tuple[str, ...]:
     """The labels, sorted; where all are numbers, by value."""
     names = {clip.label for clip in clips}
     if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
+        # By the name as well: "1" and "01" must not stand as a set happens to give them.
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
 def _in_folder(source: Path) -> Iterator[LabelledClip]:
-    folders = _folders(source)
-    if folders and all(folder.name in SPLITS and _folders(folder) for folder in folders):
-        for part in folders:
-            yield from _in_classes(part, _folders(part), part.name)
-    elif folders:
-        yield from _in_classes(source, folders, None)
-    else:
-        raise UsageError(
-            f"{source}: no folders in it; put each class's clips in a folder of its own"
-        )
-
-
-def _in_classes(parent: Path, folders: Sequence[Path], split: str | None) -> Iterator[LabelledClip]:
-    for folder in folders:
+    for split, folder in class_folders(source):
         for video in find_videos([str(folder)]):
             if video.error is not None:
                 raise UsageError(f"{video.path}: {video.error}; fill it or remove it")
-            yield LabelledClip(video.path, folder.name, split)
+            yield LabelledClip(video.path, composed(folder.name), split)
 
 
-def _folders(folder: Path) -> list[Path]:
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed ({error.strerror})") from error
-    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+def _in_table(source: Path, rows: Sequence[TableRow], note: NoteCallback) -> list[LabelledClip]:
+    names, clips = ListedNames(), []
+    written = _plain_numbers(composed(row.label) for row in rows)
+    for row, label in zip(rows, written, strict=True):
+        try:
+            path = names.find(str(Path(row.path)), str(source.parent))
+        except VideoError as error:
+            raise UsageError(f"{row.where}: '{row.path}' {error}") from error
+        clips.append(LabelledClip(str(Path(path)), label, row.split, row.group))
+    if remark := names.note(str(source)):
+        note(remark)
+    return clips
 
 
-def _in_table(
-    source: Path, text: str, labels: tuple[str, ...] | None, group_by: str
-) -> Iterator[LabelledClip]:
-    first = text.partition("\n")[0]
-    delimiter = "\t" if "\t" in first else ","
-    rows = _rows(source, text, delimiter)
-    _, header = next(rows, (1, []))
-    names = [cell.lower() for cell in header]
-    if "path" not in names:
-        yield from _numbered(source, text, labels)
-        return
-    if "label" not in names:
-        raise UsageError(f"{source}:1: no column 'label'; there are {', '.join(header)}")
-    grouping = group_by.lower()
-    for number, cells in rows:
-        where = f"{source}:{number}"
-        if len(cells) != len(names):
+def _plain_numbers(labels: Iterable[str]) -> list[str]:
+    """The labels; where all of them are whole numbers, `3.0` is 3."""
+    labels = list(labels)
+    whole = [WHOLE.fullmatch(label) for label in labels]
+    return [match[1] for match in whole if match] if all(whole) else labels
+
+
+def each_once(
+    source: Path, clips: Sequence[LabelledClip], note: NoteCallback
+) -> list[LabelledClip]:
+    """The clips without those whose file is in their split before; a link is the file it leads to."""
+    first: dict[tuple[int, int] | str, LabelledClip] = {}
+    once: dict[tuple[str | None, tuple[int, int] | str], LabelledClip] = {}
+    for clip in clips:
+        file = _identity(clip.path)
+        before = first.setdefault(file, clip)
+        if folded(before.label) != folded(clip.label):
+            other = "" if before.path == clip.path else f" (as {before.path})"
             raise UsageError(
-                f"{where}: {len(cells)} cells under {len(names)} headings; "
-                "quote what has a comma in it"
+                f"{source}: {clip.path} is labelled '{before.label}'{other} and '{clip.label}'; "
+                "keep one of them"
             )
-        row = dict(zip(names, cells, strict=True))
-        split = row.get("split", "").lower() or None
-        if split is not None and split not in SPLITS:
-            raise UsageError(f"{where}: split '{split}'; there are {', '.join(SPLITS)}")
-        if not row["path"] or not row["label"]:
-            raise UsageError(f"{where}: no {'label' if row['path'] else 'path'}")
-        path = str(source.parent / row["path"])
-        yield LabelledClip(path, row["label"], split, row.get(grouping) or None)
+        once.setdefault((clip.split, file), clip)
+    if again := len(clips) - len(once):
+        counted = "clip counts" if again == 1 else "clips count"
+        note(f"{source}: {again} {counted} once, though listed again")
+    return list(once.values())
 
 
-def _numbered(source: Path, text: str, labels: tuple[str, ...] | None) -> Iterator[LabelledClip]:
-    """Clips of lines with a path and a class number, parted by a space, comma or tab."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        parts = re.fullmatch(r"(.+?)[\s,]+(\d+)", line.strip())
-        if parts is None:
-            raise UsageError(
-                f"{source}:{number}: neither a heading with 'path' and 'label' above it, "
-                "nor a path and a class number"
-            )
-        label = parts[2]
-        if labels is not None:
-            if int(label) >= len(labels):
-                raise UsageError(f"{source}:{number}: class {label} of {len(labels)} (from 0)")
-            label = labels[int(label)]
-        yield LabelledClip(str(source.parent / parts[1]), label)
-
-
-def _rows(source: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each row that is not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _identity(path: str) -> tuple[int, int] | str:
     try:
-        for cells in reader:
-            if any(cells):
-                yield reader.line_num, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise UsageError(f"{source}:{reader.line_num}: {error}") from error
-
-
-def _read(source: Path) -> str:
-    try:
-        # "sig": spreadsheets put a byte order mark in front.
-        return source.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UsageError(f"{source}:{line}: not UTF-8; save the table as UTF-8") from error
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path.replace("\0", ""))
+    return status.st_dev, status.st_ino
 
 
 def _group(path: str, group_by: str) -> str:

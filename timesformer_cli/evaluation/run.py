@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
-from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
+from timesformer_cli.dataset.labelled import LabelledClip, each_once, read_labelled_clips
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import (
     TOP,
@@ -105,13 +105,15 @@ class EvaluationReport:
 WrapResults = Callable[[Iterator[Result], int, str], Iterable[Result]]
 
 
-def read_evaluation_clips(data: Path, split: str | None = None) -> list[LabelledClip]:
+def read_evaluation_clips(
+    data: Path, split: str | None = None, note: NoteCallback = ignore_note
+) -> list[LabelledClip]:
     """The clips of a split, or all of them where the data has no splits.
 
     Raises UsageError where there is no such split, or where one has to be chosen: nothing is
     evaluated on a mixture of splits.
     """
-    clips = read_labelled_clips(data)
+    clips = each_once(data, read_labelled_clips(data, note=note), note)
     splits = {clip.split for clip in clips}
     there = ", ".join(sorted(name for name in splits if name))
     if split is None and len(splits) > 1:

@@ -65,7 +65,7 @@ class ClassifyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One label with its softmax score, averaged over the views."""
+    """One label with its score (softmax, or sigmoid of a multi-label model), averaged over the views."""
 
     label: str
     index: int

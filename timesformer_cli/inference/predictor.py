@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ModelOutputs:
     """What one run of a model gives, on the CPU, with one row per clip."""
 
-    scores: Tensor  # softmax, float32 (b classes)
+    scores: Tensor  # softmax, or sigmoids of a multi-label model; float32 (b classes)
     seconds: float  # that the model took for all rows
     features: Tensor | None = None  # input of the head, float32 (b d); None unless asked for
     view_scores: Tensor | None = None  # of a video's average: the scores (views classes) behind it
@@ -34,7 +34,7 @@ Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for th
 
 
 class Predictor:
-    """Runs an opened model: uint8 frames in, softmax scores out.
+    """Runs an opened model: uint8 frames in, scores out.
 
     `name` is what its errors call the model. On CUDA a batch is copied on its own stream while the
     batch before it is computed. To profit, start the next batch before you wait for this one;
@@ -74,11 +74,20 @@ class Predictor:
         """Scores, and, with `features`, what the head makes them from."""
         # torch.compile compiles the call as a whole, not `features` and `logits` on their own.
         if not features:
-            return _scores(self.model(clip)), None
+            return self._scores(self.model(clip)), None
         if not isinstance(self.model, FastModel):
             raise UsageError("an exported model gives scores only; take the one it was made from")
         head_input = self.model.features(clip)
-        return _scores(self.model.logits(head_input)), head_input.float()
+        return self._scores(self.model.logits(head_input)), head_input.float()
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """The scores; one whose logit is not finite is NaN, which is seen once it is on the CPU.
+
+        To look at the logits here would wait for the GPU.
+        """
+        each_alone = self.description.config.multi_label
+        scores = logits.sigmoid() if each_alone else logits.softmax(dim=-1)
+        return scores.where(logits.isfinite(), torch.nan)
 
     def _checked(self, scores: Tensor) -> Tensor:
         """The scores, on the CPU; raises WeightsError where one is no number."""
@@ -121,14 +130,6 @@ class Predictor:
             return ModelOutputs(self._checked(scores), began.elapsed_time(ended) / 1000, head_input)
 
         return wait
-
-
-def _scores(logits: Tensor) -> Tensor:
-    """Softmax scores. One whose logit is not finite is NaN, which is seen once it is on the CPU.
-
-    To look at the logits here would wait for the GPU.
-    """
-    return logits.softmax(dim=-1).where(logits.isfinite(), torch.nan)
 
 
 @contextmanager

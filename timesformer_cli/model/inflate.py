@@ -53,7 +53,7 @@ def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
         sampling=replace(source.sampling, frames=target.frames),
         preprocessing=replace(
             source.preprocessing,
-            short_side=round(source.preprocessing.short_side * enlarged),
+            resize=source.preprocessing.resized_by(enlarged),
             crop=(height, width),
         ),
     )

@@ -11,6 +11,11 @@ from timesformer_cli.model.patches import EMBEDDINGS
 from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTables
 
 
+def read_out(tokens: Tensor, config: ModelConfig) -> Tensor:
+    """One token `(b d)` of the class tokens, or else of all tokens, `(b n d)`."""
+    return tokens[:, 0] if config.readout == "first" else tokens.mean(dim=1)
+
+
 class TimeSformer(nn.Module):
     """Maps normalised RGB clips, float `(b t c h w)`, to logits `(b classes)`.
 
@@ -30,7 +35,7 @@ class TimeSformer(nn.Module):
         self.config = config
         self.labels = labels or tuple(f"LABEL_{index}" for index in range(config.classes))
         self.preprocessing = preprocessing or Preprocessing(
-            short_side=min(config.height, config.width), crop=(config.height, config.width)
+            resize=min(config.height, config.width), crop=(config.height, config.width)
         )
         self.sampling = sampling or Sampling(frames=config.frames, stride=None)
         self.patches = EMBEDDINGS[config.embedding](config)
@@ -41,7 +46,7 @@ class TimeSformer(nn.Module):
         self.fast = None
         if config.fast is not None and config.scheme.fused is not None:
             self.fast = FastPath(config, config.fast, config.scheme.fused)
-        self.norm = nn.LayerNorm(config.dim, eps=config.scheme.final_norm_eps or config.norm_eps)
+        self.norm = nn.LayerNorm(config.dim, eps=config.final_norm_eps)
         self.head = nn.Linear(config.features, config.classes)
         self.reset_parameters()
 
@@ -54,7 +59,7 @@ class TimeSformer(nn.Module):
         return logits
 
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
-        """What the head sees, `(b d)`: the class token, or the mean of all tokens.
+        """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
         With a fast path the features of both paths stand side by side. `frames` `(b t)` is false
         for frames that only fill up a batch of clips of different lengths; models with a global
@@ -77,7 +82,7 @@ class TimeSformer(nn.Module):
         if self.over_frames is not None:
             cls = self.over_frames(cls)
         tokens = patches.flatten(1, 3) if self.cls is None else cls
-        features: Tensor = self.norm(tokens.mean(dim=1))
+        features: Tensor = self.norm(read_out(tokens, self.config))
         if self.fast is not None and fast is not None:
             features = torch.cat([features, self.fast.read(fast)], dim=-1)
         return features

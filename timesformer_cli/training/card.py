@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli import cost
-from timesformer_cli.dataset.labelled import SPLITS
 from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
+from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.training.options import SCRATCH, TrainingPlan
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import SPLITS, LabelledClip
+from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.weights.digest import SHA256

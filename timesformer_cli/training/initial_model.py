@@ -50,7 +50,7 @@ def _new(options: TrainOptions, labels: tuple[str, ...]) -> "TimeSformer":
     return TimeSformer(
         config,
         labels=labels,
-        preprocessing=Preprocessing(short_side=side, crop=(side, side)),
+        preprocessing=Preprocessing(resize=side, crop=(side, side)),
         sampling=Sampling(frames=config.frames, stride=options.stride),
     )
 
@@ -72,6 +72,7 @@ def _from_weights(
     config = replace(
         start,
         classes=len(labels),
+        multi_label=False,  # it learns one label per clip
         drop_path=options.recipe.drop_path,
         **_given(frames=options.frames, height=side, width=side),
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.labelled import (
     LabelledClip,
     read_labelled_clips,
@@ -33,7 +34,9 @@ METRICS, PICTURE, CARD = "metrics.jsonl", "batch.png", "README.md"
 RECIPE, RESULTS = "recipe.json", "results.json"
 
 
-def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list[LabelledClip]:
+def read_training_clips(
+    options: TrainOptions, *, dry_run: bool = False, note: NoteCallback = ignore_note
+) -> list[LabelledClip]:
     """The clips as listed, each in its split; no model and no clip is opened.
 
     Raises UsageError for options and lists that are wrong, and where `options.out` holds a training
@@ -44,7 +47,9 @@ def read_training_clips(options: TrainOptions, *, dry_run: bool = False) -> list
     if not dry_run and (folder / CHECKPOINT).exists():
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)
-    clips = read_labelled_clips(Path(options.data), group_by=options.group_by)
+    if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
+        note = ignore_note
+    clips = read_labelled_clips(Path(options.data), group_by=options.group_by, note=note)
     require_some_there(Path(options.data), clips)
     clips = split_clips(clips, options.val_fraction, options.seed)
     labels_of(clips)

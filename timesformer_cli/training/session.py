@@ -31,7 +31,10 @@ HELD_OUT = ("val", "test")
 
 def enlarged(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:
     """How training clips are decoded: at the largest size that a crop is taken from."""
-    return replace(preprocessing, short_side=round(min(preprocessing.crop) * recipe.enlarged))
+    height, width = (round(side * recipe.enlarged) for side in preprocessing.crop)
+    if not isinstance(preprocessing.resize, int):  # it will see pictures without their aspect ratio
+        return replace(preprocessing, resize=(height, width))
+    return replace(preprocessing, resize=min(height, width))
 
 
 class TrainingSession:

@@ -1,6 +1,7 @@
 """Video files in, clips of RGB pixels out, in the order of the input.
 
-1. `find`: files, folders and globs become paths. A path that fails carries its error with it.
+1. `find`: files, folders, globs and lists (`listed`) become paths. A path that fails carries its
+   error with it.
 2. `safe_file`: the file is opened once, and playlists, pipes and text are refused.
 3. `probe`: read what the file says of its size, rate, length and orientation.
 4. `sample`: choose the moments of each clip, in seconds. Nothing is decoded for this.

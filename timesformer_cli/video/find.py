@@ -2,17 +2,20 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
+from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoders.pillow import folders_of_pictures
+from timesformer_cli.video.decoders.pillow import pictures_of
+from timesformer_cli.video.listed import SUFFIXES, ListedNames, read_list
 from timesformer_cli.video.safe_file import URL, missing_file
 
-SUFFIXES = frozenset(
-    ".3g2 .3gp .apng .asf .avi .divx .dv .f4v .flv .gif .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg"
-    " .mpg .mpv .mts .mxf .ogv .rm .rmvb .ts .vob .webm .wmv .y4m".split()
-)
+# `**` as a whole name in a glob: the folders below, however deep.
+_SEPARATORS = f"[/{re.escape(os.sep)}]"
+ANY_DEPTH = re.compile(rf"(?:\A|(?<={_SEPARATORS}))\*\*(?:{_SEPARATORS}+|\Z)")
 
 
 class VideoPath(NamedTuple):
@@ -24,37 +27,85 @@ class VideoPath(NamedTuple):
 
 
 def find_videos(
-    arguments: Iterable[str], stdin: Iterable[str] = (), fps: float | None = None
+    arguments: Iterable[str],
+    stdin: Iterable[str | bytes] = (),
+    fps: float | None = None,
+    note: NoteCallback = ignore_note,
 ) -> list[VideoPath]:
     """Expand files, directories, globs and `-` (a list of paths on `stdin`), in order, each once.
 
-    A directory gives all files below it that have a video suffix, sorted; hidden names and linked
-    directories are left out. With `fps` each directory that holds pictures is a video, too, so
-    many of its pictures a second. A path that exists is never read as a glob, whatever its characters.
-    Raises nothing: a path that cannot be used is returned with its error.
+    A directory gives all files below it that have a video suffix, sorted; hidden names are left
+    out, linked directories are followed, each once. With `fps` each directory that holds pictures
+    is a video, too, so many of its pictures a second. What exists of a path is never read as a
+    glob, whatever its characters, and nothing in a list is. Raises UsageError where stdin holds no
+    list of paths. A path that cannot be used is returned with its error.
     """
     videos: dict[str, VideoPath] = {}
-    for argument in arguments:
-        for video in _expand(argument, stdin, fps):
-            videos.setdefault(os.path.abspath(video.path), video)
+    real = cache(os.path.realpath)  # of folders: a link to a video is a video of its own
+    for argument in dict.fromkeys(arguments):  # stdin is there to be read once
+        found = _listed(stdin, fps, note) if argument == "-" else _expand(argument, fps)
+        for video in found:
+            folder, name = os.path.split(os.path.abspath(video.path))
+            videos.setdefault(os.path.join(real(folder), name), video)
     return list(videos.values())
 
 
-def _expand(argument: str, stdin: Iterable[str], fps: float | None) -> Iterator[VideoPath]:
-    if argument == "-":
-        for line in stdin:
-            if path := line.rstrip("\r\n"):
-                yield from _walk(path, fps)
+def is_dangling_folder(path: str) -> bool:
+    """Whether this may have been a linked folder, or a video: a link to nothing, without a suffix."""
+    return os.path.islink(path) and not os.path.exists(path) and not os.path.splitext(path)[1]
+
+
+def _listed(
+    stdin: Iterable[str | bytes], fps: float | None, note: NoteCallback
+) -> Iterator[VideoPath]:
+    names = ListedNames()
+    for name in read_list(stdin):
+        try:
+            path = names.find(name)
+        except VideoError as error:
+            yield VideoPath(name, error)
+        else:
+            yield from _walk(path, fps)
+    if remark := names.note("stdin"):
+        note(remark)
+
+
+def _expand(argument: str, fps: float | None) -> Iterator[VideoPath]:
     # A NUL makes lexists raise ValueError; without it the path is judged when it is opened.
-    elif os.path.lexists(argument.replace("\0", "")) or not glob.has_magic(argument):
+    if os.path.lexists(argument.replace("\0", "")) or not glob.has_magic(argument):
         yield from _walk(argument, fps)
-    elif matches := sorted(glob.glob(argument, recursive=True)):
+    elif matches := sorted(set(_matches(_pattern(argument)))):
         for match in matches:
             yield from _walk(match, fps)
     elif URL.match(argument):
         yield VideoPath(argument, missing_file(argument))
     else:
         yield VideoPath(argument, VideoError("not_found", "matches no file"))
+
+
+def _pattern(argument: str) -> str:
+    """The glob, its leading folders that exist taken as they are: `[2020]/*` -> `[[]2020]/*`."""
+    folder = argument
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return glob.escape(folder) + argument[len(folder) :]
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What matches a glob. The folders of a `**` are walked here: glob's would follow a loop."""
+    deep = ANY_DEPTH.search(pattern)
+    if deep is None:
+        yield from glob.glob(pattern)
+        return
+    tops = glob.glob(pattern[: deep.start()]) if deep.start() else [""]
+    for top in tops:
+        for folder, names in _folders_below(top or ".", []):
+            inside = os.path.join(top, os.path.relpath(folder, top or "."), "")
+            inside = inside.removesuffix(f".{os.sep}")
+            if rest := pattern[deep.end() :]:
+                yield from _matches(glob.escape(inside) + rest)
+            else:
+                yield from (inside + name for name in names)
 
 
 def _walk(path: str, fps: float | None) -> Iterator[VideoPath]:
@@ -68,19 +119,54 @@ def _walk(path: str, fps: float | None) -> Iterator[VideoPath]:
         return
     blocked: list[OSError] = []
     videos: list[VideoPath] = []
-    for folder, folders, names in os.walk(path, onerror=blocked.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for folder, names in _folders_below(path, blocked):
         for name in names:
-            if not name.startswith(".") and _looks_like_video(os.path.join(folder, name)):
-                videos.append(VideoPath(os.path.join(folder, name)))
-    if fps is not None:
-        videos += (VideoPath(folder, fps=fps) for folder in folders_of_pictures(path))
+            inside = os.path.join(folder, name)
+            if is_dangling_folder(inside):
+                videos.append(VideoPath(inside, missing_file(inside)))
+            elif _looks_like_video(inside):
+                videos.append(VideoPath(inside))
+        if fps is not None and pictures_of(folder):
+            videos.append(VideoPath(folder, fps=fps))
     yield from sorted(videos, key=lambda video: video.path)
     for error in blocked:
         message = f"is a directory that cannot be listed: {error.strerror}"
         yield VideoPath(os.fspath(error.filename), VideoError("permission_denied", message))
     if not videos and not blocked:
         yield VideoPath(path, VideoError("no_videos", "is a directory without videos"))
+
+
+def _folders_below(top: str, blocked: list[OSError]) -> Iterator[tuple[str, list[str]]]:
+    """Each folder from `top` down, once, with the files in it that are not hidden.
+
+    Links to folders come last, so that a folder has its own name where it has one. One that leads
+    to a folder which it lies in is a loop, and left out.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]
+    for start in waiting:
+        for folder, folders, names in os.walk(start, onerror=blocked.append):
+            try:
+                status = os.stat(folder)
+            except OSError as error:
+                blocked.append(error)
+                folders.clear()
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in folders:
+                inside = os.path.join(folder, name)
+                if os.path.islink(inside) and not _holds(os.path.realpath(inside), folder):
+                    waiting.append(inside)
+            yield folder, [name for name in names if not name.startswith(".")]
+
+
+def _holds(outer: str, inner: str) -> bool:
+    inner = os.path.realpath(inner)
+    return inner == outer or inner.startswith(os.path.join(outer, ""))
 
 
 def _looks_like_video(path: str) -> bool:

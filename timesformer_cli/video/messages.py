@@ -31,7 +31,9 @@ class DecodeRequest:
     def from_header(cls, header: dict[str, Any]) -> "DecodeRequest":
         """The inverse of `to_header`; lists become tuples again, which JSON does not have."""
         preprocessing, jitter = header["preprocessing"], header["jitter"]
-        preprocessing["crop"] = tuple(preprocessing["crop"])
+        for name in ("resize", "crop", "mean", "std"):
+            if isinstance(preprocessing[name], list):
+                preprocessing[name] = tuple(preprocessing[name])
         made = {
             "sampling": Sampling(**header["sampling"]),
             "preprocessing": Preprocessing(**preprocessing),

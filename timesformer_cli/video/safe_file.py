@@ -170,4 +170,6 @@ def missing_file(path: str) -> VideoError:
         return VideoError("not_found", "is a URL: download the video and give the file's name")
     if os.path.lexists(path.replace("\0", "")):
         return VideoError("not_found", "is a link to a file that does not exist")
+    if "\\" in path and os.sep != "\\":
+        return VideoError("not_found", "does not exist; here `/` parts folders, and `\\` does not")
     return VideoError("not_found", "does not exist")

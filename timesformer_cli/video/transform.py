@@ -16,10 +16,12 @@ def upright(frame: Pixels, orientation: Orientation) -> Pixels:
 
 
 def resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Width and height after resizing: the short side as asked, but large enough for the crop."""
+    """Width and height after resizing: as asked, but large enough for the crop."""
     crop_height, crop_width = preprocessing.crop
-    short = preprocessing.short_side
-    if width <= height:
+    short = preprocessing.resize
+    if not isinstance(short, int):
+        new = short[1], short[0]
+    elif width <= height:
         new = short, int(short * height / width)  # rounded down, as transformers' processor does
     else:
         new = int(short * width / height), short

@@ -10,11 +10,12 @@ from typing import Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.description import WEIGHT_FILES, Description
+from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.infer_config import infer_config
 from timesformer_cli.weights.layout_tables import OFFICIAL
 from timesformer_cli.weights.model_folder import PUBLISHED_SPAN, Checkpoint
-from timesformer_cli.weights.tensors import read_tensors
+from timesformer_cli.weights.read_model import read_model
+from timesformer_cli.weights.weight_files import require_weight_files
 
 FRAMES = 8
 
@@ -37,11 +38,10 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
     plain = blocks is not None and type(reference).__name__ == "VisionTransformer"
     if not plain or reference.global_pool != "token" or type(blocks[0].mlp.act).__name__ != "GELU":
         raise WeightsError(f"timm's '{name}' is no plain ViT with a class token; only those load")
-    file = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), None)
-    if file is None:
-        raise WeightsError(f"{folder}: no {' or '.join(WEIGHT_FILES)} in it")
-    tensors, _ = read_tensors(file)
-    config = infer_config({key: tuple(t.shape) for key, t in tensors.items()}, OFFICIAL)
+    files = require_weight_files(folder)
+    read = read_model(files)
+    tensors = read.found.tensors
+    config, _ = infer_config({key: tuple(t.shape) for key, t in tensors.items()}, OFFICIAL)
     config = replace(
         config,
         heads=blocks[0].attn.num_heads,
@@ -60,7 +60,7 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
         labels=labels,
         sampling=Sampling(frames=FRAMES, stride=stride),
         preprocessing=Preprocessing(
-            short_side=floor(config.height / pretrained["crop_pct"]),
+            resize=floor(config.height / pretrained["crop_pct"]),
             crop=(config.height, config.width),
             mean=tuple(pretrained["mean"]),
             std=tuple(pretrained["std"]),
@@ -68,5 +68,10 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
     )
     note = f"{name}: an image model; {FRAMES} frames at a stride of {stride} are averaged"
     return Checkpoint(
-        file=file, description=description, notes=(note,), tensors=tensors, layout=OFFICIAL
+        file=files[0],
+        description=description,
+        notes=(note,),
+        tensors=tensors,
+        finite=read.finite,
+        layout=OFFICIAL,
     )

@@ -1,18 +1,38 @@
 """Infer the configuration of a checkpoint without a config file from its tensors' shapes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isqrt
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.layout import Layout
-from timesformer_cli.weights.layout_tables import LUCIDRAINS, LUCIDRAINS_SHIFT, VIDEOMAE, VIVIT
+from timesformer_cli.weights.layout_tables import (
+    LUCIDRAINS,
+    LUCIDRAINS_SHIFT,
+    VIDEOMAE,
+    VIDEOMAE_FIRST,
+    VIDEOMAE_FIRST_IN_MEMORY,
+    VIDEOMAE_FIRST_OFFICIAL,
+    VIDEOMAE_IN_MEMORY,
+    VIDEOMAE_OFFICIAL,
+    VIVIT,
+    VIVIT_IN_MEMORY,
+)
 
 Shape = tuple[int, ...]
-HEAD_WIDTH = 64  # of every published model; shapes do not show the number of heads
+# Shapes do not show the number of heads. Those of published models are 64 wide up to ViT-L; larger
+# ones (so400m, huge, giant, gigantic) have 16.
+HEAD_WIDTH = 64
+HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 FRAMES, SIDE = 8, 224  # assumed where no table of positions shows them
+VIDEOMAE_FRAMES = 16
+REMEDY = "give the folder it came from, or put its config.json beside it"
+
+
+class _UnsaidError(Exception):
+    """What the shapes do not say, as the end of a sentence that begins with the model."""
 
 
 class Shapes:
@@ -28,8 +48,8 @@ class Shapes:
         """
         (name,) = self.layout.tensors(ours, leaf)
         if name not in self.shapes:
-            layout = self.layout.name
-            raise WeightsError(f"it has no tensor '{name}', which the {layout} layout needs")
+            lack = "without a classifier" if ours == "head" else "but for one tensor"
+            raise WeightsError(f"{self.layout.about}, {lack} (there is no '{name}')")
         return self.shapes[name]
 
     def has(self, ours: str, leaf: str = "") -> bool:
@@ -44,30 +64,33 @@ class Shapes:
         return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
-def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> ModelConfig:
+def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> tuple[ModelConfig, str]:
     """Return the configuration to which tensors of these names and shapes belong.
 
-    Assumes heads 64 wide and square pictures. Raises WeightsError where that cannot be.
+    Second comes what had to be assumed beyond square pictures and heads as published; empty where
+    that is nothing. Raises WeightsError where the shapes do not say enough.
     """
-    if layout in (VIVIT, VIDEOMAE):
-        raise WeightsError("its tensors do not say how clips are cut; give the folder it came from")
     lookup = Shapes(shapes, layout)
-    kernel = lookup.of("patches.proj", "weight")
-    infer = _lucidrains if layout in (LUCIDRAINS, LUCIDRAINS_SHIFT) else _timesformer
+    infer, assumed = _INFER.get(layout, (_timesformer, ""))
     try:
+        lookup.of("head", "weight")
         config = infer(lookup)
-        if config.dim != HEAD_WIDTH * config.heads:
-            raise ValueError
+    except _UnsaidError as error:
+        raise WeightsError(f"{layout.about}, {error}: {REMEDY}") from error
     except (IndexError, ValueError) as error:
-        tables = [
-            lookup.of(name) for name in ("positions.space", "positions.table") if lookup.has(name)
-        ]
+        kernel = lookup.of("patches.proj", "weight")
         raise WeightsError(
-            f"no TimeSformer of heads 64 wide and square pictures has tensors of these shapes "
-            f"(patch kernel {kernel}, positions {(*tables,)}, {lookup.depth()} blocks); "
-            f"give a folder with its config.json instead"
+            f"{layout.about}, whose shapes are those of no model of that kind (patch kernel "
+            f"{kernel}): {REMEDY}"
         ) from error
-    return config
+    return config, assumed
+
+
+def _heads(dim: int) -> int:
+    """The heads of published models of that width; raises _UnsaidError where there is none."""
+    if dim % HEAD_WIDTH and dim not in HEADS:
+        raise _UnsaidError(f"width {dim}, for which the number of heads cannot be read off")
+    return HEADS.get(dim, dim // HEAD_WIDTH)
 
 
 def _timesformer(lookup: Shapes) -> ModelConfig:
@@ -85,7 +108,7 @@ def _timesformer(lookup: Shapes) -> ModelConfig:
         attention=attention,
         dim=dim,
         depth=lookup.depth(),
-        heads=dim // HEAD_WIDTH,
+        heads=_heads(dim),
         mlp_dim=lookup.of("mlp.fc1", "weight")[0],
         frames=lookup.of("positions.time")[1] if SCHEMES[attention].sees_time else FRAMES,
         height=side * patch,
@@ -109,14 +132,15 @@ def _lucidrains(lookup: Shapes) -> ModelConfig:
     if tabled:
         frames, left = divmod(lookup.of("positions.table")[0] - 1, (SIDE // patch) ** 2)
     if left:
-        raise ValueError
+        rows = lookup.of("positions.table")[0]
+        raise _UnsaidError(f"whose {rows} positions do not share out on frames of {SIDE} px")
     return ModelConfig(
         attention="lucidrains",
         positions="table" if tabled else "rotary",
         token_shift=lookup.layout is LUCIDRAINS_SHIFT,
         dim=dim,
         depth=lookup.depth(),
-        heads=dim // HEAD_WIDTH,
+        heads=_heads(dim),
         mlp_dim=lookup.of("mlp.fc2", "weight")[1],
         frames=frames,
         height=SIDE,
@@ -128,9 +152,75 @@ def _lucidrains(lookup: Shapes) -> ModelConfig:
     )
 
 
+def _videomae(lookup: Shapes) -> ModelConfig:
+    """A VideoMAE, whose positions are computed: they show neither frames nor size."""
+    dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
+    return ModelConfig(
+        attention="videomae",
+        dim=dim,
+        depth=lookup.depth(),
+        heads=_heads(dim),
+        mlp_dim=lookup.of("mlp.fc1", "weight")[0],
+        frames=VIDEOMAE_FRAMES,
+        height=SIDE,
+        width=SIDE,
+        patch=patch,
+        tubelet=tubelet,
+        channels=channels,
+        classes=lookup.of("head", "weight")[0],
+        qkv_bias=lookup.has("space.attention.qkv.bias"),
+        readout=lookup.layout.readout,
+        norm_eps=1e-6 if lookup.layout in (VIDEOMAE_OFFICIAL, VIDEOMAE_FIRST_OFFICIAL) else 1e-12,
+    )
+
+
+def _vivit(lookup: Shapes) -> ModelConfig:
+    """A ViViT: its table has a row per patch, which gives the frames once the size is assumed."""
+    dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
+    patches = lookup.of("positions.table")[1] - 1
+    tubelets, left = divmod(patches, (SIDE // patch) ** 2)
+    if left or not tubelets:
+        raise _UnsaidError(f"whose {patches} patches do not share out on frames of {SIDE} px")
+    return ModelConfig(
+        attention="vivit-1",
+        dim=dim,
+        depth=lookup.depth(),
+        heads=_heads(dim),
+        mlp_dim=lookup.of("mlp.fc1", "weight")[0],
+        frames=tubelets * tubelet,
+        height=SIDE,
+        width=SIDE,
+        patch=patch,
+        tubelet=tubelet,
+        channels=channels,
+        classes=lookup.of("head", "weight")[0],
+        qkv_bias=lookup.has("space.attention.qkv", "bias"),
+    )
+
+
 def _root(square: int) -> int:
-    """The square root of a square number; raises ValueError for any other."""
+    """The square root of a square number; raises _UnsaidError for any other."""
     root = isqrt(square)
     if root**2 != square:
-        raise ValueError
+        raise _UnsaidError(f"whose {square} places or pixels are no square")
     return root
+
+
+_SIZE = f"{SIDE} px are assumed"
+_INFER: dict[Layout, tuple[Callable[[Shapes], ModelConfig], str]] = {
+    LUCIDRAINS: (_lucidrains, ""),
+    LUCIDRAINS_SHIFT: (_lucidrains, ""),
+    **dict.fromkeys(
+        (
+            VIDEOMAE,
+            VIDEOMAE_IN_MEMORY,
+            VIDEOMAE_OFFICIAL,
+            VIDEOMAE_FIRST,
+            VIDEOMAE_FIRST_IN_MEMORY,
+            VIDEOMAE_FIRST_OFFICIAL,
+        ),
+        (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
+    ),
+    VIVIT: (_vivit, f"pictures of {_SIZE}"),
+    VIVIT_IN_MEMORY: (_vivit, f"pictures of {_SIZE}"),
+}

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from timesformer_cli.config import ModelConfig
+from timesformer_cli.config import ModelConfig, Readout
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.catalogue import DEFAULT
 
 # The name of their tensor. A tuple: ours is their tensors joined along the first axis, and None
 # stands for a part that they lack, which is zero in ours.
@@ -18,7 +19,7 @@ ATTENTION_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """The tensor names of one code base: our modules on the left, theirs on the right.
 
@@ -26,19 +27,23 @@ class Layout:
     """
 
     name: str
+    about: str  # whose model it is, as a message says it
     stem: Mapping[str, str]  # modules outside the blocks
     block: Mapping[str, Theirs]  # modules of block `{}`; `time` and `space` are its passes
     schemes: frozenset[str] = frozenset(ATTENTION_TYPES)  # those that the code base has
-    dropped: frozenset[str] = frozenset()  # their tensors that hold nothing learned
+    any_tubelet: bool = False  # whether its tubelets may have other lengths than the scheme's
+    dropped: frozenset[str] = frozenset()  # their tensors that change no score; `{}` is a block
+    typical: str = DEFAULT  # published weights whose clips are what its authors' clips are
+    readout: Readout = "mean"  # of its models with several tokens to read out
     patch: str = "c p q"  # order of a patch's pixels: channel, row, column
 
     def has(self, config: ModelConfig) -> bool:
         """Whether the code base has a model of this configuration."""
-        tubelet = config.scheme.tubelet
         return (
             config.attention in self.schemes
             and config.embedding == "linear"
-            and config.tubelet == tubelet
+            and (self.any_tubelet or config.tubelet == config.scheme.tubelet)
+            and config.readout == self.readout
         )
 
     def names(self, config: ModelConfig) -> dict[str, Theirs]:
@@ -55,10 +60,29 @@ class Layout:
                 named[f"blocks.{number}.{ours}"] = _numbered(theirs, number)
         return named
 
+    def unneeded(self, config: ModelConfig) -> set[str]:
+        """Their names of the tensors that may be there and change no score."""
+        return {name.format(block) for name in self.dropped for block in range(config.depth)}
+
+    def known(self) -> set[str]:
+        """Every name that their tensors can have; a block's number stands as `{}`."""
+        modules: list[tuple[str, Theirs]] = [*self.stem.items(), *self.block.items()]
+        tensors = (
+            join_leaf(theirs, leaf)
+            for ours, theirs in modules
+            for leaf in _LEAVES
+            if not leaf or f"{ours}.{leaf}" not in self.block  # a bias may have its own row
+        )
+        named = {name for theirs in tensors for name in as_parts(theirs) if name is not None}
+        return named | self.dropped
+
     def tensors(self, ours: str, leaf: str = "") -> tuple[str, ...]:
         """Return their names of one of our tensors; of a block's tensor, those in the first block."""
         theirs = join_leaf(_numbered(self.stem.get(ours) or self.block[ours], 0), leaf)
         return tuple(name for name in as_parts(theirs) if name is not None)
+
+
+_LEAVES = ("", "weight", "bias")
 
 
 def as_parts(theirs: Theirs) -> tuple[str | None, ...]:

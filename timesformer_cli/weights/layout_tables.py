@@ -1,12 +1,13 @@
 """The tensor names of each code base that we load, and how to tell which one wrote a file."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import replace
 
-from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.layout import Layout, Theirs
 
 TRANSFORMERS = Layout(
     "transformers",
+    about="a TimeSformer as transformers names it",
     stem={
         "cls": "timesformer.embeddings.cls_token",
         "positions.space": "timesformer.embeddings.position_embeddings",
@@ -30,6 +31,7 @@ TRANSFORMERS = Layout(
 )
 OFFICIAL = Layout(
     "official",
+    about="a TimeSformer as the official code names it",
     stem={
         "cls": "cls_token",
         "positions.space": "pos_embed",
@@ -67,6 +69,7 @@ _MMACTION2_MLP = {
 # beside the passes. Hence two layouts.
 MMACTION2_DIVIDED = Layout(
     "mmaction2 divided",
+    about="a TimeSformer as mmaction2 names it",
     stem=_MMACTION2_STEM,
     block={
         "time.norm": "backbone.transformer_layers.layers.{}.attentions.0.norm",
@@ -79,9 +82,11 @@ MMACTION2_DIVIDED = Layout(
         "norm": "backbone.transformer_layers.layers.{}.ffns.0.norm",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 MMACTION2 = Layout(
     "mmaction2",
+    about="a TimeSformer as mmaction2 names it",
     stem=_MMACTION2_STEM,
     block={
         "space.norm": "backbone.transformer_layers.layers.{}.norms.0",
@@ -90,6 +95,7 @@ MMACTION2 = Layout(
         "norm": "backbone.transformer_layers.layers.{}.norms.1",
         **_MMACTION2_MLP,
     },
+    typical="mmaction2-divided-k400",
 )
 
 
@@ -109,6 +115,7 @@ def _vit(prefix: str) -> dict[str, Theirs]:
 
 VIVIT = Layout(
     "vivit",
+    about="a ViViT as transformers names it",
     stem={
         "cls": "vivit.embeddings.cls_token",
         "positions.table": "vivit.embeddings.position_embeddings",
@@ -118,11 +125,28 @@ VIVIT = Layout(
     },
     block=_vit("vivit"),
     schemes=frozenset({"vivit-1"}),
+    any_tubelet=True,
+    typical="vivit-k400",
 )
-# VideoMAE's keys have no bias. A zero does instead: a bias would add the same number to all scores
-# of a query, and softmax ignores that.
+# transformers 5 names a ViViT in memory otherwise than in the files that it writes.
+VIVIT_IN_MEMORY = replace(
+    VIVIT,
+    name="vivit of transformers 5",
+    block={
+        "space.norm": "vivit.layers.{}.layernorm_before",
+        "space.attention.qkv": tuple(f"vivit.layers.{{}}.attention.{part}_proj" for part in "qkv"),
+        "space.attention.proj": "vivit.layers.{}.attention.o_proj",
+        "norm": "vivit.layers.{}.layernorm_after",
+        "mlp.fc1": "vivit.layers.{}.mlp.fc1",
+        "mlp.fc2": "vivit.layers.{}.mlp.fc2",
+    },
+)
+# VideoMAE's keys have no bias. A zero does instead, also where a file has one: it adds the same
+# number to all scores of a query, and softmax ignores that.
+_VIDEOMAE_ATTENTION = "videomae.encoder.layer.{}.attention.attention"
 VIDEOMAE = Layout(
     "videomae",
+    about="a VideoMAE as transformers names it",
     stem={
         "patches.proj": "videomae.embeddings.patch_embeddings.projection",
         "norm": "fc_norm",
@@ -131,13 +155,52 @@ VIDEOMAE = Layout(
     block={
         **_vit("videomae"),
         "space.attention.qkv.bias": (
-            "videomae.encoder.layer.{}.attention.attention.q_bias",
+            f"{_VIDEOMAE_ATTENTION}.q_bias",
             None,
-            "videomae.encoder.layer.{}.attention.attention.v_bias",
+            f"{_VIDEOMAE_ATTENTION}.v_bias",
         ),
     },
     schemes=frozenset({"videomae"}),
+    any_tubelet=True,
+    dropped=frozenset({f"{_VIDEOMAE_ATTENTION}.key.bias"}),
+    typical="videomae-base-k400",
 )
+VIDEOMAE_IN_MEMORY = replace(
+    VIDEOMAE,
+    name="videomae of transformers 5",
+    block={
+        **VIDEOMAE.block,
+        "space.attention.qkv.bias": (
+            f"{_VIDEOMAE_ATTENTION}.query.bias",
+            None,
+            f"{_VIDEOMAE_ATTENTION}.value.bias",
+        ),
+    },
+)
+# The official code keeps q, k and v in one matrix, and the places of its patches are computed.
+VIDEOMAE_OFFICIAL = Layout(
+    "official videomae",
+    about="a VideoMAE as the official code names it",
+    stem={"patches.proj": "patch_embed.proj", "norm": "fc_norm", "head": "head"},
+    block={
+        **{ours: theirs for ours, theirs in OFFICIAL.block.items() if "time" not in ours},
+        "space.attention.qkv.bias": ("blocks.{}.attn.q_bias", None, "blocks.{}.attn.v_bias"),
+    },
+    schemes=frozenset({"videomae"}),
+    any_tubelet=True,
+    typical="videomae-base-k400",
+)
+
+
+def _first(layout: Layout, norm: str) -> Layout:
+    """The same without mean pooling, as the plain encoder is fine-tuned: the encoder's own norm."""
+    stem = {**layout.stem, "norm": norm}
+    return replace(layout, name=f"{layout.name}, without mean pooling", stem=stem, readout="first")
+
+
+VIDEOMAE_FIRST = _first(VIDEOMAE, "videomae.layernorm")
+VIDEOMAE_FIRST_IN_MEMORY = _first(VIDEOMAE_IN_MEMORY, "videomae.layernorm")
+VIDEOMAE_FIRST_OFFICIAL = _first(VIDEOMAE_OFFICIAL, "norm")
 
 
 def _lucidrains(name: str, inner: str) -> Layout:
@@ -147,6 +210,7 @@ def _lucidrains(name: str, inner: str) -> Layout:
     """
     return Layout(
         name,
+        about="a TimeSformer as lucidrains' code names it",
         stem={
             "cls": "cls_token",
             "positions.table": "pos_emb.weight",
@@ -181,36 +245,25 @@ LAYOUTS = (
     MMACTION2_DIVIDED,
     MMACTION2,
     VIVIT,
+    VIVIT_IN_MEMORY,
     VIDEOMAE,
+    VIDEOMAE_IN_MEMORY,
+    VIDEOMAE_OFFICIAL,
+    VIDEOMAE_FIRST,
+    VIDEOMAE_FIRST_IN_MEMORY,
+    VIDEOMAE_FIRST_OFFICIAL,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )
 
 
-def detect(names: Iterable[str]) -> Layout | None:
-    """Return the layout in which a checkpoint is written, judged by its keys; None is our own.
-
-    It is the layout that knows most of the keys. A file that lacks one tensor is still recognised,
-    so the user is told which one. Raises WeightsError for keys of no known layout.
-    """
-    names = set(names)
-    if any(".passes." in name for name in names):
-        return None
-
-    def known(layout: Layout) -> int:
-        modules = layout.stem.keys() | layout.block.keys()
-        every = {
-            name for ours in modules for leaf in _LEAVES for name in layout.tensors(ours, leaf)
-        }
-        return len(every & names)
-
-    best = max(LAYOUTS, key=known)
-    if not known(best):
-        shown = ", ".join(sorted(names)[:3]) or "none at all"
-        raise WeightsError(
-            f"its tensors are those of no TimeSformer layout we know (keys: {shown})"
-        )
-    return best
+def _by_name() -> Mapping[str, tuple[Layout, ...]]:
+    table: dict[str, tuple[Layout, ...]] = {}
+    for layout in LAYOUTS:
+        for name in layout.known():
+            table[name] = (*table.get(name, ()), layout)
+    return table
 
 
-_LEAVES = ("", "weight", "bias")
+# Which layouts know a tensor's name; a block's number stands as `{}`.
+BY_NAME = _by_name()

@@ -16,12 +16,19 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
 from timesformer_cli.weights.catalogue import Weights
-from timesformer_cli.weights.description import WEIGHT_FILES, Description
-from timesformer_cli.weights.digest import SHA256
+from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.digest import SHA256, update
 from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
-from timesformer_cli.weights.model_folder import Checkpoint, read_checkpoint, write_folder
+from timesformer_cli.weights.model_folder import (
+    Checkpoint,
+    read_checkpoint,
+    write_folder,
+)
+from timesformer_cli.weights.read_model import ReadFile
+from timesformer_cli.weights.tensors import read_file
+from timesformer_cli.weights.weight_files import require_weight_files
 
 Notes = tuple[str, ...]
 
@@ -43,8 +50,11 @@ def load_model(model: str | Located, *, classes: int | None = None) -> tuple[Tim
     return loaded, notes
 
 
-def read_located(located: Located) -> Checkpoint:
-    """Read the checkpoint, its tensors mapped from disk; raises WeightsError."""
+def read_located(located: Located, *, read: ReadFile = read_file) -> Checkpoint:
+    """Read the checkpoint, its tensors mapped from disk unless `read` does less.
+
+    Raises WeightsError.
+    """
     if located.exported:
         raise WeightsError(
             f"{located.name}: an exported model runs, and cannot be changed; give the one it was "
@@ -55,7 +65,7 @@ def read_located(located: Located) -> Checkpoint:
         if located.image_model is not None:
             return read_vit(located.image_model, located.path)
         called = located.name if located.in_cache else ""
-        return read_checkpoint(located.path, located.row, called)
+        return read_checkpoint(located.path, located.row, called, read=read)
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
@@ -94,9 +104,10 @@ def revision_of(located: Located) -> str:
     path = located.path
     if path.parent.name == SNAPSHOTS:
         return path.name
-    if path.is_dir():
-        path = next(path / file for file in WEIGHT_FILES if (path / file).exists())
-    return f"sha256:{SHA256.of_file(path)}"
+    hasher = SHA256.start(0)  # of a file, or of all files of a sharded model in their order
+    for file in require_weight_files(path) if path.is_dir() else (path,):
+        update(hasher, file)
+    return f"sha256:{hasher.hexdigest()}"
 
 
 def save_model(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -5,7 +5,7 @@ Strict in both directions: a tensor that is missing or left over is an error.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,18 +15,22 @@ from torch import Tensor
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import replacing
-from timesformer_cli.weights.catalogue import Weights, read_labels
+from timesformer_cli.weights.catalogue import DEFAULT, WEIGHTS, Weights, read_labels
 from timesformer_cli.weights.description import (
+    CONFIG,
+    PREPROCESSOR,
     WEIGHT_FILES,
     Description,
     PartialDescription,
     description_files,
     read_description,
 )
-from timesformer_cli.weights.infer_config import infer_config
+from timesformer_cli.weights.infer_config import REMEDY, infer_config
 from timesformer_cli.weights.layout import Layout, Theirs, as_parts, translate
-from timesformer_cli.weights.layout_tables import TRANSFORMERS, detect
-from timesformer_cli.weights.tensors import PICKLES, SUFFIXES, is_finite, read_tensors
+from timesformer_cli.weights.layout_tables import TRANSFORMERS
+from timesformer_cli.weights.read_model import ReadFile, ReadModel, read_model
+from timesformer_cli.weights.tensors import is_finite, read_file
+from timesformer_cli.weights.weight_files import require_weight_files
 
 PATCH_WEIGHT = "patches.proj.weight"
 # Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
@@ -43,6 +47,7 @@ class Checkpoint:
     description: Description
     notes: tuple[str, ...]  # what had to be assumed
     tensors: Mapping[str, Tensor]
+    finite: bool  # whether every number was looked at already
     layout: Layout | None  # None is our own
 
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -59,8 +64,9 @@ class Checkpoint:
         ]
         if missing := [theirs for theirs in needed if theirs not in self.tensors]:
             faults.append(f"missing {_listed(missing)}")
-        dropped = frozenset() if self.layout is None else self.layout.dropped
-        if extra := set(self.tensors) - set(needed) - dropped:
+        config = self.description.config
+        unneeded = set() if self.layout is None else self.layout.unneeded(config)
+        if extra := set(self.tensors) - set(needed) - unneeded:
             faults.append(f"left over {_listed(sorted(extra))}")
         state = {}
         for ours, theirs in names.items():
@@ -74,8 +80,7 @@ class Checkpoint:
                 faults.append(f"'{named}' is {shape} and should be {should}")
             elif tensor.is_floating_point() != wanted.is_floating_point():
                 faults.append(f"'{named}' is of type {tensor.dtype}")
-            # Tensors of a safetensors file were checked when they were mapped.
-            elif self.file.suffix in PICKLES and not is_finite(tensor):
+            elif not self.finite and not is_finite(tensor):
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
@@ -107,35 +112,36 @@ class Checkpoint:
         return like[None] if like.ndim and like.shape == wanted.shape[1:] else like
 
 
-def read_checkpoint(path: Path, row: Weights | None = None, called: str = "") -> Checkpoint:
+def read_checkpoint(
+    path: Path, row: Weights | None = None, called: str = "", *, read: ReadFile = read_file
+) -> Checkpoint:
     """Read a hub-style folder or a checkpoint file; `row` fills in what its files leave out.
 
-    `called` is what notes call it, where that is not the path's last part. Raises WeightsError
-    where it is neither, is unsafe, or belongs to no model that we know.
+    `called` is what notes call it, where that is not the path's last part. `read` may leave out the
+    numbers. Raises WeightsError where it is neither, is unsafe, or belongs to no model that we know.
     """
-    described = None
     if path.is_dir():
-        described = read_description(path)
-        file = next((path / name for name in WEIGHT_FILES if (path / name).exists()), None)
-        if file is None:
-            raise WeightsError(f"{path}: no {' or '.join(WEIGHT_FILES)} in it")
-    elif path.suffix in SUFFIXES:
-        file = path
+        if not (path / CONFIG).exists():
+            require_weight_files(path)  # says what is there instead
+        described, files = read_description(path), require_weight_files(path)
     else:
-        raise WeightsError(f"{path}: neither a model folder nor a file in {', '.join(SUFFIXES)}")
-    tensors, metadata = read_tensors(file)
-    try:
-        layout = detect(tensors)
-        described = described or _describe_file(tensors, layout, metadata)
-    except (UsageError, WeightsError) as error:
-        raise WeightsError(f"{file}: {error}") from error
-    description, notes = _complete(described, row)
+        described, files = None, (path,)
+    read_whole = read_model(files, read)
+    found, assumed = read_whole.found, ""
+    if described is None:
+        try:
+            described, assumed = _describe_file(path, read_whole)
+        except (UsageError, WeightsError) as error:
+            raise WeightsError(f"{path}: {error}") from error
+    description, notes = _complete(described, row, found.layout)
+    notes = [*found.notes, *([assumed] if assumed else []), *notes]
     return Checkpoint(
-        file=file,
+        file=files[0],
         description=description,
         notes=tuple(f"{called or path.name}: {note}" for note in notes),
-        tensors=tensors,
-        layout=layout,
+        tensors=found.tensors,
+        finite=read_whole.finite,
+        layout=found.layout,
     )
 
 
@@ -170,20 +176,41 @@ def write_folder(
             part.write_text(text, encoding="utf-8", newline="")
 
 
-def _describe_file(
-    tensors: Mapping[str, Tensor], layout: Layout | None, metadata: Mapping[str, str]
-) -> PartialDescription:
-    """What a bare file says of itself, in its metadata or by its tensors."""
-    if layout is not None:
-        config = infer_config({name: tuple(t.shape) for name, t in tensors.items()}, layout)
-    elif CONFIG_KEY in metadata:
-        config = ModelConfig.from_dict(json.loads(metadata[CONFIG_KEY]))
+def _describe_file(path: Path, read: ReadModel) -> tuple[PartialDescription, str]:
+    """What a bare file is, by its tensors, its metadata or a config.json beside it.
+
+    Second comes what had to be assumed, or empty. A config.json is asked where the tensors do not
+    say all, or where the file has the name that it has in a model folder.
+    """
+    found = read.found
+    if found.layout is None:
+        if CONFIG_KEY in read.metadata:
+            config = ModelConfig.from_dict(json.loads(read.metadata[CONFIG_KEY]))
+            return PartialDescription(config=config), ""
+        fault = WeightsError(f"a model of tsf without its configuration; {REMEDY}")
     else:
-        raise WeightsError("it does not carry its configuration; give the folder it came from")
-    return PartialDescription(config=config)
+        shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+        try:
+            config, assumed = infer_config(shapes, found.layout)
+            if not assumed and path.name not in WEIGHT_FILES:
+                return PartialDescription(config=config), ""
+            fault = None
+        except WeightsError as error:
+            fault = error
+    if path.with_name(CONFIG).exists():
+        try:
+            return read_description(path.parent), ""
+        except WeightsError:  # a config.json of something else
+            if fault is None:
+                return PartialDescription(config=config), assumed
+    if fault is not None:
+        raise fault
+    return PartialDescription(config=config), assumed
 
 
-def _complete(described: PartialDescription, row: Weights | None) -> tuple[Description, list[str]]:
+def _complete(
+    described: PartialDescription, row: Weights | None, layout: Layout | None
+) -> tuple[Description, list[str]]:
     """Fill in labels, sampling and preprocessing that no file gives; notes say what was assumed."""
     notes = []
     config = described.config
@@ -199,19 +226,30 @@ def _complete(described: PartialDescription, row: Weights | None) -> tuple[Descr
     elif not labels:
         labels = numbered
         notes.append("no label names in it; classes are shown as LABEL_<index>")
-    if sampling is None and row is not None:
-        sampling = Sampling(frames=config.frames, stride=row.stride)
-    elif sampling is None:
-        stride = max(1, PUBLISHED_SPAN // config.frames)
+    # Whoever publishes no more than a network has most often trained it as its authors did.
+    like = row or WEIGHTS[layout.typical if layout else DEFAULT]
+    if sampling is None:
+        stride = like.stride
+        if row is None and like.name == DEFAULT:  # published with many counts of frames
+            stride = max(1, PUBLISHED_SPAN // config.frames)
         sampling = Sampling(frames=config.frames, stride=stride)
-        notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
+        if row is None:
+            notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
     if preprocessing is None:
-        side = min(config.height, config.width)
-        preprocessing = Preprocessing(short_side=side, crop=(config.height, config.width))
-        if row is not None:
-            preprocessing = replace(preprocessing, mean=row.mean, std=row.std)
-        else:
-            notes.append("no preprocessor_config.json; mean 0.45, std 0.225 are assumed")
+        preprocessing = Preprocessing(
+            resize=min(config.height, config.width),
+            crop=(config.height, config.width),
+            mean=like.mean,
+            std=like.std,
+        )
+        if row is None:
+            mean, std = (
+                ", ".join(f"{x:g}" for x in dict.fromkeys(channels))
+                for channels in (like.mean, like.std)
+            )
+            notes.append(
+                f"no {PREPROCESSOR}; mean {mean} and std {std} are assumed, as of {like.name}"
+            )
     complete = Description(
         config=config, labels=labels, sampling=sampling, preprocessing=preprocessing
     )

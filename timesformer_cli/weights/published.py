@@ -1,5 +1,6 @@
 """Published weights: list them, download them, verify them, convert them from a user's file."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,18 +107,24 @@ def convert_checkpoint(
 
     row = find_weights(name or path.stem)
     if name is not None and row is None:
-        raise UsageError(f"no weights named '{name}'; tsf download-weights --list shows the names")
+        raise UsageError(f"no weights named '{name}'; tsf models lists the names")
     model, notes = load_path(path, row)
     # drop_path belongs to training, and no row has it.
     if row is not None and replace(model.config, drop_path=0.0) != row.config:
         raise WeightsError(f"{path}: it is a model of another shape than '{name or path.stem}'")
     for text in notes:
         note(text)
-    folder = path.with_suffix("") if row is None else locate.own_folder(row.name, cache_dir)
+    folder = _beside(path) if row is None else locate.own_folder(row.name, cache_dir)
     save_model(model, folder)
     if row is None:
         return ReadyWeights(str(folder), str(folder), "as its authors say")
     return ReadyWeights(row.name, str(folder), row.licence)
+
+
+def _beside(path: Path) -> Path:
+    """The folder for a file that was converted: the file's name without what says its format."""
+    stem = re.sub(r"(\.(pth|pt|ckpt))?(\.\w+)?$", "", path.name)
+    return path.with_name(stem if stem not in ("", path.name) else f"{path.name}-converted")
 
 
 def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:

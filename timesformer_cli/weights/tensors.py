@@ -1,7 +1,7 @@
 """Read tensors from files of unknown origin: nothing is executed, sizes are checked first.
 
-safetensors or pickle is decided by the suffix alone; a bad safetensors file never falls back to
-pickle, which can carry code.
+The content says what a file is, not its suffix. A pickle is never read freely: torch makes tensors
+and plain values of it, stand-ins for a few harmless classes, and refuses every other name.
 """
 
 import json
@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,13 +22,10 @@ from torch import Tensor
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import regular_file
+from timesformer_cli.weights.file_kinds import other_kind
+from timesformer_cli.weights.safe_globals import STAND_INS
 
-PICKLES = (".bin", ".pth", ".pyth", ".pt")
-SUFFIXES = (".safetensors", *PICKLES)
-
-# Training code puts the tensors under one of these keys, and one of these before their names.
-WRAPPERS = ("model_state", "state_dict", "model", "module")
-PREFIXES = ("module.", "model.")
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how the two formats of torch begin
 
 # The types that we support, as safetensors calls them.
 STORED = {
@@ -41,22 +39,38 @@ STORED = {
 STRETCH = 32 << 20  # bytes of a file that are mapped together, about one block of a base model
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a checkpoint file: its tensors by name (on the CPU, mapped from disk) and its metadata.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileContent:
+    """What a checkpoint file holds; its tensors are on the CPU, mapped from disk."""
 
-    The file is safetensors, or a pickle that holds only tensors (`torch.load(weights_only=True)`).
-    Raises WeightsError for everything else.
+    content: Any  # mappings with tensors somewhere in them
+    metadata: Mapping[str, str]  # of a safetensors file
+    size: int  # bytes
+    finite: bool  # whether every number was looked at already
+
+
+def read_file(path: Path, *, numbers: bool = True) -> FileContent:
+    """Read a checkpoint file: safetensors, or a pickle that holds only tensors and plain values.
+
+    Without `numbers`, only the header of a safetensors file is read, and its tensors are on the meta
+    device. Raises WeightsError for everything else, with what the file is.
     """
-    with _named(path):
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        if path.suffix in PICKLES:
-            return _read_pickle(path), {}
-    raise WeightsError(f"{path}: not a checkpoint; its name must end in {', '.join(SUFFIXES)}")
+    with named(path), regular_file(path) as (file, name):
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(9)
+        if not start.startswith(ZIP) and start[8:] == b"{":
+            tensors, metadata = _read_safetensors(file, name, numbers)
+            return FileContent(content=tensors, metadata=metadata, size=size, finite=True)
+        if kind := other_kind(file):
+            raise WeightsError(f"{kind}")
+        if path.suffix == ".safetensors" and not start.startswith((ZIP, PICKLE)):
+            raise WeightsError("not a whole safetensors file; fetch it again")
+        content = _load_pickle(file, name)
+        return FileContent(content=content, metadata={}, size=size, finite=False)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Put the name of the file in front of its errors."""
     try:
         yield
@@ -66,19 +80,21 @@ def _named(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(
+    file: BinaryIO, name: str, numbers: bool
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
-    with regular_file(path) as (file, name):
-        try:
-            with safe_open(name, framework="pt") as whole:  # checks that header and file fit
-                metadata = whole.metadata() or {}
-        except SafetensorError as error:
-            raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
-        return _map_tensors(file), metadata
+    try:
+        with safe_open(name, framework="pt") as whole:  # checks that header and file fit
+            metadata = whole.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(f"not a whole safetensors file ({error}); fetch it again") from error
+    file.seek(0)
+    return _map_tensors(file, numbers), metadata
 
 
-def _map_tensors(file: BinaryIO) -> dict[str, Tensor]:
+def _map_tensors(file: BinaryIO, numbers: bool) -> dict[str, Tensor]:
     """Map the tensors of a sound safetensors file, one stretch of the file at a time.
 
     The pages of a stretch leave memory once they are checked, and its mapping ends with the last of
@@ -93,6 +109,9 @@ def _map_tensors(file: BinaryIO) -> dict[str, Tensor]:
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         if (dtype := STORED.get(entry["dtype"])) is None:
             raise WeightsError(f"'{name}' in it is of type {entry['dtype']}, not supported")
+        if not numbers:
+            tensors[name] = torch.empty(entry["shape"], dtype=dtype, device="meta")
+            continue
         begin, stop = (start + offset for offset in entry["data_offsets"])
         if begin == stop:
             tensors[name] = torch.empty(entry["shape"], dtype=dtype)
@@ -122,24 +141,26 @@ def _forget(stretch: mmap.mmap) -> None:
         stretch.madvise(mmap.MADV_DONTNEED)
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    with regular_file(path) as (file, name):
-        tensors = _unwrap(_load_pickle(file, name))
-        for key, tensor in tensors.items():
-            # Of sparse, quantised and meta tensors the rest of the program knows nothing.
-            if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-                kind = str(tensor.layout).removeprefix("torch.")
-                kind = "without data" if tensor.is_meta else kind
-                kind = "quantised" if tensor.is_quantized else kind
-                raise WeightsError(f"'{key}' in it is {kind}; only plain tensors load")
-        if sum(tensor.nbytes for tensor in tensors.values()) > os.fstat(file.fileno()).st_size:
-            raise WeightsError("its tensors claim more bytes than the file has; refused")
-        return tensors
+def require_plain(tensors: Mapping[str, Tensor], room: int) -> None:
+    """Raise WeightsError for tensors that are not plain, or claim more than `room` bytes.
+
+    Only a pickle's can be so.
+    """
+    for key, tensor in tensors.items():
+        # Of sparse, quantised and meta tensors the rest of the program knows nothing.
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            kind = str(tensor.layout).removeprefix("torch.")
+            kind = "without data" if tensor.is_meta else kind
+            kind = "quantised" if tensor.is_quantized else kind
+            raise WeightsError(f"'{key}' in it is {kind}; only plain tensors load")
+    if sum(tensor.nbytes for tensor in tensors.values()) > room:
+        raise WeightsError("its tensors claim more bytes than the file has; refused")
 
 
 def _load_pickle(file: BinaryIO, name: str) -> Any:
     """What torch unpickles of an open file, which it opens by name once more."""
-    zipped = zipfile.is_zipfile(file)
+    file.seek(0)
+    zipped = file.read(len(ZIP)) == ZIP  # as torch decides
     if zipped:
         with zipfile.ZipFile(file) as archive:
             # torch stores, never compresses: a compressed entry would only hide its size.
@@ -148,7 +169,8 @@ def _load_pickle(file: BinaryIO, name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of sparse tensors, which are refused
-            return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped)
+            with torch.serialization.safe_globals(STAND_INS):
+                return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch.load raises whatever a damaged pickle leads it to
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked:
@@ -158,21 +180,3 @@ def _load_pickle(file: BinaryIO, name: str) -> Any:
             ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"not a readable checkpoint ({reason:.120})") from error
-
-
-def _unwrap(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a training checkpoint, without wrappers and prefixes."""
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise WeightsError("no tensors by name in it")
-    strange = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if strange:
-        raise WeightsError(f"'{strange[0]}' in it is no tensor")
-    tensors = {str(name): value for name, value in content.items()}
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors

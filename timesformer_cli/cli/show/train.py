@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.stderr import note, printable, stderr
-from timesformer_cli.dataset.labelled import SPLITS
+from timesformer_cli.dataset.split_names import SPLITS
 
 if TYPE_CHECKING:
     from timesformer_cli.training.check import Findings

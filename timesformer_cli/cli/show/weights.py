@@ -1,22 +1,24 @@
 """The catalogue as a table, and where weights were put."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from timesformer_cli.cli.formats import write_json
+from timesformer_cli.cli.formats import write_csv, write_json
 from timesformer_cli.cli.stderr import printable, stderr
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.hub.locate import VerifiedFile
 from timesformer_cli.weights.published import ListedWeights, ReadyWeights
 
-WIDE = 130  # characters that all columns need
 NON_COMMERCIAL = "-NC-"
+GAP = 2  # characters between two columns
 
 
 class WeightsColumn(NamedTuple):
@@ -24,56 +26,97 @@ class WeightsColumn(NamedTuple):
 
     heading: str
     cell: Callable[[ListedWeights], str]
+    # What does not fit goes by this number, the highest first; 0 always stays.
+    rank: int
     justify: Literal["left", "right"] = "left"
-    essential: bool = True  # shown on narrow terminals too; the essential columns fit 80 characters
 
 
 def _clip(row: ListedWeights) -> str:
-    return f"{row.frames} x {row.stride or 'uniform'} @ {row.image_size}"
+    return f"{row.frames} x {row.stride or 'uniform'}"
 
 
 def _here(row: ListedWeights) -> str:
     if row.cached:
-        return "[green]yes[/]"
-    return "[dim]file only[/]" if row.source == "file only" else ""
+        return "yes"
+    return "file only" if row.source == "file only" else ""
 
 
 COLUMNS = (
-    WeightsColumn("name", lambda row: row.name),
-    WeightsColumn("scheme", lambda row: row.attention, essential=False),
-    WeightsColumn("clip @ px", _clip),
-    WeightsColumn("data set", lambda row: row.data, essential=False),
-    WeightsColumn("top-1", lambda row: f"{row.top1:.1f}" if row.top1 else "", "right"),
-    WeightsColumn("GMACs", lambda row: f"{row.gmacs:,.1f}", "right"),
-    WeightsColumn("size", lambda row: f"{row.bytes / 1e6:,.0f} MB", "right", essential=False),
-    WeightsColumn("licence", lambda row: row.licence, essential=False),
-    WeightsColumn("cached", _here),
+    WeightsColumn("name", lambda row: row.name, 0),
+    WeightsColumn("recognises", lambda row: row.data, 2),
+    WeightsColumn("classes", lambda row: f"{row.classes:,}", 8, "right"),
+    WeightsColumn("scheme", lambda row: row.attention, 9),
+    WeightsColumn("clip", _clip, 5),
+    WeightsColumn("px", lambda row: str(row.image_size), 7, "right"),
+    WeightsColumn("top-1", lambda row: f"{row.top1:.1f}" if row.top1 else "", 3, "right"),
+    WeightsColumn("GMACs", lambda row: f"{row.gmacs:,.1f}", 6, "right"),
+    WeightsColumn("MB", lambda row: f"{row.bytes / 1e6:,.0f}", 4, "right"),
+    WeightsColumn("licence", lambda row: row.licence, 0),
+    WeightsColumn("cached", _here, 1),
 )
+STYLES = {"yes": "green", "file only": "dim"}
 
 
 def show_list(rows: Sequence[ListedWeights], format: str) -> None:
-    """Print all rows as a table, as Markdown, or as JSON, field for field."""
-    if format == "json":
-        write_json([asdict(row) for row in rows], sys.stdout)
-        return
-    if format == "markdown":
-        print(_markdown(rows))
-        return
+    """Print all rows as a table, as Markdown, as CSV, or as JSON, field for field."""
+    RENDERERS[format](rows)
+
+
+def as_table(rows: Sequence[ListedWeights]) -> None:
+    """Print the columns that fit the terminal; all of them where there is none."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
-    columns = COLUMNS if console.width >= WIDE else [c for c in COLUMNS if c.essential]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    room = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    columns = columns_that_fit(rows, room)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column.heading, justify=column.justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(column.cell(row) for column in columns))
+        cells = [column.cell(row) for column in columns]
+        table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in cells))
+    # Never wider than asked, but for a terminal that has no room for names and licences.
+    console.width = max(console.width, sum(_width(rows, column) + GAP for column in columns))
     console.print(table)
-    stderr().print(
-        "[dim]clip: frames x stride (of 30 fps); top-1 as reported, three crops of one clip, of\n"
-        "VideoMAE's 5 (Something-Something: 2) and of ViViT's 4;\n"
-        "GMACs: multiply-adds of one view; CC-BY-NC weights are not for commercial use[/]"
-    )
+    shown = {column.heading for column in columns}
+    remarks = [text for heading, text in REMARKS.items() if heading in shown]
+    hidden = [column.heading for column in COLUMNS if column.heading not in shown]
+    if hidden:
+        remarks.append(f"too narrow for {', '.join(hidden)}: a wider terminal or --format json")
+    remarks.append("tsf info NAME tells all of one; tsf classify clip.mp4 --model NAME uses it")
+    stderr().print(f"[dim]{escape(chr(10).join(remarks))}[/]", soft_wrap=True)
+
+
+REMARKS = {
+    "clip": "clip: frames x stride (of 30 fps)",
+    "top-1": "top-1: per cent, as reported, three crops of one clip, of VideoMAE's 5\n"
+    "(Something-Something: 2) and of ViViT's 4",
+    "GMACs": "GMACs: billions of multiply-adds for one clip",
+    "licence": "licence: CC-BY-NC weights are not for commercial use",
+}
+
+
+def columns_that_fit(rows: Sequence[ListedWeights], room: int | None) -> list[WeightsColumn]:
+    """The columns that fit so many characters, all for None; names and licences always do."""
+    columns = list(COLUMNS)
+    while room is not None and sum(_width(rows, each) + GAP for each in columns) - GAP > room:
+        last = max(columns, key=lambda column: column.rank)
+        if last.rank == 0:
+            break
+        columns.remove(last)
+    return columns
+
+
+def _width(rows: Sequence[ListedWeights], column: WeightsColumn) -> int:
+    return max(len(column.heading), *(len(column.cell(row)) for row in rows))
+
+
+def as_json(rows: Sequence[ListedWeights]) -> None:
+    """Print all fields of all rows."""
+    write_json([asdict(row) for row in rows], sys.stdout)
+
+
+def as_csv(rows: Sequence[ListedWeights]) -> None:
+    """Print a line for each row, its fields as columns."""
+    write_csv((asdict(row) for row in rows), [f.name for f in fields(ListedWeights)], sys.stdout)
 
 
 def show_fetched(results: Iterable[ReadyWeights | WeightsError]) -> bool:
@@ -116,14 +159,23 @@ def show_checked(results: Iterable[tuple[str, VerifiedFile]]) -> bool:
     return failed
 
 
-def _markdown(rows: Sequence[ListedWeights]) -> str:
+def as_markdown(rows: Sequence[ListedWeights]) -> None:
+    """Print the table of the README."""
     lines = [
         "| name | scheme | frames x stride @ px | data set | top-1 / top-5 | GMACs | MB | licence |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         top = " / ".join(f"{value:.1f}" for value in (row.top1, row.top5) if value is not None)
-        cells = [f"`{row.name}`", row.attention, _clip(row), row.data, top]
+        cells = [f"`{row.name}`", row.attention, f"{_clip(row)} @ {row.image_size}", row.data, top]
         cells += [f"{row.gmacs:,.1f}", f"{row.bytes / 1e6:,.0f}", row.licence]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    print("\n".join(lines))
+
+
+RENDERERS: dict[str, Callable[[Sequence[ListedWeights]], None]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+    "markdown": as_markdown,
+}

@@ -7,6 +7,7 @@ from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.files import NOT_REGULAR
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.weights.file_kinds import require_no_stand_in
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -40,6 +41,7 @@ def _functions(path: Path) -> tuple[Callable[[Path], Manifest], Callable[[Path],
 
     if not path.is_file():
         raise WeightsError(f"{path}: {NOT_REGULAR if path.exists() else 'no such file'}")
+    require_no_stand_in(path)
     return (validate_onnx, open_onnx) if path.suffix == ".onnx" else (validate_pt2, open_pt2)
 
 

@@ -15,6 +15,7 @@ from timesformer_cli.inference.fast.pathways import FastPathway
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.encoders import FrameEncoder
+from timesformer_cli.model.network import read_out
 
 
 class FastModel(nn.Module):
@@ -68,10 +69,10 @@ class FastModel(nn.Module):
             tokens = first(patches)
             for encoder in more:
                 tokens = encoder(tokens[:, :, None, None])
-            features: Tensor = self.norm(tokens.mean(dim=1))
+            features: Tensor = self.norm(read_out(tokens, self.config))
             return features
         tokens, fast = self.fast(first, patches, clip)
-        return torch.cat([self.norm(tokens.mean(dim=1)), fast], dim=-1)
+        return torch.cat([self.norm(read_out(tokens, self.config)), fast], dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:
         """The head's answer, float32 `(b classes)`."""

@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -169,11 +169,3 @@ def _picture(path: str) -> Pixels:
         kind = error.kind if isinstance(error, VideoError) else "cannot_decode"
         name = os.path.basename(path)
         raise VideoError(kind, f"holds a picture that cannot be read: {name} ({error})") from None
-
-
-def folders_of_pictures(path: str) -> Iterator[str]:
-    """The folder, or those below it, that hold pictures, in sorted order."""
-    for folder, folders, _ in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if pictures_of(folder):
-            yield folder

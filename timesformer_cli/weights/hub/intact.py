@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.description import CONFIG, LARGEST_JSON, PREPROCESSOR, WEIGHT_FILES
+from timesformer_cli.weights.description import (
+    CONFIG,
+    LARGEST_JSON,
+    PROCESSOR_FILES,
+    WEIGHT_FILES,
+)
 from timesformer_cli.weights.digest import Digest
 from timesformer_cli.weights.hub.hashed_files import remember_hashed, size_of_hashed, was_hashed
+from timesformer_cli.weights.weight_files import weight_files
 
 if TYPE_CHECKING:
     from timesformer_cli.weights.hub.locate import Located
@@ -24,9 +30,8 @@ ZIP = b"PK\x03\x04"
 
 def model_files(folder: Path) -> list[Path]:
     """The files of a model folder that loading it reads."""
-    weights = [folder / name for name in WEIGHT_FILES if (folder / name).exists()]
-    described = [folder / name for name in (CONFIG, PREPROCESSOR) if (folder / name).exists()]
-    return described + weights[:1]
+    described = [folder / name for name in (CONFIG, *PROCESSOR_FILES) if (folder / name).exists()]
+    return [*described, *(file for file in weight_files(folder) if file.exists())]
 
 
 def blob_of(file: Path) -> Path | None:

@@ -14,12 +14,12 @@ from urllib.parse import unquote, urlsplit
 from timesformer_cli.callbacks import TransferCallback
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import ASSETS, BUNDLED, WEIGHTS, Weights, find_weights
-from timesformer_cli.weights.description import WEIGHT_FILES
+from timesformer_cli.weights.description import CONFIG, WEIGHT_FILES
 from timesformer_cli.weights.digest import SHA256, Digest
 from timesformer_cli.weights.hub.download import Source, download_file, on_disk
 from timesformer_cli.weights.hub.hashed_files import default_cache, remember_hashed
 from timesformer_cli.weights.hub.intact import SNAPSHOTS, blob_of, damage, snapshot_damage
-from timesformer_cli.weights.hub.remote_files import CONFIG, hf_download
+from timesformer_cli.weights.hub.remote_files import hf_download
 from timesformer_cli.weights.hub.snapshot import cached_snapshot, fetch_snapshot
 from timesformer_cli.weights.hub.stall import STALL_SECONDS, TransferState, run_watched
 
@@ -30,7 +30,9 @@ CONVERTED = "converted"  # folder in our own cache, for what came from a user's 
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 LONGEST_REPO = 96  # characters; the hub has no longer ones, and its client raises for them
 # A name with one of these suffixes means a file. Not any suffix: a repository may end in `.5`.
-FILE_SUFFIXES = frozenset(".bin .ckpt .json .onnx .pkl .pt .pt2 .pth .pyth .safetensors".split())
+FILE_SUFFIXES = frozenset(
+    ".bin .ckpt .h5 .json .msgpack .npz .onnx .pkl .pt .pt2 .pth .pyth .safetensors .tar .zip".split()
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,20 +4,21 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import BUNDLED
-from timesformer_cli.weights.description import WEIGHT_FILES
+from timesformer_cli.weights.description import CONFIG, PROCESSOR_FILES, WEIGHT_FILES
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
 from timesformer_cli.weights.hub.intact import ETAG
 from timesformer_cli.weights.hub.stall import TransferState
+from timesformer_cli.weights.weight_files import ANY_WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
 
-CONFIG, OPTIONAL = "config.json", "preprocessor_config.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # Errors of the client's transport (httpx) after which another try would not help. By name, because
 # its versions share the names.
@@ -52,12 +53,31 @@ def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
 
     files = [_ask(repo, CONFIG, revision, watch)]
     commit = files[0].commit
-    with suppress(RemoteEntryNotFoundError):
-        files.append(_ask(repo, OPTIONAL, commit, watch))
-    for name in WEIGHT_FILES:
+    for name in PROCESSOR_FILES:
+        with suppress(RemoteEntryNotFoundError):
+            files.append(_ask(repo, name, commit, watch))
+    for name in ANY_WEIGHTS:
         with suppress(RemoteEntryNotFoundError):
             return [*files, _ask(repo, name, commit, watch)]
     raise WeightsError(f"'{repo}' on the hub has no {' or '.join(WEIGHT_FILES)}")
+
+
+def list_shards(
+    repo: str, index: HubFile, shards: Sequence[Path], watch: TransferState
+) -> Sequence[HubFile]:
+    """List the weight files that an index names, of its commit; raises WeightsError."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    files = []
+    with _explained(repo, index.commit):
+        for shard in shards:
+            try:
+                files.append(_ask(repo, shard.name, index.commit, watch))
+            except RemoteEntryNotFoundError as error:
+                raise WeightsError(
+                    f"'{repo}' on the hub has no {shard.name}, which its {index.name} names"
+                ) from error
+    return files
 
 
 def _ask(repo: str, name: str, revision: str, watch: TransferState) -> HubFile:

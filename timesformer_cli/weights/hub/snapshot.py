@@ -9,18 +9,20 @@ silent server can hold it for minutes.
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.files import put_in_place, replacing
-from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
+from timesformer_cli.weights.description import CONFIG, LARGEST_JSON, PROCESSOR_FILES
 from timesformer_cli.weights.digest import Digest
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.intact import damage, snapshot_damage
-from timesformer_cli.weights.hub.remote_files import CONFIG, OPTIONAL, HubFile, list_files
+from timesformer_cli.weights.hub.remote_files import HubFile, list_files, list_shards
 from timesformer_cli.weights.hub.stall import TransferState
+from timesformer_cli.weights.weight_files import weight_files
 
 
 def cached_snapshot(
@@ -33,8 +35,8 @@ def cached_snapshot(
 ) -> Path | None:
     """Return the snapshot folder if the cache has all that a model needs.
 
-    Other tools may have downloaded a model without its preprocessor file. With `surely` the file
-    must be there, or the repository must be known to have none. With `whole` no file may be known
+    Other tools may have downloaded a model without its preprocessor file. With `surely` there must
+    be one, or the repository must be known to have none. With `whole` no file may be known
     to be of a wrong size.
     """
     from huggingface_hub import try_to_load_from_cache
@@ -44,10 +46,14 @@ def cached_snapshot(
         return try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision)
 
     config = look(CONFIG)
-    if not isinstance(config, str) or (surely and look(OPTIONAL) is None):
+    if not isinstance(config, str):
+        return None
+    described = [look(name) for name in PROCESSOR_FILES]
+    if surely and None in described and not any(isinstance(file, str) for file in described):
         return None
     folder = Path(config).parent
-    if not any((folder / name).exists() for name in WEIGHT_FILES):
+    weights = weight_files(folder)
+    if not weights or not all(file.exists() for file in weights):
         return None
     return None if whole and snapshot_damage(folder) else folder
 
@@ -72,7 +78,28 @@ def fetch_snapshot(
             f"{files[-1].etag[:16]}…, not {weights.digits[:16]}…); to use it all the same, "
             "give the revision yourself with --revision"
         )
-    blobs, folder = storage / "blobs", storage / "snapshots" / files[0].commit
+    folder = storage / "snapshots" / files[0].commit
+    _fill(repo, folder, files, cache, watch)
+    if shards := weight_files(folder)[1:]:  # the index came; it says what else there is
+        _fill(repo, folder, list_shards(repo, files[-1], shards, watch), cache, watch)
+    blobs = storage / "blobs"
+    with download.on_disk(storage):
+        _forget_stale(blobs, watch.stall)
+        # The client's own way to remember that a repository has no such file.
+        for name in set(PROCESSOR_FILES) - {file.name for file in files}:
+            _write(storage / ".no_exist" / folder.name / name, "")
+        # Last, so that a branch never points to a snapshot that is not complete.
+        if revision != folder.name:
+            _write(storage / "refs" / revision, folder.name)
+    return folder
+
+
+def _fill(
+    repo: str, folder: Path, files: Sequence[HubFile], cache: Path, watch: TransferState
+) -> None:
+    """Download those of the files that the snapshot folder lacks."""
+    storage = folder.parent.parent
+    blobs, locks = storage / "blobs", cache / ".locks" / storage.name
     missing = [file for file in files if not _is_whole(folder / file.name, file)]
     wanted = sum(
         max(0, (file.size or 0) - download.size_of(_part(blobs / file.etag)))
@@ -81,27 +108,17 @@ def fetch_snapshot(
     )
     download.require_room(storage, wanted, repo)
     for file in missing:
-        blob, locks = blobs / file.etag, cache / ".locks" / storage.name
-        lock = locks / f"{file.etag}.lock"  # the same as the client's, so both wait for each other
+        blob = blobs / file.etag
         download.download_file(
             _source(repo, file),
             blob,
             part=_part(blob),
-            lock=lock,
+            lock=locks / f"{file.etag}.lock",  # the client's too, so both wait for each other
             watch=watch,
             is_whole=partial(_is_whole, file=file),
         )
         with download.on_disk(folder):
             _point(folder / file.name, blob)
-    with download.on_disk(storage):
-        _forget_stale(blobs, watch.stall)
-        # The client's own way to remember that a repository has no such file.
-        if OPTIONAL not in (file.name for file in files):
-            _write(storage / ".no_exist" / folder.name / OPTIONAL, "")
-        # Last, so that a branch never points to a snapshot that is not complete.
-        if revision != folder.name:
-            _write(storage / "refs" / revision, folder.name)
-    return folder
 
 
 def _is_whole(path: Path, file: HubFile) -> bool:
