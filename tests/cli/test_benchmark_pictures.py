@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from scripts.docs import schemes_page
 from timesformer_cli.cli.app import app
+from timesformer_cli.installing import how_to_install
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 
 
@@ -104,7 +105,7 @@ def test_plot_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ran = tsf("--no-measure", "--plot", str(tmp_path / "out.png"))
     assert ran.exit_code == 2
-    assert "pip install 'timesformer-cli[plot]'" in ran.stderr
+    assert f"--plot needs matplotlib: {how_to_install('plot')}" in ran.stderr
 
 
 def test_the_page_of_schemes_is_current():

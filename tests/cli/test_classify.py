@@ -348,7 +348,7 @@ def test_a_bad_model_folder_is_one_line_and_exit_code_3(clip, tmp_path):
     ran = tsf("classify", clip, "-m", str(tmp_path))
     assert ran.exit_code == 3
     assert ran.stderr.count("\n") == 1
-    assert "no config.json" in ran.stderr
+    assert f"{tmp_path}: no model.safetensors or pytorch_model.bin in it" in ran.stderr
 
 
 def test_the_default_model_offline_says_how_to_get_it_and_names_the_bundled_one(clip, tmp_path):

@@ -12,6 +12,7 @@ from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.linear import find_linear
 from timesformer_cli.inference.fast.model import FastModel, make_fast
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
+from timesformer_cli.weights.load import load_model
 
 CPU = torch.device("cpu")
 VARIANTS = [
@@ -101,6 +102,20 @@ def test_lower_precision_gives_nearly_the_same_scores(dtype):
         expected = make_fast(model, CPU, torch.float32)(frames).softmax(dim=-1)
         scores = make_fast(model, CPU, DTYPES[dtype])(frames).softmax(dim=-1)
     torch.testing.assert_close(scores, expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_clips_of_one_frame_are_no_worse_in_lower_precision(count):
+    """oneDNN's 3-D convolution over one frame gave wrong scores and NaN on processors with AMX."""
+    model = load_model("camera-motion")[0]
+    frames = coloured_frames(count, 1, 96, 96)
+    with torch.inference_mode():
+        expected = make_fast(model, CPU, torch.float32)(frames)
+        for _ in range(3):
+            given = make_fast(model, CPU, torch.bfloat16)(frames)
+            torch.testing.assert_close(given, expected, atol=0.05, rtol=0)
+        plain = model(normalised(frames, model.preprocessing))
+    torch.testing.assert_close(expected, plain, atol=1e-4, rtol=0)
 
 
 def test_it_has_no_share_in_the_models_memory():
