@@ -52,7 +52,7 @@ def python_code(page: str) -> str:
 
 def inline_code(text: str) -> list[str]:
     """What stands between backticks outside of blocks."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    return re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
 
 
 def anchors(text: str) -> set[str]:
