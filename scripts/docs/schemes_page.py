@@ -128,7 +128,7 @@ def _advice(name: str) -> Iterator[str]:
         weights.attention == name and not weights.bundled for weights in WEIGHTS.values()
     )
     yield (
-        "There are published weights: `tsf download-weights --list`."
+        "There are published weights: `tsf models`."
         if published
         else "There are no published weights: train it, or start from an image model."
     )
