@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
@@ -61,12 +60,6 @@ def test_json_is_the_facts_field_for_field(named):
     assert told["parameters"] == parameters
     assert told["labels"] == list("uvwxyz")
     assert told["here"] and told["seconds"] == pytest.approx(59 / 30)
-
-
-def test_the_page_shows_what_is_printed():
-    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
-    shown = page.split("$ tsf info camera-motion\n")[1].split("\n...")[0]
-    assert shown in tsf("camera-motion").stdout
 
 
 def test_labels_are_one_a_line_and_nothing_else(named):
