@@ -122,7 +122,7 @@ FAULTS = {
     unlisted: "holds a tensor 'classifier.bias'.*no file",
     twice: "holds a tensor 'classifier.bias'",
     no_map: "no weight_map in it",
-    no_json: "no weight_map in it",
+    no_json: "not readable as JSON",
     empty: "names 0 files",
 }
 

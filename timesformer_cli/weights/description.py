@@ -81,7 +81,7 @@ def read_description(folder: Path) -> PartialDescription:
     Raises WeightsError naming the file and the field.
     """
     names = [CONFIG, *(name for name in PROCESSOR_FILES if (folder / name).exists())]
-    return parse_description({name: _read_json(folder / name) for name in names}, folder)
+    return parse_description({name: read_json(folder / name) for name in names}, folder)
 
 
 def parse_description(files: Mapping[str, dict[str, Any]], where: Path) -> PartialDescription:
@@ -156,7 +156,8 @@ def _named(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: {reason}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of bounded size from a regular file; raises WeightsError."""
     try:
         with regular_file(path) as (file, _):
             content = file.read(LARGEST_JSON + 1)

@@ -11,12 +11,9 @@ from timesformer_cli.weights.layout import Layout
 from timesformer_cli.weights.layout_tables import (
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
-    VIDEOMAE,
-    VIDEOMAE_FIRST,
-    VIDEOMAE_FIRST_IN_MEMORY,
     VIDEOMAE_FIRST_OFFICIAL,
-    VIDEOMAE_IN_MEMORY,
     VIDEOMAE_OFFICIAL,
+    VIDEOMAES,
     VIVIT,
     VIVIT_IN_MEMORY,
 )
@@ -210,17 +207,7 @@ _SIZE = f"{SIDE} px are assumed"
 _INFER: dict[Layout, tuple[Callable[[Shapes], ModelConfig], str]] = {
     LUCIDRAINS: (_lucidrains, ""),
     LUCIDRAINS_SHIFT: (_lucidrains, ""),
-    **dict.fromkeys(
-        (
-            VIDEOMAE,
-            VIDEOMAE_IN_MEMORY,
-            VIDEOMAE_OFFICIAL,
-            VIDEOMAE_FIRST,
-            VIDEOMAE_FIRST_IN_MEMORY,
-            VIDEOMAE_FIRST_OFFICIAL,
-        ),
-        (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}"),
-    ),
+    **dict.fromkeys(VIDEOMAES, (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}")),
     VIVIT: (_vivit, f"pictures of {_SIZE}"),
     VIVIT_IN_MEMORY: (_vivit, f"pictures of {_SIZE}"),
 }

@@ -201,6 +201,14 @@ def _first(layout: Layout, norm: str) -> Layout:
 VIDEOMAE_FIRST = _first(VIDEOMAE, "videomae.layernorm")
 VIDEOMAE_FIRST_IN_MEMORY = _first(VIDEOMAE_IN_MEMORY, "videomae.layernorm")
 VIDEOMAE_FIRST_OFFICIAL = _first(VIDEOMAE_OFFICIAL, "norm")
+VIDEOMAES = (
+    VIDEOMAE,
+    VIDEOMAE_IN_MEMORY,
+    VIDEOMAE_OFFICIAL,
+    VIDEOMAE_FIRST,
+    VIDEOMAE_FIRST_IN_MEMORY,
+    VIDEOMAE_FIRST_OFFICIAL,
+)
 
 
 def _lucidrains(name: str, inner: str) -> Layout:
@@ -246,12 +254,7 @@ LAYOUTS = (
     MMACTION2,
     VIVIT,
     VIVIT_IN_MEMORY,
-    VIDEOMAE,
-    VIDEOMAE_IN_MEMORY,
-    VIDEOMAE_OFFICIAL,
-    VIDEOMAE_FIRST,
-    VIDEOMAE_FIRST_IN_MEMORY,
-    VIDEOMAE_FIRST_OFFICIAL,
+    *VIDEOMAES,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )

@@ -1,13 +1,11 @@
 """The weight files of a model folder: a single one, or several (shards) that an index lists."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.files import regular_file
-from timesformer_cli.weights.description import LARGEST_JSON, WEIGHT_FILES
+from timesformer_cli.weights.description import WEIGHT_FILES, read_json
 
 INDEX = ".index.json"
 ANY_WEIGHTS = tuple(name + end for name in WEIGHT_FILES for end in ("", INDEX))  # the first counts
@@ -53,15 +51,9 @@ def require_weight_files(folder: Path) -> tuple[Path, ...]:
 def read_index(file: Path) -> Mapping[str, str]:
     """Which shard, a name in the index's own folder, holds which tensor; raises WeightsError."""
     try:
-        with regular_file(file) as (opened, _):
-            content = opened.read(LARGEST_JSON + 1)
-        if len(content) > LARGEST_JSON:
-            raise WeightsError(f"{file}: more than {LARGEST_JSON:,} bytes are too many for it")
-        places = json.loads(content)["weight_map"]
+        places = read_json(file)["weight_map"]
         shards = {str(shard) for shard in places.values()}
-    except OSError as error:
-        raise WeightsError(f"{file}: {error.strerror or error}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, AttributeError) as error:
         raise WeightsError(f"{file}: no weight_map in it that names a file per tensor") from error
     for shard in sorted(shards):
         if not re.fullmatch(r"\w[\w.-]*", shard, re.ASCII) or shard in ANY_WEIGHTS:
