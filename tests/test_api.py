@@ -71,3 +71,20 @@ def test_a_script_without_a_main_guard_can_classify(model_folder, clip, tmp_path
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert ran.stdout == "ok\n", ran.stderr
+
+
+def test_a_timeline_gives_windows_as_they_come_and_then_segments(model_folder, clip):
+    followed = timesformer_cli.timeline(clip, model_folder, every=0.1, cuts=False, device="cpu")
+    windows = list(followed)
+    assert [window.start for window in windows] == pytest.approx(
+        [0.1 * number for number in range(len(windows))], abs=1e-3
+    )
+    segments = followed.segments()
+    assert segments[0].start == 0.0 and segments[-1].end == pytest.approx(40 / 30, abs=0.01)
+    result = followed.result()
+    assert result.status == "ok" and list(result.windows) == windows
+
+
+def test_a_timeline_of_what_is_no_video_has_no_segments(model_folder, tmp_path):
+    followed = timesformer_cli.timeline(tmp_path / "missing.mp4", model_folder, device="cpu")
+    assert followed.segments() == () and followed.result().status == "error"

@@ -16,6 +16,7 @@ LEVELS = [
     "weights",
     "dataset",
     "inference",
+    "timelines",
     "training evaluation benchmark export",
     "doctor",
     "api",

@@ -9,10 +9,12 @@ PACKAGE = Path(__file__).parents[1] / "timesformer_cli"
 SHARED = {
     "as_table": "each answer as a table: a row in that answer's table of renderers",
     "as_json": "likewise, as JSON",
+    "as_jsonl": "likewise, as JSON lines",
     "as_csv": "likewise, as CSV",
     "as_markdown": "likewise, as Markdown",
     "main": "where a process starts: the command's, and each kind of child's",
     "classify": "the command and the Python function are one verb",
+    "timeline": "the command and the Python function are one verb",
     "load_model": "the Python function, its overloads, and the step that it is a face of",
     "download_weights": "the command and what it calls are one verb",
 }

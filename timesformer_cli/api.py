@@ -1,13 +1,18 @@
-"""The Python interface: `load_model` and `classify`."""
+"""The Python interface: `load_model`, `classify` and `timeline`."""
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from typing import overload
 
-from timesformer_cli.inference.classify import ClassifyOptions, Result, classify_videos
+from timesformer_cli.inference.classify import ClassifyOptions, Failed, Result, classify_videos
 from timesformer_cli.inference.open import RunnableModel
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
+from timesformer_cli.timelines.results import ScoredWindow, Segment, TimelineResult
+from timesformer_cli.timelines.run import Step, run_timelines
+from timesformer_cli.video import VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Path = str | os.PathLike[str]
@@ -97,3 +102,92 @@ def classify(
     )
     paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
     return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=5)))
+
+
+class VideoTimeline:
+    """A video that is being followed: iterate over it for its windows as they come.
+
+    `result` and `segments` follow it to its end first.
+    """
+
+    def __init__(self, steps: Iterator[Step | TimelineResult]) -> None:
+        self._steps = steps
+        self._result: TimelineResult | None = None
+
+    def __iter__(self) -> Iterator[ScoredWindow]:
+        for step in self._steps:
+            if isinstance(step, Step):
+                yield from step.scored
+            else:
+                self._result = step
+
+    def result(self) -> TimelineResult:
+        """All that is known of the video; one that could not be read has the status "error"."""
+        for _ in self:
+            pass
+        assert self._result is not None
+        return self._result
+
+    def segments(self) -> tuple[Segment, ...]:
+        """What happens when; empty where the video could not be read."""
+        result = self.result()
+        return () if isinstance(result, Failed) else result.segments
+
+
+def timeline(
+    video: Path,
+    model: Path | TimeSformer | RunnableModel = DEFAULT,
+    *,
+    every: float | None = None,
+    start: float = 0.0,
+    end: float = inf,
+    labels: Sequence[str] = (),
+    threshold: float = 0.0,
+    smooth: float = AUTO_PRICE,
+    cuts: bool = True,
+    refine: bool = False,
+    top_k: int = 5,
+    frames: int | None = None,
+    stride: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: bool = False,
+    batch_size: int = 8,
+    timeout: float = 60.0,
+    decoder: str = "auto",
+    fps: float | None = None,
+    debug: bool = False,
+) -> VideoTimeline:
+    """Follow one video, however long, from `start` to `end` in seconds.
+
+    The answer yields windows, `every` seconds one (None: half of a window's span), while the video
+    is decoded, and has `.segments()`. The keywords are the command's options; see `classify` for
+    those that both have. What had to be assumed is issued as a warning. Raises UsageError,
+    WeightsError and DeviceError, once the first window is asked for.
+    """
+    options = TimelineOptions(
+        model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+        every=every,
+        start=start,
+        end=end,
+        labels=tuple(labels),
+        threshold=threshold,
+        smooth=smooth,
+        cuts=cuts,
+        refine=refine,
+        windows=True,
+        top_k=top_k,
+        frames=frames,
+        stride=stride,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+        batch_size=batch_size,
+        timeout=timeout,
+        decoder=decoder,
+        debug=debug,
+    )
+    found = [VideoPath(os.fspath(video), fps=fps)]
+    return VideoTimeline(
+        run_timelines(found, options, lambda text: warnings.warn(text, stacklevel=4))
+    )

@@ -13,7 +13,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO
@@ -43,7 +43,8 @@ class ChildEnded(Exception):
 class ChildProcess:
     """One child as its parent sees it: it runs from here on, until `end` is called or it ends.
 
-    With `debug` its stderr is ours.
+    With `debug` its stderr is ours; `inherited` are open files that it has under the same number
+    (POSIX only).
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ChildProcess:
         *arguments: str,
         environment: Mapping[str, str] = SAME_ENVIRONMENT,
         debug: bool = False,
+        inherited: Sequence[int] = (),
     ) -> None:
         path = [entry for entry in sys.path if isinstance(entry, str)]
         given = ", ".join(map(repr, (os.getpid(), *arguments)))
@@ -63,6 +65,7 @@ class ChildProcess:
             env=os.environ | environment,
             # A session of its own, so that Ctrl-C in the terminal reaches the parent alone.
             start_new_session=True,
+            pass_fds=inherited,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
 

@@ -133,6 +133,11 @@ class ModelConfig:
         return self.grid[0] if self.scheme.cls_per_frame else int(self.scheme.has_cls)
 
     @property
+    def frames_apart(self) -> bool:
+        """Whether each frame, or tubelet, becomes a class token without a look at any other."""
+        return self.scheme.cls_per_frame and not self.scheme.mixes_time and not self.token_shift
+
+    @property
     def over_frames(self) -> "ModelConfig | None":
         """The second transformer, whose patches are the frames' class tokens; None without one."""
         if not self.scheme.frame_blocks:

@@ -39,6 +39,10 @@ WRONG = {
     "classify an unknown suffix": (["classify", "VIDEO", "-o", "x.parquet"], 2, ".parquet"),
     "classify two formats": (["classify", "VIDEO", "-o", "x.csv", "--format", "json"], 2, ".csv"),
     "classify into a folder": (["classify", "VIDEO", "-o", "DATA"], 2, "it is a folder"),
+    "timeline a missing file": (["timeline", "MISSING"], 1, "not_found"),
+    "timeline a stretch": (["timeline", "VIDEO", "--to", "0"], 2, "--to 0 is not after"),
+    "timeline an output": (["timeline", "VIDEO", "-o", "NOWHERE/x.srt"], 2, "NOWHERE"),
+    "timeline a plot": (["timeline", "VIDEO", "--plot", "NOWHERE/x.png"], 2, "NOWHERE"),
     "evaluate an unknown suffix": (["evaluate", "TABLE", "-o", "x.csv"], 2, "by .csv here"),
     "benchmark an unknown suffix": (["benchmark", "--no-measure", "-o", "x.html"], 2, ".html"),
     "benchmark a drawing": (["benchmark", "--explain", "all", "-o", "x.json"], 2, "a .txt"),
@@ -102,6 +106,7 @@ def test_what_is_wrong_is_said_before_a_model_is_looked_for(
     [
         "classify a missing file",
         "classify a device",
+        "timeline a missing file",
         "evaluate a missing table",
         "train on missing clips",
         "train into a file",

@@ -12,6 +12,8 @@ from timesformer_cli.cli.app import app
 COMMANDS = [
     ["classify", "VIDEO", "--model", "MODEL"],
     ["classify", "VIDEO", "--model", "MODEL", "--device", "cpu,cpu"],
+    ["timeline", "VIDEO", "--model", "MODEL"],
+    ["watch", "STREAM", "--model", "MODEL", "--follow", "--idle", "0.1"],
     ["info", "MODEL"],
     ["evaluate", "TABLE", "--model", "MODEL"],
     ["export", "--model", "MODEL", "--pt2", "--output", "OUT"],
@@ -37,6 +39,7 @@ def run_command(arguments: list[str], model: str, folder: Path) -> Result:
     places = {
         "MODEL": model,
         "VIDEO": str(video),
+        "STREAM": str(clips.write(folder / "stream.ts", 24)),
         "TABLE": str(folder / "table.csv"),
         "DATA": str(folder / "data"),
         "OUT": str(folder / "model.pt2"),

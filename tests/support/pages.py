@@ -12,7 +12,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
-BARS = re.compile("[▏▎▍▌▋▊▉█]+")
+BARS = re.compile("[▏▎▍▌▋▊▉█·]+")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-\d+)?")
 SKIPPED = "..."  # a line that stands for any lines
 
@@ -98,7 +98,7 @@ def _like(shown: str, found: str, labels_from: float) -> bool:
     if len(mine) != len(theirs):
         return False
     per_cent = "%" in shown
-    score = re.search(r"(\S+) %", shown)
+    score = re.search(r"([\d.+-]+) %", shown)
     if not (score and float(score[1].lstrip("+-")) < labels_from):
         skeletons = [
             re.sub("bfloat16|float32", "DTYPE", " ".join(BARS.sub("", line).split()))

@@ -18,7 +18,8 @@ from tests.support.videos import decode
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decode import READERS
-from timesformer_cli.video.decoders.base import Picker, ReaderDeclined
+from timesformer_cli.video.decoders.base import Picker, ReaderDeclined, ReadJob
+from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
 
@@ -515,3 +516,29 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_picture_is_converted_in_several_threads() -> None:
+    av = pytest.importorskip("av")
+    from timesformer_cli.video.decoders import pyav
+
+    if int(av.__version__.split(".")[0]) < pyav.SCALES_IN_THREADS:
+        pytest.skip("this PyAV has no threads to convert in")
+    plain = av.VideoFrame.from_ndarray(np.zeros((180, 320, 3), np.uint8), format="rgb24")
+    asked = []
+
+    class Frame:
+        width, height = 320, 180
+
+        def to_ndarray(self, **options: object) -> Pixels:
+            asked.append(options)
+            return plain.to_ndarray(**options)
+
+        def reformat(self, *size: int, **options: object) -> object:
+            asked.append(options)
+            return plain.reformat(*size, **options)
+
+    job = ReadJob(None, None, (), lambda picture, *, pixel_aspect: picture)
+    pyav._picture(Frame(), 1.0, job)
+    pyav._small(Frame())
+    assert [options["threads"] for options in asked] == [1, 1]

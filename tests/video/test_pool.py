@@ -357,7 +357,7 @@ def test_a_video_that_needs_too_much_memory_is_an_error(monkeypatch: pytest.Monk
     request = DecodeRequest(path="x.mp4", sampling=EIGHT, preprocessing=WHOLE)
     heart = worker._Heart(io.BytesIO(), 60.0)
     worker._self_destruct(None)  # or its alarm would end the test's own process in a minute
-    header, pixels = worker._answer(request, heart)
+    header, pixels = worker._answer(request.to_header(), heart)
     assert (header["status"], header["kind"], bytes(pixels)) == ("error", "out_of_memory", b"")
 
 

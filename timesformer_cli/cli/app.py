@@ -22,7 +22,9 @@ from timesformer_cli.cli.info import info
 from timesformer_cli.cli.interrupt import leave_on_interrupt
 from timesformer_cli.cli.models import models
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
+from timesformer_cli.cli.timeline import timeline
 from timesformer_cli.cli.train import train
+from timesformer_cli.cli.watch import watch
 from timesformer_cli.errors import ExitCode
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ app = typer.Typer(
 )
 for command in (
     classify,
+    timeline,
+    watch,
     models,
     info,
     train,

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -26,14 +25,7 @@ Format = Annotated[
 
 def classify(
     context: typer.Context,
-    videos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="VIDEO",
-            help="Video files, folders, globs, or - for paths on stdin.",
-            show_default=False,
-        ),
-    ],
+    videos: options.Videos,
     model: options.Model = DEFAULT,
     top_k: Annotated[
         int,
@@ -55,14 +47,7 @@ def classify(
     timeout: options.Timeout = 60.0,
     format: Format = None,
     output: options.Output = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write a file for each video into this folder, as JSON or --format says.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    output_dir: options.OutputDir = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -70,9 +55,10 @@ def classify(
 
     Example: tsf classify clip.mp4 --model camera-motion
     """
+    from timesformer_cli.cli.answers import answer_files, show_results, write_each
     from timesformer_cli.cli.formats import choose_format, require_writable
     from timesformer_cli.cli.progress import locate_shown, with_progress
-    from timesformer_cli.cli.show.classify import RENDERERS, answer_files, show_results, write_each
+    from timesformer_cli.cli.show.classify import RENDERERS
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
@@ -115,7 +101,7 @@ def classify(
             first = list(islice(results, 1))
         every = chain(first, results)
         if output_dir is None:
-            failed = show_results(every, written, output, files)
+            failed = show_results(every, RENDERERS[written], output, files)
         else:
-            failed = write_each(every, written, answers)
+            failed = write_each(every, RENDERERS[written], answers)
     raise typer.Exit(failed)

@@ -10,6 +10,14 @@ from timesformer_cli.cli.completion import complete_device, complete_model
 from timesformer_cli.errors import UsageError
 
 T = TypeVar("T")
+Videos = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VIDEO",
+        help="Video files, folders, globs, or - for paths on stdin.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -126,6 +134,15 @@ Timeout = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the answer to this file.", rich_help_panel="Output"),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        metavar="DIR",
+        help="Write a file for each video into this folder, as JSON or --format says.",
+        rich_help_panel="Output",
+    ),
 ]
 Threads = Annotated[
     int | None,

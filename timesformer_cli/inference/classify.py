@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.process_tuning import let_threads_sleep
+from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.video import Decoded, DecodePool, VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -20,17 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from timesformer_cli.inference.batching import Scored, Scorer
-    from timesformer_cli.inference.open import RunnableModel
-    from timesformer_cli.model import TimeSformer
-    from timesformer_cli.weights.description import Description
-    from timesformer_cli.weights.hub.locate import Located
+    from timesformer_cli.inference.scorer import AnyModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyOptions:
     """The options of `tsf classify`."""
 
-    model: "str | Located | TimeSformer | RunnableModel" = DEFAULT
+    model: "AnyModel" = DEFAULT
     top_k: int = 5  # labels per video, best first
     frames: int | None = None  # frames per clip; None means as the model was trained
     stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
@@ -47,20 +44,8 @@ class ClassifyOptions:
 
     @property
     def name(self) -> str:
-        """What the model is called in results; a model object goes by the name of its class."""
-        from timesformer_cli.weights.hub.locate import Located
-
-        if isinstance(self.model, Located):
-            return self.model.name
-        return self.model if isinstance(self.model, str) else type(self.model).__name__
-
-    @property
-    def is_exported(self) -> bool:
-        """Whether the model is an exported file, which takes clips of one shape only."""
-        from timesformer_cli.inference.exported.model import ExportedModel
-        from timesformer_cli.weights.hub.locate import EXPORTED
-
-        return isinstance(self.model, ExportedModel) or self.name.endswith(EXPORTED)
+        """What the model is called in results."""
+        return model_name(self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,63 +152,14 @@ def classify_videos(
                 debug=options.debug,
             )
         )
-        scorer = _scorer(options, note, stack)
-        sampling, preprocessing = _clips(scorer.description, options)
+        scorer = open_scorer(options, note, stack)
+        sampling, preprocessing = clips_for(scorer.description, options)
         from timesformer_cli.inference.batching import score_videos
 
         decoded = pool.decode(videos, sampling, preprocessing, options.clips, options.crops)
         scored = score_videos(scorer, decoded, options.batch_size)
         for video, outcome in zip(videos, scored, strict=True):
             yield _result(video, outcome, scorer, options)
-
-
-def _scorer(options: ClassifyOptions, note: NoteCallback, stack: ExitStack) -> "Scorer":
-    """Load the model and put it on its device; closing the stack ends its processes."""
-    from timesformer_cli.inference.device_pool import DevicePool
-    from timesformer_cli.inference.fast.model import make_fast
-    from timesformer_cli.inference.open import open_model
-    from timesformer_cli.inference.predictor import Predictor
-    from timesformer_cli.model import TimeSformer
-    from timesformer_cli.weights.hub.locate import Located, as_located
-
-    model, devices, compiled = options.model, options.device.split(","), options.compile
-    scorer: Scorer
-    notes: tuple[str, ...] = ()
-    if isinstance(model, str | Located) and len(devices) > 1:
-        located = as_located(model)
-        several = DevicePool(located, devices, options.dtype, compile=compiled, debug=options.debug)
-        stack.callback(several.close)
-        scorer, notes = several, several.notes
-    elif isinstance(model, str | Located):
-        opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
-        scorer = Predictor(opened, options.name)
-    elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
-        weight = model.head.weight
-        fast = make_fast(model, weight.device, weight.dtype, compile=compiled)
-        scorer = Predictor(fast, options.name)
-    elif compiled:
-        raise UsageError("a model made ready is compiled by its own .compile()")
-    else:
-        scorer = Predictor(model, options.name)
-    for text in notes:
-        note(text)
-    if compiled:
-        note("compiling with the first batch, which takes up to a minute")
-    return scorer
-
-
-def _clips(model: "Description", options: ClassifyOptions) -> tuple[Sampling, Preprocessing]:
-    """How clips are sampled and cropped; raises UsageError where the model does not take them."""
-    sampling, preprocessing = model.sampling, model.preprocessing
-    frames = options.frames or sampling.frames
-    if frames != sampling.frames and options.is_exported:
-        raise UsageError(
-            f"{options.name}: exported for clips of {sampling.frames} frames; leave out "
-            f"--frames, or export another with --frames {frames}"
-        )
-    model.config.scheme.require_divisible(model.config.grid_of(frames, *preprocessing.crop))
-    stride = options.stride or sampling.stride
-    return replace(sampling, frames=frames, stride=stride), preprocessing
 
 
 def _failed(path: str, error: VideoError) -> Failed:
@@ -244,14 +180,14 @@ def _result(
             end=view.end,
             crop=view.crop,
             times=view.times,
-            predictions=_best(scores, labels, options.top_k) if several else (),
+            predictions=best_predictions(scores, labels, options.top_k) if several else (),
         )
         for view, scores in zip(decoded.views, outputs.view_scores, strict=True)
     )
     return Classified(
         video=video.path,
         status="ok",
-        predictions=_best(outputs.scores, labels, options.top_k),
+        predictions=best_predictions(outputs.scores, labels, options.top_k),
         model=options.name,
         device=scorer.device,
         dtype=scorer.dtype,
@@ -262,7 +198,10 @@ def _result(
     )
 
 
-def _best(scores: "Tensor", labels: tuple[str, ...], top_k: int) -> tuple[Prediction, ...]:
+def best_predictions(
+    scores: "Tensor", labels: tuple[str, ...], top_k: int
+) -> tuple[Prediction, ...]:
+    """The best labels of one clip, from its scores `(classes,)`."""
     best = scores.topk(min(top_k, len(labels)))
     return tuple(
         Prediction(labels[index], index, round(score, 6))

@@ -64,7 +64,7 @@ class Predictor:
             began = time.perf_counter()
             clip = torch.from_numpy(frames).to(self.model.device)
             scores, head_input = self._run(clip, features)
-            scores = self._checked(scores.cpu())
+            scores = self.checked(scores.cpu())
         outputs = ModelOutputs(
             scores, time.perf_counter() - began, None if head_input is None else head_input.cpu()
         )
@@ -74,13 +74,13 @@ class Predictor:
         """Scores, and, with `features`, what the head makes them from."""
         # torch.compile compiles the call as a whole, not `features` and `logits` on their own.
         if not features:
-            return self._scores(self.model(clip)), None
+            return self.scores(self.model(clip)), None
         if not isinstance(self.model, FastModel):
             raise UsageError("an exported model gives scores only; take the one it was made from")
         head_input = self.model.features(clip)
-        return self._scores(self.model.logits(head_input)), head_input.float()
+        return self.scores(self.model.logits(head_input)), head_input.float()
 
-    def _scores(self, logits: Tensor) -> Tensor:
+    def scores(self, logits: Tensor) -> Tensor:
         """The scores; one whose logit is not finite is NaN, which is seen once it is on the CPU.
 
         To look at the logits here would wait for the GPU.
@@ -89,7 +89,7 @@ class Predictor:
         scores = logits.sigmoid() if each_alone else logits.softmax(dim=-1)
         return scores.where(logits.isfinite(), torch.nan)
 
-    def _checked(self, scores: Tensor) -> Tensor:
+    def checked(self, scores: Tensor) -> Tensor:
         """The scores, on the CPU; raises WeightsError where one is no number."""
         if bool(scores.isfinite().all()):
             return scores
@@ -127,7 +127,7 @@ class Predictor:
 
         def wait() -> ModelOutputs:
             ended.synchronize()
-            return ModelOutputs(self._checked(scores), began.elapsed_time(ended) / 1000, head_input)
+            return ModelOutputs(self.checked(scores), began.elapsed_time(ended) / 1000, head_input)
 
         return wait
 

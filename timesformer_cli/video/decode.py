@@ -76,7 +76,7 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
         upright = partial(shape, orientation=described.orientation)
         job = partial(ReadJob, file, described, prepare=upright, beat=beat)
         reasons: list[ReaderDeclined] = []
-        for name in _order(request, described):
+        for name in reader_order(request.decoder, request.without, described):
             beat(name)
             try:
                 planned, reading, held = _read(READERS[name], described, planner, job)
@@ -88,7 +88,7 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
                 reasons.append(ReaderDeclined(f"{name} failed ({first_line(error)})"))
             else:
                 return _decoded(name, request, described, planned, reading, held, began)
-    raise _failure(request.decoder, reasons)
+    raise unread(request.decoder, reasons)
 
 
 def _decoded(
@@ -115,7 +115,7 @@ def _decoded(
     )
 
 
-def _require_undamaged(reading: Reading) -> None:
+def require_undamaged(reading: Reading) -> None:
     """Raise VideoError where next to nothing of the file is a picture that was recorded."""
     failed, decoded = len(reading.damaged), reading.decoded
     looked = failed + decoded
@@ -130,14 +130,14 @@ def _require_undamaged(reading: Reading) -> None:
     raise VideoError("cannot_decode", f"is encrypted or ruined: {what}")
 
 
-def _order(request: DecodeRequest, described: Probe) -> Sequence[str]:
+def reader_order(decoder: str, without: Sequence[str], described: Probe) -> Sequence[str]:
     """Name the decoders to try, best first; those that this file has brought down not again."""
-    if request.decoder != "auto":
-        return (request.decoder,)
+    if decoder != "auto":
+        return (decoder,)
     # Each kind of file has its own readers: the reason of another one would hide theirs.
     pictures = described.container in ("png", "webp")
     names = [name for name in READERS if (name == "pillow") == pictures]
-    return [name for name in names if name not in request.without]
+    return [name for name in names if name not in without]
 
 
 def _read(
@@ -156,7 +156,7 @@ def _read(
         planned = planner(duration, frame=frame)
         moments = _moments(planned)
         reading = reader(job(wanted=moments))
-        _require_undamaged(reading)
+        require_undamaged(reading)
         if len(reading.pictures) == len(moments):
             return planned, reading, duration
         if not reading.end:
@@ -194,11 +194,9 @@ def _of_one_size(clips: list[list[Pixels]]) -> list[list[Pixels]]:
 
 
 def _warnings(described: Probe, held: float, planned: Plan, reading: Reading) -> Iterator[str]:
-    claimed = described.claimed or held
-    if held < HELD * claimed or claimed < HELD * held:
-        yield f"claims {claimed:.1f} s, holds {held:.1f} s"
+    yield from false_length(described, held)
     yield from described.notes
-    yield from _damage(reading)
+    yield from damage_warnings(reading)
     frame_at = dict(zip(_moments(planned), reading.chosen, strict=True))
     wanted = len(planned.clips[0].times)
     different = min(len({frame_at[moment] for moment in clip.times}) for clip in planned.clips)
@@ -208,13 +206,25 @@ def _warnings(described: Probe, held: float, planned: Plan, reading: Reading) ->
         yield f"gives {different} frames, repeated to make the {wanted} of a clip"
     if planned.note and different > 1:  # with one frame the note on spacing would say nothing
         yield planned.note
+    yield from look_warnings(described)
+
+
+def false_length(described: Probe, held: float) -> Iterator[str]:
+    """A container that claims another length than it was found to hold."""
+    claimed = described.claimed or held
+    if held < HELD * claimed or claimed < HELD * held:
+        yield f"claims {claimed:.1f} s, holds {held:.1f} s"
+
+
+def look_warnings(described: Probe) -> Iterator[str]:
+    """Why pictures may look other than what the model learned from."""
     if described.hdr:
         yield f"is HDR ({described.hdr}), read without tone mapping: its colours look flat"
     if described.interlaced:
         yield "is interlaced: what moves in it has edges like a comb"
 
 
-def _damage(reading: Reading) -> Iterator[str]:
+def damage_warnings(reading: Reading) -> Iterator[str]:
     """What was lost on the way, in one sentence."""
     failed = len(reading.damaged)
     parts = [
@@ -227,7 +237,7 @@ def _damage(reading: Reading) -> Iterator[str]:
         yield f"is damaged: {', '.join(filter(None, parts))}"
 
 
-def _failure(decoder: str, reasons: Sequence[ReaderDeclined]) -> VideoError:
+def unread(decoder: str, reasons: Sequence[ReaderDeclined]) -> VideoError:
     """Choose the error of a video that no decoder could read: the reason of the last one tried."""
     if decoder != "auto":
         kind = "decoder_missing" if isinstance(reasons[0], DecoderMissing) else "cannot_decode"

@@ -1,11 +1,13 @@
 """Requests to a decode worker and its answers: a JSON header, then raw pixels."""
 
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.sample import Jitter
+from timesformer_cli.video.windows import WindowPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,17 +32,20 @@ class DecodeRequest:
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> "DecodeRequest":
         """The inverse of `to_header`; lists become tuples again, which JSON does not have."""
-        preprocessing, jitter = header["preprocessing"], header["jitter"]
-        for name in ("resize", "crop", "mean", "std"):
-            if isinstance(preprocessing[name], list):
-                preprocessing[name] = tuple(preprocessing[name])
+        jitter = header["jitter"]
         made = {
             "sampling": Sampling(**header["sampling"]),
-            "preprocessing": Preprocessing(**preprocessing),
+            "preprocessing": preprocessing_of_header(header["preprocessing"]),
             "jitter": jitter and Jitter(**jitter),
             "without": tuple(header["without"]),
         }
         return cls(**header | made)
+
+
+def preprocessing_of_header(values: dict[str, Any]) -> Preprocessing:
+    """From JSON, whose lists were tuples."""
+    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Preprocessing(**values | tuples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +93,45 @@ class Decoded:
             seconds=header["seconds"],
             probe=Probe(**{**header["probe"], "notes": tuple(header["probe"]["notes"])}),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FollowRequest:
+    """One video to decode forwards, and which windows to make of it."""
+
+    path: str
+    plan: WindowPlan
+    preprocessing: Preprocessing
+    decoder: str = "auto"
+    without: tuple[str, ...] = ()  # decoders that auto leaves out: this file brought them down
+    fps: float | None = None  # the path is a folder of pictures, so many a second
+    timeout: float = 60.0  # seconds without a sign of life, then the worker ends itself
+
+    def to_header(self) -> dict[str, Any]:
+        """All fields, ready for JSON, which has no infinity."""
+        values = asdict(self)
+        values["plan"]["end"] = None if self.plan.end == inf else self.plan.end
+        return values | {"follow": True}
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> "FollowRequest":
+        """The inverse of `to_header`."""
+        plan = header["plan"]
+        plan["sampling"] = Sampling(**plan["sampling"])
+        plan["end"] = inf if plan["end"] is None else plan["end"]
+        made = {
+            "plan": WindowPlan(**plan),
+            "preprocessing": preprocessing_of_header(header["preprocessing"]),
+            "without": tuple(header["without"]),
+        }
+        return cls(**{name: value for name, value in header.items() if name != "follow"} | made)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Followed:
+    """What is known of a video once it was followed to its end."""
+
+    decoder: str
+    end: float  # seconds; where the video, or the plan, ended
+    warnings: tuple[str, ...]
+    fault: str  # why the video ended before its end; empty where it did not

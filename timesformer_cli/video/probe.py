@@ -104,7 +104,7 @@ def _describe(
     fps = float(next(filter(None, reversed(rates) if untimed else rates), UNTIMED))
     # The display matrix comes with the frames, not with the stream, so one frame is decoded.
     frame = next(decode_frames(stream, packets, Reading([], [])), None)
-    orientation = _orientation(frame)
+    orientation = orientation_of(frame)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = context.width, context.height
     if frame is not None:
@@ -215,7 +215,7 @@ def _without_edits(file: VideoFile, described: Probe, timed: Probe) -> Probe:
     return whole if (whole.frames or 0) > (timed.frames or 0) else timed
 
 
-def _orientation(frame: "VideoFrame | None") -> Orientation:
+def orientation_of(frame: "VideoFrame | None") -> Orientation:
     """Read the display matrix. Its determinant is negative when the picture is mirrored.
 
     `frame.rotation` does not tell: for a mirrored picture it says 180.

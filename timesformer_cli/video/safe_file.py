@@ -167,7 +167,9 @@ def _open(path: str) -> int:
 def missing_file(path: str) -> VideoError:
     """The error of a path that does not exist, in the words that help most."""
     if URL.match(path):
-        return VideoError("not_found", "is a URL: download the video and give the file's name")
+        return VideoError(
+            "not_found", "is a URL: download the video, or watch it live with tsf watch"
+        )
     if os.path.lexists(path.replace("\0", "")):
         return VideoError("not_found", "is a link to a file that does not exist")
     if "\\" in path and os.sep != "\\":

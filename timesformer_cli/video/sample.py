@@ -73,7 +73,7 @@ def plan_clips(
     length *= 1.0 if jitter is None else jitter.pace
     if length > duration:
         last = max(duration - frame, 0.0)  # the last frame begins this long before the end
-        squeezed = _spread(0.0, last, sampling.frames)
+        squeezed = spread(0.0, last, sampling.frames)
         slight = duration > WORTH_A_NOTE * length
         note = None if slight else _short_note(duration, length, last, sampling.frames)
         return Plan((squeezed,) * clips, note)  # all clips are the same: the whole video
@@ -83,10 +83,10 @@ def plan_clips(
     if jitter is not None:
         starts = [room * jitter.offsets[0]]
     bounds = [(start, min(start + length, duration)) for start in starts]
-    return Plan(tuple(_spread(start, end, sampling.frames) for start, end in bounds))
+    return Plan(tuple(spread(start, end, sampling.frames) for start, end in bounds))
 
 
-def _spread(start: float, end: float, frames: int) -> Clip:
+def spread(start: float, end: float, frames: int) -> Clip:
     """Place moments at even steps from `start` to `end`, both included; one alone in the middle."""
     if frames == 1:
         return Clip(start, end, ((start + end) / 2,))

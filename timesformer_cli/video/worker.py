@@ -4,11 +4,17 @@ import importlib
 import signal
 import time
 import traceback
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Any
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.messages import DecodeRequest
+from timesformer_cli.video.facts import Pixels, Probe
+from timesformer_cli.video.messages import DecodeRequest, FollowRequest
+
+if TYPE_CHECKING:
+    from timesformer_cli.video.windows import Shot, Window
 
 MEMORY = 6 << 30  # bytes of address space: a hostile file must not take the machine's memory
 BEAT = 0.5  # seconds between two signs of life
@@ -18,7 +24,7 @@ GRACE = 5  # seconds past the time limit, so that the parent's own kill comes fi
 def main(parent: int) -> None:
     """Answer requests until the parent closes the pipe."""
     requests, replies = take_pipes()
-    _confine(parent)
+    confine_decoder(parent)
     _warm_up()
     send(replies, {"status": "ready"})
     while True:
@@ -26,8 +32,8 @@ def main(parent: int) -> None:
             asked, _ = receive(requests)
         except EOFError:
             return
-        request = DecodeRequest.from_header(asked)
-        header, pixels = _answer(request, _Heart(replies, request.timeout))
+        heart = _Heart(replies, asked["timeout"])
+        header, pixels = (_follow if asked.get("follow") else _answer)(asked, heart)
         _self_destruct(None)
         send(replies, header, pixels)
 
@@ -49,7 +55,7 @@ class _Heart:
             send(self.replies, {"status": "working", **named})
 
 
-def _confine(parent: int) -> None:
+def confine_decoder(parent: int) -> None:
     """Limit the memory and end with the parent; each only where the platform can do it."""
     try:
         import resource
@@ -83,12 +89,58 @@ def _self_destruct(timeout: float | None) -> None:
         signal.alarm(int(timeout) + GRACE if timeout is not None else 0)
 
 
-def _answer(request: DecodeRequest, heart: _Heart) -> tuple[dict[str, Any], memoryview | bytes]:
+class _Messages:
+    """Sends what is found while a video is followed; the alarm rests while the parent is busy."""
+
+    def __init__(self, heart: _Heart) -> None:
+        self.heart = heart
+
+    def described(self, described: "Probe") -> None:
+        self._send({"status": "described", "probe": asdict(described)})
+
+    def window(self, window: "Window", fresh: Sequence[tuple[int, Pixels]]) -> None:
+        pixels = b"".join(picture.tobytes() for _, picture in fresh)
+        numbers = [number for number, _ in fresh]
+        self._send({"status": "window", "window": asdict(window), "fresh": numbers}, pixels)
+
+    def shot(self, shot: "Shot") -> None:
+        self._send({"status": "shot", "shot": asdict(shot)})
+
+    def _send(self, header: dict[str, Any], pixels: bytes = b"") -> None:
+        _self_destruct(None)
+        send(self.heart.replies, header, pixels)
+        _self_destruct(self.heart.timeout)
+
+
+Reply = tuple[dict[str, Any], memoryview | bytes]
+
+
+def _answer(asked: dict[str, Any], heart: _Heart) -> Reply:
+    """Decode the clips of one video."""
     from timesformer_cli.video.decode import decode
 
-    try:
-        decoded = decode(request, heart.beat)
+    def done() -> Reply:
+        decoded = decode(DecodeRequest.from_header(asked), heart.beat)
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
+
+    return _caught(done)
+
+
+def _follow(asked: dict[str, Any], heart: _Heart) -> Reply:
+    """Decode one video forwards; windows are sent on the way, and the answer is how it ended."""
+    from timesformer_cli.video.follow import follow
+
+    def done() -> Reply:
+        request = FollowRequest.from_header(asked)
+        return asdict(follow(request, _Messages(heart), heart.beat)) | {"status": "ended"}, b""
+
+    return _caught(done)
+
+
+def _caught(done: Callable[[], Reply]) -> Reply:
+    """The reply of `done`, or the error of the video."""
+    try:
+        return done()
     except VideoError as error:
         return _error(error.kind, str(error)), b""
     except MemoryError:

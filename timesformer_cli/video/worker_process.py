@@ -1,6 +1,7 @@
 """One decode worker as its parent sees it: start it, ask it, kill it when it is late."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.messages import Decoded, DecodeRequest
+from timesformer_cli.video.messages import Decoded, DecodeRequest, FollowRequest
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
 LIFETIME = 500  # files, then a fresh process: decord leaks up to 0.3 MB with each
@@ -68,6 +69,21 @@ class DecodeWorker:
             return Decoded.from_header(header, np.frombuffer(payload, np.uint8))
         return VideoError(header["kind"], header["message"])
 
+    def follow(self, request: FollowRequest, limit: float) -> Iterator[Message]:
+        """Send a request and yield what the worker finds, as it comes; the last message ends it.
+
+        `limit` is for one message, and rests while the caller is busy. Raises WorkerDied.
+        """
+        self.start()
+        if not self._ready:
+            self._exchange(None, START_LIMIT)
+            self._ready = True
+        header, payload = self._exchange(replace(request, timeout=limit).to_header(), limit)
+        while header["status"] not in ("ended", "error"):
+            yield header, payload
+            header, payload = self._exchange(None, limit)
+        yield header, payload
+
     def close(self) -> None:
         """Kill the process; no other will be started."""
         with self._lock:
@@ -90,7 +106,7 @@ class DecodeWorker:
         if child is None:
             raise WorkerDied("closed", overdue=False, decoder=None)
         decoder: str | None = None
-        with _KillingClock(limit, child) as clock:
+        with KillingClock(limit, child) as clock:
             try:
                 answer = child.hear() if request is None else child.ask(request)
                 while answer[0].get("status") == "working":
@@ -105,7 +121,7 @@ class DecodeWorker:
                 raise WorkerDied(how, overdue=clock.struck, decoder=decoder) from None
 
 
-class _KillingClock:
+class KillingClock:
     """Kills a process unless it is told, within `limit` seconds each time, that the work goes on.
 
     A timer thread does it, because reading from a pipe has no time limit.
@@ -118,7 +134,7 @@ class _KillingClock:
         self._lock, self._done = threading.Lock(), False
         self._timer: threading.Timer | None = None
 
-    def __enter__(self) -> "_KillingClock":
+    def __enter__(self) -> "KillingClock":
         self.start_anew()
         return self
 

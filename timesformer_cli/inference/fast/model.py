@@ -10,7 +10,7 @@ from timesformer_cli.inference.device import find_dtype, memory_explained
 from timesformer_cli.inference.fast.blocks import FastEncoder, LayerFactory
 from timesformer_cli.inference.fast.kernels import find_mix, in_dtype
 from timesformer_cli.inference.fast.linear import PlainLinear, find_linear
-from timesformer_cli.inference.fast.patches import FROM_PIXELS
+from timesformer_cli.inference.fast.patches import FROM_PIXELS, PixelPatches
 from timesformer_cli.inference.fast.pathways import FastPathway
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
@@ -63,16 +63,36 @@ class FastModel(nn.Module):
 
     def features(self, clip: Tensor) -> Tensor:
         """The input of the head, `(b d)`, in the model's dtype."""
-        first, *more = self.encoders
-        patches = self.patches(clip)
         if self.fast is None:
-            tokens = first(patches)
-            for encoder in more:
-                tokens = encoder(tokens[:, :, None, None])
-            features: Tensor = self.norm(read_out(tokens, self.config))
-            return features
-        tokens, fast = self.fast(first, patches, clip)
+            return self.over_time(self.per_frame(clip))
+        tokens, fast = self.fast(self.encoders[0], self.patches(clip), clip)
         return torch.cat([self.norm(read_out(tokens, self.config)), fast], dim=-1)
+
+    @property
+    def frames_start_alone(self) -> bool:
+        """Whether no frame is mixed with another one before its patches are made."""
+        return self.fast is None and isinstance(self.patches, PixelPatches)
+
+    def per_frame(self, clip: Tensor) -> Tensor:
+        """All that each frame, or tubelet, gives by itself: `(b t h w d)`.
+
+        These are patches; where patches of different frames never meet, it is one class token per
+        frame, `(b t 1 1 d)`. Where `frames_start_alone`, a frame gives the same in every clip.
+        """
+        patches: Tensor = self.patches(clip)
+        if self.config.frames_apart:
+            tokens: Tensor = self.encoders[0](patches)
+            return tokens[:, :, None, None]
+        return patches
+
+    def over_time(self, units: Tensor) -> Tensor:
+        """The input of the head, `(b d)`, from what `per_frame` gives."""
+        first, *more = self.encoders
+        tokens = units[:, :, 0, 0] if self.config.frames_apart else first(units)
+        for encoder in more:
+            tokens = encoder(tokens[:, :, None, None])
+        features: Tensor = self.norm(read_out(tokens, self.config))
+        return features
 
     def logits(self, features: Tensor) -> Tensor:
         """The head's answer, float32 `(b classes)`."""

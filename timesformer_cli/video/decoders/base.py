@@ -92,6 +92,26 @@ class Prepare(Protocol):
         ...
 
 
+class FramePicker(Protocol):
+    """Takes what it wants of the frames that a decoder offers in order, one pass over a file."""
+
+    reading: Reading
+    last: tuple[float, Callable[[], Any]] | None  # the frame before; None after a seek
+
+    @property
+    def next(self) -> float | None:
+        """The moment up to which no frame is wanted; None where no more are."""
+        ...
+
+    def offer(self, time: float | None, picture: Callable[[], Any], small: "SmallPicture") -> bool:
+        """Offer the next frame; returns False where no more are wanted. Raises Unordered."""
+        ...
+
+    def finish(self) -> Reading:
+        """Close the reading at the end of the file."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadJob:
     """What a decoder is asked for: the frames on screen at the wanted moments of one file."""
@@ -101,6 +121,9 @@ class ReadJob:
     wanted: Sequence[float]  # seconds from the first frame, sorted
     prepare: Prepare
     beat: Beat = no_beat
+    # Makes another picker than that of the moments, from the frames' interval and the last one's
+    # length.
+    follow: "Callable[[float, float], FramePicker] | None" = None
 
     @property
     def file(self) -> VideoFile:
@@ -108,8 +131,16 @@ class ReadJob:
         assert self.opened is not None
         return self.opened
 
+    def picker(self) -> "FramePicker":
+        """What takes the frames of one pass, offered in order."""
+        interval, tail = 1 / self.probe.fps, self.probe.tail
+        if self.follow is not None:
+            return self.follow(interval, tail)
+        return Picker(self.wanted, interval, tail, self.beat)
+
 
 Reader = Callable[[ReadJob], Reading]
+SmallPicture = Callable[[], Pixels]  # BGR, small enough to compare with its neighbours at once
 
 
 class Picker:
@@ -139,7 +170,12 @@ class Picker:
         done = len(self.reading.pictures)
         return self.wanted[done] if done < len(self.wanted) else None
 
-    def offer(self, time: float | None, picture: Callable[[], Any]) -> bool:
+    def offer(
+        self,
+        time: float | None,
+        picture: Callable[[], Any],
+        small: "SmallPicture | None" = None,
+    ) -> bool:
         """Offer the next frame; returns False once there is a picture for every moment.
 
         A frame without a time counts as one interval later than the last. Raises Unordered when

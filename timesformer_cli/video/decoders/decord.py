@@ -7,11 +7,13 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from timesformer_cli.video.cuts import shrink
 from timesformer_cli.video.decoders.base import (
     EPSILON,
     ReaderDeclined,
@@ -22,6 +24,7 @@ from timesformer_cli.video.decoders.base import (
     require_picture,
 )
 from timesformer_cli.video.decoders.container import changes_size
+from timesformer_cli.video.facts import Pixels, Probe
 
 # Compared with PyAV picture by picture, on 70 files of 26 encoders. decord makes palettes black,
 # and some gray formats.
@@ -55,7 +58,8 @@ def read_decord(job: ReadJob) -> Reading:
     if not _trusted(times):
         raise ReaderDeclined("the times decord gives its frames cannot be right")
     try:
-        return _in_order(reader, [t - times[0] for t in times], job)
+        read = _in_order if job.follow is None else _every_frame
+        return read(reader, [t - times[0] for t in times], job)
     except decord.DECORDError as error:
         raise ReaderDeclined(f"decord cannot read it: {first_line(error)}") from None
 
@@ -82,9 +86,6 @@ def _in_order(reader: Any, times: Sequence[float], job: ReadJob) -> Reading:
     reading, position = Reading([], []), 0
     interval = 1 / probe.fps
     tail = max(probe.tail, interval)
-    turned = probe.rotation // 90
-    shown = probe.coded_width, probe.coded_height
-    shown = (shown[1], shown[0]) if turned % 2 else shown
     taken: Any = None
     for moment in job.wanted:
         if moment >= times[-1] + tail + interval:  # the same bound as Picker.finish
@@ -92,23 +93,41 @@ def _in_order(reader: Any, times: Sequence[float], job: ReadJob) -> Reading:
             break
         index = max(bisect_right(times, moment + EPSILON) - 1, 0)
         while position <= index:
-            try:
-                frame = reader.next()
-            except StopIteration:
-                raise ReaderDeclined("decord gives fewer pictures than there are packets") from None
+            frame = _next(reader)
             position += 1
             job.beat()
         if not reading.chosen or reading.chosen[-1] != index:
-            # decord has turned it already; prepare wants the picture as stored.
-            picture = require_picture(frame.asnumpy(), *shown)
-            taken = job.prepare(np.rot90(picture, -turned), pixel_aspect=probe.pixel_aspect)
+            taken = job.prepare(_stored(frame, probe), pixel_aspect=probe.pixel_aspect)
         reading.pictures.append(taken)
         reading.chosen.append(index)
     for _ in range(position, len(times)):
-        try:
-            reader.next()
-        except StopIteration:
-            raise ReaderDeclined("decord gives fewer pictures than there are packets") from None
+        _next(reader)
         job.beat()
     reading.decoded = len(times)
     return reading
+
+
+def _every_frame(reader: Any, times: Sequence[float], job: ReadJob) -> Reading:
+    """Offer every frame in turn to the picker that follows the video."""
+    picker = job.picker()
+    for time in times:
+        picture = _stored(_next(reader), job.probe)
+        prepared = partial(job.prepare, picture, pixel_aspect=job.probe.pixel_aspect)
+        if not picker.offer(time, prepared, partial(shrink, picture)):
+            return picker.reading
+    return picker.finish()
+
+
+def _next(reader: Any) -> Any:
+    try:
+        return reader.next()
+    except StopIteration:
+        raise ReaderDeclined("decord gives fewer pictures than there are packets") from None
+
+
+def _stored(frame: Any, probe: Probe) -> Pixels:
+    """A frame as it is stored; decord has turned it already."""
+    turned = probe.rotation // 90
+    shown = probe.coded_width, probe.coded_height
+    shown = (shown[1], shown[0]) if turned % 2 else shown
+    return np.rot90(require_picture(frame.asnumpy(), *shown), -turned)

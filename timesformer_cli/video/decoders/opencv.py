@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.video.cuts import shrink
 from timesformer_cli.video.decoders.base import (
     MISSING,
     DecoderMissing,
-    Picker,
     ReaderDeclined,
     Reading,
     ReadJob,
@@ -41,7 +41,7 @@ def read_opencv(job: ReadJob) -> Reading:
 def _read_opencv(job: ReadJob, *, counted: bool = False) -> Reading:
     capture, cv2 = open_capture(job.file)
     probe, interval = job.probe, 1 / job.probe.fps
-    picker = Picker(job.wanted, interval, probe.tail, job.beat)
+    picker = job.picker()
     clock = Clock(interval, probe.longest, restarts=probe.restarts > 0)
     width, height = probe.coded_width, probe.coded_height
     try:
@@ -56,8 +56,9 @@ def _read_opencv(job: ReadJob, *, counted: bool = False) -> Reading:
             time = None if counted else clock(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if time is not None and picker.last is not None and time <= picker.last[0]:
                 raise Unordered  # OpenCV says 0 where it does not know
-            prepared = partial(job.prepare, bgr[:, :, ::-1], pixel_aspect=probe.pixel_aspect)
-            if not picker.offer(time, prepared):
+            picture = bgr[:, :, ::-1]
+            prepared = partial(job.prepare, picture, pixel_aspect=probe.pixel_aspect)
+            if not picker.offer(time, prepared, partial(shrink, picture)):
                 return picker.reading
     finally:
         capture.release()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoders.base import Picker, ReaderDeclined, Reading, ReadJob
+from timesformer_cli.video.cuts import shrink
+from timesformer_cli.video.decoders.base import ReaderDeclined, Reading, ReadJob
 from timesformer_cli.video.facts import Pixels, Probe, require_pixels_within_limit
 from timesformer_cli.video.safe_file import VideoFile
 
@@ -59,16 +60,20 @@ def read_animation(job: ReadJob) -> Reading:
     """Read an animated WebP or PNG; declines all other files."""
     if not is_animation(job.file):
         raise ReaderDeclined("Pillow reads animated WebP and PNG only")
-    picker = Picker(job.wanted, 1 / job.probe.fps, job.probe.tail, job.beat)
+    picker = job.picker()
     with _open(job.file) as image:
         time = 0.0
         for number in range(_frames(image)):
             seconds = _seconds(image, number)
             frame = image.convert("RGB")  # composed by now: the next seek changes the image
-            if not picker.offer(time, partial(_prepared, frame, job)):
+            if not picker.offer(time, partial(_prepared, frame, job), partial(_shrunk, frame)):
                 return picker.reading
             time += seconds
     return picker.finish()
+
+
+def _shrunk(frame: "Image") -> Pixels:
+    return shrink(np.asarray(frame, np.uint8))
 
 
 def _prepared(frame: "Image", job: ReadJob) -> object:
@@ -146,15 +151,20 @@ def probe_pictures(pictures: Sequence[str], fps: float) -> Probe:
 
 def read_pictures(pictures: Sequence[str], job: ReadJob) -> Reading:
     """Read the wanted pictures of a folder, each opened only where it is wanted."""
-    picker = Picker(job.wanted, 1 / job.probe.fps, job.probe.tail, job.beat)
+    picker = job.picker()
 
     def prepared(path: str) -> object:
         return job.prepare(_picture(path), pixel_aspect=1.0)
 
     for number, path in enumerate(pictures):
-        if not picker.offer(number / job.probe.fps, partial(prepared, path)):
+        time, small = number / job.probe.fps, partial(_small_picture, path)
+        if not picker.offer(time, partial(prepared, path), small):
             return picker.reading
     return picker.finish()
+
+
+def _small_picture(path: str) -> Pixels:
+    return shrink(_picture(path))
 
 
 def _picture(path: str) -> Pixels:

@@ -1,14 +1,15 @@
 """Read with PyAV: in order, with seeks where a container keeps its times exact after them."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from timesformer_cli.video.cuts import small_size
 from timesformer_cli.video.decoders.base import (
     EPSILON,
-    Picker,
     ReaderDeclined,
     Reading,
     ReadJob,
@@ -17,7 +18,7 @@ from timesformer_cli.video.decoders.base import (
     require_picture,
 )
 from timesformer_cli.video.decoders.container import best_stream, decode_frames, open_container
-from timesformer_cli.video.facts import Probe, require_pixels_within_limit
+from timesformer_cli.video.facts import Pixels, Probe, require_pixels_within_limit
 from timesformer_cli.video.timing import Clock
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ SEEKABLE, SEEKABLE_IF_STEADY = ("mov", "matroska"), ("avi", "mpegts")
 # transport stream has no index, so a seek lands at any packet, and pictures begin at a keyframe.
 MARGIN, MARGIN_WITHOUT_INDEX = 1.0, 12.0
 THREADS = 1  # per file; the pool decodes several files at a time
+SCALES_IN_THREADS = 17  # the first PyAV that does
 
 
 def can_seek(probe: Probe) -> bool:
@@ -64,7 +66,7 @@ def read_av(job: ReadJob) -> Reading:
 def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Reading:
     """Make one pass; `counted` ignores the file's times and counts frames instead."""
     probe, interval = job.probe, 1 / job.probe.fps
-    picker = Picker(job.wanted, interval, probe.tail, job.beat)
+    picker = job.picker()
     clock = Clock(interval, probe.longest, restarts=probe.restarts > 0)
     with open_container(job.file, ignore_edits=probe.ignore_edits) as container:
         stream = best_stream(container)
@@ -89,11 +91,14 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
             if picker.last is None and target is not None and missed:
                 raise Unordered
             aspect = probe.pixel_aspect * _aspect(stream) / first_aspect
-            if not picker.offer(time, partial(_picture, frame, aspect, job)):
+            small = partial(small_picture, frame)
+            if not picker.offer(time, partial(_picture, frame, aspect, job), small):
                 return picker.reading
-            ahead = picker.wanted[len(picker.reading.pictures)]
+            ahead = picker.next
             # A target is tried once: a seek may land on a keyframe far before it.
-            if seek and time is not None and ahead != target and ahead - time > LONG_GAP:
+            if not seek or time is None or ahead is None:
+                continue
+            if ahead != target and ahead - time > LONG_GAP:
                 target = ahead
                 waiting = not probe.container.startswith(SEEKABLE)
                 margin = MARGIN_WITHOUT_INDEX if probe.container == "mpegts" else MARGIN
@@ -107,8 +112,29 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
 def _picture(frame: "VideoFrame", aspect: float, job: ReadJob) -> Any:
     """A frame, of its own size and pixel shape, as what is kept of it."""
     require_pixels_within_limit(frame.width, frame.height)
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    picture = np.asarray(frame.to_ndarray(format="rgb24", **_one_thread()), np.uint8)
     return job.prepare(require_picture(picture, frame.width, frame.height), pixel_aspect=aspect)
+
+
+def small_picture(frame: "VideoFrame") -> Pixels:
+    """A frame as small as what finds cuts wants it, made of what the decoder has."""
+    width, height = small_size(frame.width, frame.height)
+    small = frame.reformat(
+        width, height, format="bgr24", interpolation="FAST_BILINEAR", **_one_thread()
+    )
+    return np.asarray(small.to_ndarray(), np.uint8)
+
+
+@cache
+def _one_thread() -> Mapping[str, Any]:
+    """What keeps PyAV from converting a picture in several threads.
+
+    It would start one per processor for each picture, and wait for all of them: for small pictures
+    that takes twice as long, and 100 times as long where other programs keep the processors busy.
+    """
+    import av
+
+    return {"threads": 1} if int(av.__version__.split(".")[0]) >= SCALES_IN_THREADS else {}
 
 
 def _aspect(stream: "VideoStream") -> float:

@@ -1,0 +1,116 @@
+"""Where the answers for videos go: all into one file or stdout as they come, or a file for each."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
+
+from timesformer_cli.cli.formats import writing
+from timesformer_cli.cli.stderr import complain, stderr
+from timesformer_cli.errors import ExitCode, UsageError
+from timesformer_cli.inference.classify import Failed
+
+if TYPE_CHECKING:
+    from timesformer_cli.video import VideoPath
+
+
+class AnsweredVideo(Protocol):
+    """What the results for videos have in common."""
+
+    @property
+    def video(self) -> str:
+        """Its path, as it was found."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """`ok` where all went well."""
+        ...
+
+
+Answer = TypeVar("Answer", bound=AnsweredVideo)
+# Results as they come, the stream to write to, and the paths of all videos.
+VideoRenderer = Callable[[Iterable[Answer], TextIO, Sequence[str]], None]
+
+
+def show_results(
+    results: Iterable[Answer],
+    render: VideoRenderer[Answer],
+    output: Path | None,
+    videos: "Sequence[VideoPath]",
+) -> ExitCode:
+    """Write results as they come; return the exit code, which says whether all videos were read.
+
+    A file at `output` appears whole or not at all.
+    """
+    if not videos:
+        raise UsageError("no videos given")
+    statuses: list[str] = []
+
+    def passing() -> Iterator[Answer]:
+        for result in results:
+            statuses.append(result.status)
+            yield result
+
+    with writing(output) as stream:
+        render(passing(), stream, [video.path for video in videos])
+    return _summary(statuses)
+
+
+def answer_files(videos: "Sequence[VideoPath]", folder: Path, format: str) -> dict[str, Path]:
+    """For each video that is there, its own file: below `folder` as it lies below what all share.
+
+    Raises UsageError where such a file would take a video's place.
+
+        a/x.mp4, b/x.mp4  ->  folder/a/x.mp4.json, folder/b/x.mp4.json
+    """
+    if not videos:
+        raise UsageError("no videos given")
+    there = {video.path: os.path.abspath(video.path) for video in videos if video.error is None}
+    try:
+        shared = os.path.commonpath([os.path.dirname(place) for place in there.values()] or [""])
+    except ValueError as error:  # on Windows
+        raise UsageError("--output-dir takes the videos of one disk at a time") from error
+    suffix = ".txt" if format == "table" else f".{format}"
+    answers = {
+        video: folder / (os.path.relpath(place, shared) + suffix) for video, place in there.items()
+    }
+    sources = {os.path.realpath(place) for place in there.values()}
+    for answer in answers.values():
+        if os.path.realpath(answer) in sources:
+            raise UsageError(f"{answer}: is the same file as a video; give another --output-dir")
+    return answers
+
+
+def write_each(
+    results: Iterable[Answer],
+    render: VideoRenderer[Answer],
+    answers: Mapping[str, Path | None],
+) -> ExitCode:
+    """Write each result, as it comes, into its own file; a video that failed is only named.
+
+    A file appears whole or not at all, and takes the place of an earlier one. None is stdout.
+    """
+    statuses = []
+    for result in results:
+        statuses.append(result.status)
+        if isinstance(result, Failed):
+            complain(f"{result.video}: {result.error.kind}: {result.error.message}")
+            continue
+        answer = answers[result.video]
+        try:
+            if answer is not None:
+                answer.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{answer}: cannot be written ({error.strerror})") from error
+        with writing(answer) as stream:
+            render([result], stream, [result.video])
+    return _summary(statuses)
+
+
+def _summary(statuses: Sequence[str]) -> ExitCode:
+    """Say how many videos failed, and that in an exit code."""
+    failed = sum(status != "ok" for status in statuses)
+    if len(statuses) > 1:
+        stderr().print(f"[dim]{len(statuses)} videos, {failed} failed[/]")
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK

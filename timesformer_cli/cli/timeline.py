@@ -1,0 +1,274 @@
+"""`tsf timeline`: what happens when in videos."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from timesformer_cli.cli import options, timeline_options
+from timesformer_cli.errors import UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
+
+if TYPE_CHECKING:
+    from timesformer_cli.files import AnyFile
+    from timesformer_cli.timelines.journal import Journal
+    from timesformer_cli.timelines.options import TimelineOptions
+    from timesformer_cli.timelines.results import Timeline, TimelineResult
+    from timesformer_cli.timelines.run import TimelineRun
+    from timesformer_cli.video import VideoPath
+
+STDIN = 0  # the number of the open file
+WITH_WINDOWS = ("json", "jsonl")
+WITH_EDITS = ("otio", "edl")
+
+Format = Annotated[
+    Literal["table", "json", "jsonl", "csv", "srt", "vtt", "otio", "edl"] | None,
+    typer.Option(
+        help="How to write the answer; srt and vtt are subtitles, otio and edl are for programs "
+        "that cut films.",
+        show_default="by the suffix of --output, else table",
+        rich_help_panel="Output",
+    ),
+]
+
+
+def timeline(
+    context: typer.Context,
+    videos: options.Videos,
+    model: options.Model = DEFAULT,
+    every: timeline_options.Every = None,
+    start: timeline_options.Since = "0",
+    end: timeline_options.Until = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    threshold: timeline_options.Threshold = 0.0,
+    labels: timeline_options.CountingLabels = None,
+    smooth: timeline_options.Smooth = "auto",
+    cuts: timeline_options.Cuts = True,
+    refine: timeline_options.Refine = False,
+    device: options.Devices = "auto",
+    dtype: options.RunDtype = "auto",
+    compile: options.Compile = False,
+    batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
+    fps: options.FramesPerSecond = None,
+    decoder: options.Decoder = "auto",
+    timeout: options.Timeout = 60.0,
+    format: Format = None,
+    windows: Annotated[
+        bool,
+        typer.Option(
+            "--windows",
+            help="Write the windows and their labels too; for json and jsonl.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k",
+            "-k",
+            min=1,
+            help="Labels of each window; for --windows.",
+            rich_help_panel="Output",
+        ),
+    ] = 5,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the timelines of up to 6 videos: .png, .svg or .pdf.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where an earlier run into the same --output was stopped.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what happens when in long videos.
+
+    Example: tsf timeline film.mp4 --model camera-motion
+    """
+    from timesformer_cli.cli.answers import answer_files, show_results, write_each
+    from timesformer_cli.cli.draw.style import require_drawable
+    from timesformer_cli.cli.draw.timeline import draw_timelines, require_few
+    from timesformer_cli.cli.formats import choose_format, require_writable
+    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.show.timeline import ONE_VIDEO, RENDERERS
+    from timesformer_cli.cli.stderr import claiming, errors_explained, note, quietly
+    from timesformer_cli.files import AnyFile, require_folder
+    from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
+    from timesformer_cli.timelines.options import TimelineOptions
+    from timesformer_cli.video import find_videos
+
+    with (
+        errors_explained(debug),
+        quietly(quiet),
+        claiming(output, plot),
+        ExitStack() as stack,
+    ):
+        options.require_devices(device, several=True)
+        timeline_options.require_every(every)
+        timeline_options.require_threshold(threshold)
+        since, until = timeline_options.parse_stretch(start, end)
+        chosen = options.fill(
+            TimelineOptions,
+            context,
+            start=since,
+            end=until,
+            labels=timeline_options.parse_labels(labels),
+            smooth=timeline_options.parse_smooth(smooth),
+        )
+        use_threads(threads)
+        let_threads_sleep()  # a decoder works beside the model
+        if output is not None and output_dir is not None:
+            raise UsageError("give --output, one file, or --output-dir, a file for each video")
+        if plot is not None:
+            require_drawable(plot)
+        if output_dir is None:
+            require_writable(output, beside=[plot])
+            written = choose_format(format, output, RENDERERS)
+        else:
+            require_folder(output_dir)
+            written = format or "json"
+        _require_fitting(written, windows, "top_k" in options.said(context))
+        if "-" in videos and sys.stdin.isatty():
+            note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
+        files = find_videos(videos, sys.stdin.buffer, fps, note)
+        needed: list[AnyFile] = [
+            *(file.path for file in files),
+            *([STDIN] if "-" in videos else []),
+        ]
+        alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
+        if alone and len(files) > 1:
+            raise UsageError(
+                f"a file of {written} holds one video, not {len(files)}; --output-dir DIR writes "
+                "one for each"
+            )
+        answers: Mapping[str, Path | None] = {file.path: output for file in files if alone}
+        if output_dir is not None:
+            answers = answer_files(files, output_dir, written)
+        _require_places(output, output_dir, plot, needed)
+        if plot is not None:
+            require_few(files)
+        if any(file.error is None for file in files):
+            located = locate_shown(model)
+            _require_places(output, output_dir, plot, [*needed, *located.files])
+            chosen = replace(chosen, model=located)
+        drawn: list[Timeline] = []
+        journal = _Journals(stack, output, resume=resume)
+        results = _results(files, chosen, stack, journal)
+        if plot is not None:
+            results = _kept(results, drawn)
+        if files and (alone or output_dir is not None):
+            failed = write_each(results, RENDERERS[written], answers)
+        else:
+            failed = show_results(results, RENDERERS[written], output, files)
+        if plot is not None:
+            draw_timelines(drawn, plot, chosen, fps)
+        journal.remove()
+    raise typer.Exit(failed)
+
+
+def _require_fitting(format: str, windows: bool, top_k: bool) -> None:
+    """Raise UsageError for options that the format has no use for, and for missing packages."""
+    if windows and format not in WITH_WINDOWS:
+        raise UsageError(f"--windows is for --format {' or '.join(WITH_WINDOWS)}, not {format}")
+    if top_k and not windows:
+        raise UsageError("--top-k is the number of labels of each window; it needs --windows")
+    if format in WITH_EDITS:
+        from timesformer_cli.timelines.edit_lists import require_edit_lists
+
+        require_edit_lists(format)
+
+
+def _require_places(
+    output: Path | None, folder: Path | None, plot: Path | None, inputs: "Sequence[AnyFile]"
+) -> None:
+    """Raise UsageError where one of the files that are written cannot be, or is an input."""
+    from timesformer_cli.cli.formats import require_writable
+
+    if folder is None:
+        require_writable(output, inputs, [plot])
+    elif plot is not None:
+        require_writable(plot, inputs)
+
+
+class _Journals:
+    """The journal beside the output, opened once the model is known; there is none for a stream."""
+
+    def __init__(self, stack: ExitStack, output: Path | None, *, resume: bool) -> None:
+        from timesformer_cli.files import is_stream
+
+        self.stack, self.resume = stack, resume
+        self.output = None if output is None or is_stream(output) else output
+        self.opened: Journal | None = None
+        if resume and self.output is None:
+            raise UsageError("--resume goes on with the file of --output; name it")
+
+    def open(self, run: "TimelineRun") -> "Journal | None":
+        """The journal of this output, for what the run is asked."""
+        from timesformer_cli.cli.stderr import note
+        from timesformer_cli.timelines.journal import Journal, journal_path
+
+        if self.output is not None:
+            path = journal_path(self.output)
+            if not self.resume and path.exists():
+                note(
+                    f"an earlier run into {self.output} was stopped; it is begun anew, since "
+                    "--resume is not given"
+                )
+            journal = Journal(path, run.asked, resume=self.resume)
+            self.opened = self.stack.enter_context(journal)
+        return self.opened
+
+    def remove(self) -> None:
+        """The answer is written, so nothing is left to go on with."""
+        if self.opened is not None:
+            self.opened.remove()
+
+
+def _results(
+    files: "Sequence[VideoPath]", chosen: "TimelineOptions", stack: ExitStack, journal: _Journals
+) -> "Iterator[TimelineResult]":
+    """The timelines, as they come; the model is opened at once, and closed with the stack."""
+    from timesformer_cli.cli.stderr import interrupted_at_once, note
+    from timesformer_cli.inference.classify import Failed, Fault
+
+    if all(file.error is not None for file in files):  # nothing to open a model for
+        return iter(
+            Failed(file.path, "error", Fault(file.error.kind, str(file.error)))
+            for file in files
+            if file.error is not None
+        )
+    with interrupted_at_once():
+        from timesformer_cli.cli.timeline_progress import timelines_shown
+        from timesformer_cli.timelines.run import TimelineRun
+
+        run = stack.enter_context(TimelineRun(chosen, note))
+    return timelines_shown(run, files, journal.open(run))
+
+
+def _kept(
+    results: "Iterator[TimelineResult]", drawn: "list[Timeline]"
+) -> "Iterator[TimelineResult]":
+    """Pass the results through, and keep those that can be drawn."""
+    from timesformer_cli.inference.classify import Failed
+
+    for result in results:
+        if not isinstance(result, Failed):
+            drawn.append(result)
+        yield result

@@ -1,0 +1,123 @@
+"""From a command's options to a model that is ready to score clips."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from timesformer_cli.callbacks import NoteCallback
+from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from timesformer_cli.inference.batching import Scorer
+    from timesformer_cli.inference.open import RunnableModel
+    from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.description import Description
+    from timesformer_cli.weights.hub.locate import Located
+
+    AnyModel = str | Located | TimeSformer | RunnableModel
+
+
+class ScorerOptions(Protocol):
+    """What the commands that score clips have in common."""
+
+    @property
+    def model(self) -> "AnyModel":
+        """A name, a located model, or a model."""
+        ...
+
+    @property
+    def frames(self) -> int | None:
+        """Frames per clip; None means as the model was trained."""
+        ...
+
+    @property
+    def stride(self) -> int | None:
+        """In frames of a 30-fps video; None means as the model was trained."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Several devices, separated by commas, get one process each."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """`auto` or a dtype's name."""
+        ...
+
+    @property
+    def compile(self) -> bool:
+        """Whether torch.compile compiles the model."""
+        ...
+
+    @property
+    def debug(self) -> bool:
+        """Whether the messages of child processes reach stderr."""
+        ...
+
+
+def model_name(model: "AnyModel") -> str:
+    """What a model is called in results; a model object goes by the name of its class."""
+    from timesformer_cli.weights.hub.locate import Located
+
+    if isinstance(model, Located):
+        return model.name
+    return model if isinstance(model, str) else type(model).__name__
+
+
+def open_scorer(options: ScorerOptions, note: NoteCallback, stack: ExitStack) -> "Scorer":
+    """Load the model and put it on its device; closing the stack ends its processes.
+
+    Raises UsageError, WeightsError and DeviceError.
+    """
+    from timesformer_cli.inference.device_pool import DevicePool
+    from timesformer_cli.inference.fast.model import make_fast
+    from timesformer_cli.inference.open import open_model
+    from timesformer_cli.inference.predictor import Predictor
+    from timesformer_cli.model import TimeSformer
+    from timesformer_cli.weights.hub.locate import Located, as_located
+
+    model, devices, compiled = options.model, options.device.split(","), options.compile
+    name = model_name(model)
+    scorer: Scorer
+    notes: tuple[str, ...] = ()
+    if isinstance(model, str | Located) and len(devices) > 1:
+        located = as_located(model)
+        several = DevicePool(located, devices, options.dtype, compile=compiled, debug=options.debug)
+        stack.callback(several.close)
+        scorer, notes = several, several.notes
+    elif isinstance(model, str | Located):
+        opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
+        scorer = Predictor(opened, name)
+    elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
+        weight = model.head.weight
+        scorer = Predictor(make_fast(model, weight.device, weight.dtype, compile=compiled), name)
+    elif compiled:
+        raise UsageError("a model made ready is compiled by its own .compile()")
+    else:
+        scorer = Predictor(model, name)
+    for text in notes:
+        note(text)
+    if compiled:
+        note("compiling with the first batch, which takes up to a minute")
+    return scorer
+
+
+def clips_for(description: "Description", options: ScorerOptions) -> tuple[Sampling, Preprocessing]:
+    """How clips are sampled and cropped; raises UsageError where the model does not take them."""
+    from timesformer_cli.inference.exported.model import ExportedModel
+    from timesformer_cli.weights.hub.locate import EXPORTED
+
+    name = model_name(options.model)
+    sampling, preprocessing = description.sampling, description.preprocessing
+    frames = options.frames or sampling.frames
+    exported = isinstance(options.model, ExportedModel) or name.endswith(EXPORTED)
+    if frames != sampling.frames and exported:  # its graph takes clips of one shape only
+        raise UsageError(
+            f"{name}: exported for clips of {sampling.frames} frames; leave out --frames, or "
+            f"export another with --frames {frames}"
+        )
+    config = description.config
+    config.scheme.require_divisible(config.grid_of(frames, *preprocessing.crop))
+    return replace(sampling, frames=frames, stride=options.stride or sampling.stride), preprocessing

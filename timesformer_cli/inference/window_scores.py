@@ -1,0 +1,82 @@
+"""Scores of windows that share frames: what one frame gives by itself is computed once.
+
+A model is cut in two (`FastModel.per_frame` and `over_time`). The first part runs once on each frame,
+or tubelet, and is kept as long as a later window may have the same one. The second part runs for
+each window. Where patches of different frames never meet, the first part is nearly all of the
+model. Exported models, models on several devices, models with a fast path and models whose stem is
+a convolution over frames run on whole windows.
+"""
+
+import time
+from collections.abc import Sequence
+from itertools import chain
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timesformer_cli.inference.batching import Scorer
+from timesformer_cli.inference.device import memory_explained
+from timesformer_cli.inference.fast.model import FastModel
+from timesformer_cli.inference.predictor import ModelOutputs, Predictor
+from timesformer_cli.video.facts import Pixels
+from timesformer_cli.video.stream import StreamedWindow
+
+Unit = tuple[int, ...]  # the numbers of a tubelet's frames
+
+
+class WindowScorer:
+    """Scores consecutive windows of one video; make a new one for the next video.
+
+    `batch_size` is the number of windows, or of tubelets, in one run of the model.
+    """
+
+    def __init__(self, scorer: Scorer, batch_size: int) -> None:
+        self.scorer, self.batch_size = scorer, batch_size
+        self._pixels: dict[int, Pixels] = {}  # of frames that a later window may have
+        self._units: dict[Unit, Tensor] = {}  # what they give by themselves
+        model = scorer.model if isinstance(scorer, Predictor) else None
+        shares = isinstance(model, FastModel) and model.frames_start_alone
+        self._model = cast(FastModel, model) if shares else None
+
+    def score(self, windows: Sequence[StreamedWindow]) -> ModelOutputs:
+        """Scores, float32 `(windows classes)`, on the CPU; raises DeviceError and WeightsError."""
+        began = time.perf_counter()
+        clips = [window.window.frames for window in windows]
+        for window in windows:
+            self._pixels.update(window.fresh)
+        scores = self._whole(clips) if self._model is None else self._shared(self._model, clips)
+        oldest = windows[-1].window.oldest
+        self._pixels = {n: pixels for n, pixels in self._pixels.items() if n >= oldest}
+        self._units = {unit: kept for unit, kept in self._units.items() if unit[0] >= oldest}
+        return ModelOutputs(scores, time.perf_counter() - began)
+
+    def _whole(self, clips: Sequence[tuple[int, ...]]) -> Tensor:
+        frames = np.stack([np.stack([self._pixels[n] for n in clip]) for clip in clips])
+        batches = (frames[i : i + self.batch_size] for i in range(0, len(frames), self.batch_size))
+        pending = [self.scorer.start(batch) for batch in batches]
+        return torch.cat([ask().scores for ask in pending])
+
+    @torch.inference_mode()
+    def _shared(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Tensor:
+        predictor = self.scorer
+        assert isinstance(predictor, Predictor)
+        length = model.config.tubelet
+        cut = [[clip[i : i + length] for i in range(0, len(clip), length)] for clip in clips]
+        new = [unit for unit in dict.fromkeys(chain.from_iterable(cut)) if unit not in self._units]
+        with memory_explained(model.device):
+            # Frames that stand alone cost as many passes as the clips that they are cut from.
+            most = self.batch_size * len(cut[0])
+            for first in range(0, len(new), most):
+                some = new[first : first + most]
+                pixels = np.stack([np.stack([self._pixels[n] for n in unit]) for unit in some])
+                given = model.per_frame(torch.from_numpy(pixels).to(model.device))
+                self._units.update(zip(some, given.unbind(), strict=True))
+            scores = []
+            for first in range(0, len(cut), self.batch_size):
+                batch = cut[first : first + self.batch_size]
+                units = torch.stack([torch.cat([self._units[u] for u in clip]) for clip in batch])
+                logits = model.logits(model.over_time(units))
+                scores.append(predictor.checked(predictor.scores(logits).cpu()))
+        return torch.cat(scores)

@@ -1,0 +1,306 @@
+"""Follow videos, score their windows, and say at the end of each what happens when."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.dataset.label_matching import match
+from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.inference.batching import Scorer
+from timesformer_cli.inference.classify import Failed, Fault, best_predictions
+from timesformer_cli.inference.scorer import clips_for, open_scorer
+from timesformer_cli.inference.window_scores import WindowScorer
+from timesformer_cli.timelines.journal import Journal, Past
+from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
+from timesformer_cli.timelines.refine import refine_segments
+from timesformer_cli.timelines.results import ScoredWindow, Segment, Timeline, TimelineResult
+from timesformer_cli.timelines.segments import Scores, SegmentRules, automatic_price, segments_of
+from timesformer_cli.video import VideoPath
+from timesformer_cli.video.facts import Probe
+from timesformer_cli.video.messages import Followed, FollowRequest
+from timesformer_cli.video.sample import Clip, span
+from timesformer_cli.video.stream import StreamedWindow, VideoFollower
+from timesformer_cli.video.windows import Shot, WindowPlan
+from timesformer_cli.weights.hub.locate import Located
+from timesformer_cli.weights.load import revision_of
+
+
+class Step(NamedTuple):
+    """How far a video is: told once it was opened, and after each batch of windows."""
+
+    video: str
+    done: float  # seconds of the video
+    duration: float  # that are to be looked at, as far as known
+    windows: int  # scored so far
+    scored: tuple[ScoredWindow, ...] = ()  # the windows of this step
+
+
+Steps = Generator[Step, None, TimelineResult]  # it returns the result
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is known of one video so far."""
+
+    past: Past
+    waiting: list[StreamedWindow] = field(default_factory=list)  # windows not scored yet
+    probe: Probe | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.past.clips))
+
+
+class TimelineRun:
+    """A model that is ready to follow videos. Leaving its context ends its processes."""
+
+    def __init__(self, options: TimelineOptions, note: NoteCallback = ignore_note) -> None:
+        """Open the model; raises UsageError, WeightsError and DeviceError."""
+        self.options = options
+        with ExitStack() as stack:
+            self.follower = stack.enter_context(VideoFollower(options.timeout, debug=options.debug))
+            self.scorer: Scorer = open_scorer(options, note, stack)
+            self.sampling, self.preprocessing = self._clips()
+            self.span = span(self.sampling) or 0.0
+            self.every = options.every or self.span / 2
+            self.rules = self._rules()
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "TimelineRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def plan(self) -> WindowPlan:
+        """Which windows are taken."""
+        options = self.options
+        return WindowPlan(
+            sampling=self.sampling,
+            every=self.every,
+            start=options.start,
+            end=options.end,
+            cuts=options.cuts,
+        )
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """All that the answer depends on, but for the videos; what a journal must agree with."""
+        options = {
+            field.name: str(getattr(self.options, field.name))
+            for field in fields(self.options)
+            if field.name not in ("model", "debug", "timeout", "device", "dtype")
+        }
+        model = self.options.model
+        revision = revision_of(model) if isinstance(model, Located) else ""
+        return options | {
+            "model": self.options.name,
+            "revision": revision,
+            "device": self.scorer.device,
+            "dtype": self.scorer.dtype,
+        }
+
+    def request(self, video: VideoPath, plan: WindowPlan) -> FollowRequest:
+        """What the decode process is asked for."""
+        return FollowRequest(
+            path=video.path,
+            plan=plan,
+            preprocessing=self.preprocessing,
+            decoder=self.options.decoder,
+            fps=video.fps,
+        )
+
+    def timeline(self, video: VideoPath, journal: Journal | None = None) -> Steps:
+        """Follow one video; yields its progress and its windows, and returns its timeline.
+
+        With a journal the work goes on from what is in it, and is written to it. A video that cannot
+        be read is a `Failed`; raises WeightsError and DeviceError.
+        """
+        if video.error is not None:
+            return _failed(video, video.error)
+        if journal is not None and video.path in journal.finished:
+            return journal.finished[video.path]
+        past = None if journal is None else journal.begun.get(video.path)
+        if journal is not None and past is None:
+            journal.begin(video.path)
+        told = _Told(past or Past())
+        windows = WindowScorer(self.scorer, self.options.batch_size)
+        try:
+            for event in self.follower.follow(self.request(video, self._plan_after(told.past))):
+                if isinstance(event, Probe):
+                    told.probe = event
+                    yield self._step(video, told, [])
+                elif isinstance(event, StreamedWindow):
+                    told.waiting.append(event)
+                    if len(told.waiting) >= self.options.batch_size:
+                        yield self._score(video, told, windows, journal)
+                elif isinstance(event, Shot):
+                    # Its last windows may be too few for a batch. Batches never cross a cut, so
+                    # that whoever goes on from a journal makes the same ones.
+                    if told.waiting:
+                        yield self._score(video, told, windows, journal)
+                    told.past.end_shot(event)
+                    if journal is not None:
+                        journal.shot(event)
+                else:
+                    result = self._result(video, told, event)
+                    if journal is not None:
+                        journal.finish(result)
+                    return result
+        except VideoError as error:
+            return _failed(video, error)
+        raise AssertionError("a followed video ends with Followed")
+
+    def _plan_after(self, past: Past) -> WindowPlan:
+        """The plan for what is not known yet."""
+        plan = self.plan
+        if past.shots:
+            plan = replace(plan, start=past.shots[-1].end)
+        if clips := past.clips[-1]:  # of a shot that goes on
+            plan = replace(plan, start=clips[0].start, skip=len(clips), known=clips[-1].end)
+        return plan
+
+    def _score(
+        self, video: VideoPath, told: _Told, windows: WindowScorer, journal: Journal | None
+    ) -> Step:
+        clips = [window.window.clip for window in told.waiting]
+        scores = windows.score(told.waiting).scores.numpy()
+        told.past.add(clips, scores)
+        told.waiting = []
+        if journal is not None:
+            journal.windows(clips, scores)
+        return self._step(video, told, self._scored(clips, scores, len(told.past.shots)))
+
+    def _scored(self, clips: Sequence[Clip], scores: Scores, shot: int) -> list[ScoredWindow]:
+        labels, most = self.scorer.description.labels, self.options.top_k
+        return [
+            ScoredWindow(
+                start=round(clip.start, 3),
+                end=round(clip.end, 3),
+                shot=shot,
+                predictions=best_predictions(torch.from_numpy(row), labels, most),
+            )
+            for clip, row in zip(clips, scores, strict=True)
+        ]
+
+    def _step(self, video: VideoPath, told: _Told, scored: list[ScoredWindow]) -> Step:
+        assert told.probe is not None
+        start, end = self.options.start, min(told.probe.duration, self.options.end)
+        known = [*(shot.end for shot in told.past.shots[-1:]), *(w.end for w in scored)]
+        done = max(known, default=start) - start
+        return Step(video.path, done, end - start, told.count, tuple(scored))
+
+    def _result(self, video: VideoPath, told: _Told, followed: Followed) -> Timeline:
+        assert told.probe is not None
+        segments: list[Segment] = []
+        windows: list[ScoredWindow] = []
+        labels, past = self.scorer.description.labels, told.past
+        for number, shot in enumerate(past.shots):
+            clips = past.clips[number]
+            if not clips:
+                continue
+            scores = np.concatenate(past.scores[number])
+            centres = [(clip.start + clip.end) / 2 for clip in clips]
+            segments += segments_of(shot, number, centres, scores, labels, self.rules)
+            if self.options.windows:
+                windows += self._scored(clips, scores, number)
+        if self.options.refine:
+            segments = refine_segments(segments, self._look(video), self.every)
+        return Timeline(
+            video=video.path,
+            status="partial" if followed.fault else "ok",
+            model=self.options.name,
+            device=self.scorer.device,
+            dtype=self.scorer.dtype,
+            decoder=followed.decoder,
+            fps=told.probe.fps,
+            span=round(self.span, 3),
+            every=round(self.every, 3),
+            duration=round(followed.end - self.options.start, 3),
+            shots=tuple(Shot(round(shot.start, 3), round(shot.end, 3)) for shot in past.shots),
+            segments=tuple(segments),
+            windows=tuple(windows),
+            warnings=followed.warnings,
+            error=followed.fault,
+        )
+
+    def _look(self, video: VideoPath) -> Callable[[float], Sequence[float] | None]:
+        """A function that gives the scores of the window around a moment, for `refine`."""
+
+        def scores_at(centre: float) -> Sequence[float] | None:
+            start = max(0.0, centre - self.span / 2)
+            plan = WindowPlan(
+                sampling=self.sampling,
+                every=2 * self.span,
+                start=start,
+                # Behind the window's last moment, so that the window is whole.
+                end=start + self.span + 0.5,
+                cuts=False,
+            )
+            windows = WindowScorer(self.scorer, 1)
+            found: list[float] | None = None
+            # To the end of the plan: a decoder that is left in the middle has to be started anew.
+            with suppress(VideoError):
+                for event in self.follower.follow(self.request(video, plan)):
+                    if isinstance(event, StreamedWindow) and found is None:
+                        found = windows.score([event]).scores[0].tolist()
+            return found
+
+        return scores_at
+
+    def _clips(self) -> tuple[Sampling, Preprocessing]:
+        sampling, preprocessing = clips_for(self.scorer.description, self.options)
+        if sampling.stride is None:
+            raise UsageError(
+                f"{self.options.name} spreads its frames over a whole video, so its windows have no "
+                "length; give one with --stride"
+            )
+        return sampling, preprocessing
+
+    def _rules(self) -> SegmentRules:
+        options, labels = self.options, self.scorer.description.labels
+        only = match(options.labels, labels, options.name) if options.labels else {}
+        price = options.smooth
+        if price == AUTO_PRICE:
+            price = automatic_price(self.span, self.every)
+        return SegmentRules(
+            price=price, threshold=options.threshold, only=tuple(sorted(set(only.values())))
+        )
+
+
+def ended(steps: Steps, tell: Callable[[Step], None] | None = None) -> TimelineResult:
+    """What a video's steps return in the end; `tell` hears of each."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: TimelineResult = end.value
+            return result
+        if tell is not None:
+            tell(step)
+
+
+def run_timelines(
+    videos: Iterable[VideoPath],
+    options: TimelineOptions,
+    note: NoteCallback = ignore_note,
+    journal: Journal | None = None,
+) -> Iterator[Step | TimelineResult]:
+    """The steps of each video and then its timeline, in input order.
+
+    Raises UsageError, WeightsError and DeviceError; a video that cannot be read is a `Failed`.
+    """
+    with TimelineRun(options, note) as run:
+        for video in videos:
+            yield (yield from run.timeline(video, journal))
+
+
+def _failed(video: VideoPath, error: VideoError) -> Failed:
+    return Failed(video.path, "error", Fault(error.kind, str(error)))
