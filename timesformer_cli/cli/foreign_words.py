@@ -31,6 +31,15 @@ COMMANDS = {
     "pipeline": "classify",
     "analyze": "classify",
     "analyse": "classify",
+    "localize": "timeline",
+    "localise": "timeline",
+    "subtitle": "timeline",
+    "subtitles": "timeline",
+    "caption": "timeline",
+    "webcam": "watch",
+    "camera": "watch",
+    "stream": "watch",
+    "live": "watch",
     "test": "evaluate",
     "val": "evaluate",
     "validate": "evaluate",
@@ -100,10 +109,15 @@ _OPTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("say --model", "say --init", "give the model without an option: tsf info MODEL"),
     ),
     (
-        "--output-dir --outdir --out-dir --out --output-file --save-dir --save-path --save"
-        " --save-txt --save-json --save-csv --project --name --dest --destination --output",
+        "--output-dir --outdir --out-dir --save-dir --project --save-txt",
+        ("say --output-dir DIR, a file for each video", "say --output FILE", "say --out FOLDER"),
+    ),
+    (
+        "--out --output-file --save-path --save --save-json --save-csv --name --dest --destination"
+        " --output",
         ("say --output FILE", "say --out FOLDER"),
     ),
+    ("--srt --vtt", ("say --format srt, or --format vtt",)),
     ("--json", ("say --format json",)),
     ("--csv", ("say --format csv",)),
     ("--jsonl", ("say --format jsonl", "say --format json")),
