@@ -540,5 +540,5 @@ def test_no_picture_is_converted_in_several_threads() -> None:
 
     job = ReadJob(None, None, (), lambda picture, *, pixel_aspect: picture)
     pyav._picture(Frame(), 1.0, job)
-    pyav._small(Frame())
+    pyav.small_picture(Frame())
     assert [options["threads"] for options in asked] == [1, 1]

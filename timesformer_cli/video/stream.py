@@ -92,6 +92,8 @@ class VideoFollower:
             except BaseException as error:  # or the caller would wait for ever
                 put(error)
 
+        # Not by the thread: Linux would end the process together with the thread that started it.
+        self._worker.start()
         thread = threading.Thread(target=collect, name="tsf-follow", daemon=True)
         thread.start()
         height, width = request.preprocessing.crop
