@@ -53,7 +53,7 @@ def timelines_shown(
                     progress.console.print(f"[dim]{line}[/]", soft_wrap=True)
                 total = step.duration if isfinite(step.duration) and step.duration > 0 else None
                 now = progress_line(step.done, total, time.monotonic() - opened[0], opened[1])
-                progress.update(task, completed=step.done, total=total, now=now)
+                progress.update(task, completed=step.done, total=total, now=now, refresh=True)
 
             result = ended(run.timeline(video, journal), tell)
             progress.remove_task(task)
