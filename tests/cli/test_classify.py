@@ -418,5 +418,7 @@ def test_ctrl_c_leaves_no_worker_and_no_output(begun, number, word, code, model,
     assert running.returncode == code
     assert said == f"{word}\n"
     assert not [path for path in tmp_path.iterdir() if path not in names]
-    time.sleep(0.2)
+    deadline = time.monotonic() + 2  # as long as Ctrl-C may take altogether
+    while workers & _alive().keys() and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not workers & _alive().keys()
