@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from math import isqrt
+from typing import Any
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
@@ -103,17 +104,14 @@ def _timesformer(lookup: Shapes) -> ModelConfig:
     side = _root(lookup.of("positions.space")[1] - 1)
     return ModelConfig(
         attention=attention,
-        dim=dim,
-        depth=lookup.depth(),
-        heads=_heads(dim),
         mlp_dim=lookup.of("mlp.fc1", "weight")[0],
         frames=lookup.of("positions.time")[1] if SCHEMES[attention].sees_time else FRAMES,
         height=side * patch,
         width=side * patch,
         patch=patch,
         channels=channels,
-        classes=lookup.of("head", "weight")[0],
         qkv_bias=lookup.has("space.attention.qkv", "bias"),
+        **_common(lookup, dim),
     )
 
 
@@ -135,64 +133,66 @@ def _lucidrains(lookup: Shapes) -> ModelConfig:
         attention="lucidrains",
         positions="table" if tabled else "rotary",
         token_shift=lookup.layout is LUCIDRAINS_SHIFT,
-        dim=dim,
-        depth=lookup.depth(),
-        heads=_heads(dim),
         mlp_dim=lookup.of("mlp.fc2", "weight")[1],
         frames=frames,
         height=SIDE,
         width=SIDE,
         patch=patch,
-        classes=lookup.of("head", "weight")[0],
         qkv_bias=False,
         norm_eps=1e-5,
+        **_common(lookup, dim),
     )
 
 
 def _videomae(lookup: Shapes) -> ModelConfig:
     """A VideoMAE, whose positions are computed: they show neither frames nor size."""
-    dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
     return ModelConfig(
         attention="videomae",
-        dim=dim,
-        depth=lookup.depth(),
-        heads=_heads(dim),
-        mlp_dim=lookup.of("mlp.fc1", "weight")[0],
         frames=VIDEOMAE_FRAMES,
-        height=SIDE,
-        width=SIDE,
-        patch=patch,
-        tubelet=tubelet,
-        channels=channels,
-        classes=lookup.of("head", "weight")[0],
         qkv_bias=lookup.has("space.attention.qkv.bias"),
         readout=lookup.layout.readout,
         norm_eps=1e-6 if lookup.layout in (VIDEOMAE_OFFICIAL, VIDEOMAE_FIRST_OFFICIAL) else 1e-12,
+        **_tubelets(lookup),
     )
 
 
 def _vivit(lookup: Shapes) -> ModelConfig:
     """A ViViT: its table has a row per patch, which gives the frames once the size is assumed."""
-    dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
+    tubelet, patch = lookup.of("patches.proj", "weight")[2:4]
     patches = lookup.of("positions.table")[1] - 1
     tubelets, left = divmod(patches, (SIDE // patch) ** 2)
     if left or not tubelets:
         raise _UnsaidError(f"whose {patches} patches do not share out on frames of {SIDE} px")
     return ModelConfig(
         attention="vivit-1",
-        dim=dim,
-        depth=lookup.depth(),
-        heads=_heads(dim),
-        mlp_dim=lookup.of("mlp.fc1", "weight")[0],
         frames=tubelets * tubelet,
-        height=SIDE,
-        width=SIDE,
-        patch=patch,
-        tubelet=tubelet,
-        channels=channels,
-        classes=lookup.of("head", "weight")[0],
         qkv_bias=lookup.has("space.attention.qkv", "bias"),
+        **_tubelets(lookup),
     )
+
+
+def _common(lookup: Shapes, dim: int) -> dict[str, Any]:
+    """What every model of that width shows alike."""
+    return {
+        "dim": dim,
+        "depth": lookup.depth(),
+        "heads": _heads(dim),
+        "classes": lookup.of("head", "weight")[0],
+    }
+
+
+def _tubelets(lookup: Shapes) -> dict[str, Any]:
+    """What the kernel of a model with tubelets shows; its pictures are assumed to be SIDE wide."""
+    dim, channels, tubelet, patch, _ = lookup.of("patches.proj", "weight")
+    return {
+        "mlp_dim": lookup.of("mlp.fc1", "weight")[0],
+        "height": SIDE,
+        "width": SIDE,
+        "patch": patch,
+        "tubelet": tubelet,
+        "channels": channels,
+        **_common(lookup, dim),
+    }
 
 
 def _root(square: int) -> int:
