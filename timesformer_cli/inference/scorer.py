@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
+from timesformer_cli.video.sample import span
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.batching import Scorer
@@ -121,3 +122,17 @@ def clips_for(description: "Description", options: ScorerOptions) -> tuple[Sampl
     config = description.config
     config.scheme.require_divisible(config.grid_of(frames, *preprocessing.crop))
     return replace(sampling, frames=frames, stride=options.stride or sampling.stride), preprocessing
+
+
+def windows_for(
+    description: "Description", options: ScorerOptions
+) -> tuple[Sampling, Preprocessing, float]:
+    """As `clips_for`, with the seconds that a window spans; raises UsageError also for no stride."""
+    sampling, preprocessing = clips_for(description, options)
+    length = span(sampling)
+    if length is None:
+        raise UsageError(
+            f"{model_name(options.model)} spreads its frames over a whole video, so its windows "
+            "have no length; give one with --stride"
+        )
+    return sampling, preprocessing, length

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import match
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import Failed, Fault, best_predictions
-from timesformer_cli.inference.scorer import clips_for, open_scorer
+from timesformer_cli.inference.scorer import open_scorer, windows_for
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.timelines.journal import Journal, Past
 from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
@@ -24,7 +23,7 @@ from timesformer_cli.timelines.segments import Scores, SegmentRules, automatic_p
 from timesformer_cli.video import VideoPath
 from timesformer_cli.video.facts import Probe
 from timesformer_cli.video.messages import Followed, FollowRequest
-from timesformer_cli.video.sample import Clip, span
+from timesformer_cli.video.sample import Clip
 from timesformer_cli.video.stream import StreamedWindow, VideoFollower
 from timesformer_cli.video.windows import Shot, WindowPlan
 from timesformer_cli.weights.hub.locate import Located
@@ -66,8 +65,8 @@ class TimelineRun:
         with ExitStack() as stack:
             self.follower = stack.enter_context(VideoFollower(options.timeout, debug=options.debug))
             self.scorer: Scorer = open_scorer(options, note, stack)
-            self.sampling, self.preprocessing = self._clips()
-            self.span = span(self.sampling) or 0.0
+            description = self.scorer.description
+            self.sampling, self.preprocessing, self.span = windows_for(description, options)
             self.every = options.every or self.span / 2
             self.rules = self._rules()
             self._stack = stack.pop_all()
@@ -254,15 +253,6 @@ class TimelineRun:
             return found
 
         return scores_at
-
-    def _clips(self) -> tuple[Sampling, Preprocessing]:
-        sampling, preprocessing = clips_for(self.scorer.description, self.options)
-        if sampling.stride is None:
-            raise UsageError(
-                f"{self.options.name} spreads its frames over a whole video, so its windows have no "
-                "length; give one with --stride"
-            )
-        return sampling, preprocessing
 
     def _rules(self) -> SegmentRules:
         options, labels = self.options, self.scorer.description.labels

@@ -18,12 +18,12 @@ import numpy as np
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.label_matching import match
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.classify import Prediction, best_predictions
 from timesformer_cli.inference.process_tuning import let_threads_sleep
-from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
+from timesformer_cli.inference.scorer import model_name, open_scorer, windows_for
 from timesformer_cli.video.live.reader import LiveBatch, LiveReader, LiveWindow
-from timesformer_cli.video.sample import span, spread
+from timesformer_cli.video.sample import spread
 from timesformer_cli.video.stream import StreamedWindow
 from timesformer_cli.video.windows import Window, WindowPlan
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -200,19 +200,12 @@ class Watcher:
         with ExitStack() as stack:
             stack.callback(self._close_reader)
             self.scorer: Scorer = open_scorer(options, note, stack)
-            sampling, self.preprocessing = clips_for(self.scorer.description, options)
-            self.name = model_name(options.model)
-            if sampling.stride is None:
-                raise UsageError(
-                    f"{self.name} spreads its frames over a whole video, so its windows have no "
-                    "length; give one with --stride"
-                )
-            self.span = span(sampling) or 0.0
+            description, self.name = self.scorer.description, model_name(options.model)
+            sampling, self.preprocessing, self.span = windows_for(description, options)
             self.plan = WindowPlan(
                 sampling=sampling, every=options.every or self.span / 2, cuts=options.cuts
             )
-            labels = self.scorer.description.labels
-            named = match(options.labels, labels, self.name) if options.labels else {}
+            named = match(options.labels, description.labels, self.name) if options.labels else {}
             self._only = frozenset(named.values())
             self._warm_up()
             self._stack = stack.pop_all()
