@@ -1,17 +1,19 @@
 """Where the answers for videos go: all into one file or stdout as they come, or a file for each."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
-from timesformer_cli.cli.formats import writing
-from timesformer_cli.cli.stderr import complain, stderr
+from timesformer_cli.cli.formats import choose_format, require_writable, writing
+from timesformer_cli.cli.stderr import complain, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
+from timesformer_cli.files import AnyFile, require_folder
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.video import VideoPath, find_videos
 
-if TYPE_CHECKING:
-    from timesformer_cli.video import VideoPath
+STDIN = 0  # the number of the open file
 
 
 class AnsweredVideo(Protocol):
@@ -31,6 +33,36 @@ class AnsweredVideo(Protocol):
 Answer = TypeVar("Answer", bound=AnsweredVideo)
 # Results as they come, the stream to write to, and the paths of all videos.
 VideoRenderer = Callable[[Iterable[Answer], TextIO, Sequence[str]], None]
+
+
+def find_videos_named(
+    arguments: Sequence[str], fps: float | None
+) -> tuple[list[VideoPath], list[AnyFile]]:
+    """The videos that the command line means, and all that is read to know and to see them."""
+    if "-" in arguments and sys.stdin.isatty():
+        note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
+    videos = find_videos(arguments, sys.stdin.buffer, fps, note)
+    return videos, [*(video.path for video in videos), *([STDIN] if "-" in arguments else [])]
+
+
+def choose_answer(
+    format: str | None,
+    output: Path | None,
+    folder: Path | None,
+    renderers: Mapping[str, object],
+    beside: Sequence[Path | None] = (),
+) -> str:
+    """The format of one file, of stdout, or of a file for each video in `folder`.
+
+    Raises UsageError where both are given, or what is given cannot be written.
+    """
+    if folder is None:
+        require_writable(output, beside=beside)
+        return choose_format(format, output, renderers)
+    if output is not None:
+        raise UsageError("give --output, one file, or --output-dir, a file for each video")
+    require_folder(folder)
+    return format or "json"
 
 
 def show_results(

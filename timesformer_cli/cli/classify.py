@@ -1,6 +1,5 @@
 """`tsf classify`: labels for videos."""
 
-import sys
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Annotated, Literal
@@ -8,10 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
-from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
-
-STDIN = 0  # the number of the open file
 
 Format = Annotated[
     Literal["table", "json", "jsonl", "csv"] | None,
@@ -55,8 +51,14 @@ def classify(
 
     Example: tsf classify clip.mp4 --model camera-motion
     """
-    from timesformer_cli.cli.answers import answer_files, show_results, write_each
-    from timesformer_cli.cli.formats import choose_format, require_writable
+    from timesformer_cli.cli.answers import (
+        answer_files,
+        choose_answer,
+        find_videos_named,
+        show_results,
+        write_each,
+    )
+    from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.classify import RENDERERS
     from timesformer_cli.cli.stderr import (
@@ -66,31 +68,19 @@ def classify(
         note,
         quietly,
     )
-    from timesformer_cli.files import AnyFile, require_folder
     from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
     from timesformer_cli.inference.process_tuning import use_threads
-    from timesformer_cli.video import find_videos
 
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device, several=True)
         clips, crops = options.parse_views(views)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         use_threads(threads)
-        if output is not None and output_dir is not None:
-            raise UsageError("give --output, one file, or --output-dir, a file for each video")
-        if output_dir is None:
-            require_writable(output)
-            written = choose_format(format, output, RENDERERS)
-        else:
-            require_folder(output_dir)
-            written = format or "json"
-        if "-" in videos and sys.stdin.isatty():
-            note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
-        files = find_videos(videos, sys.stdin.buffer, fps, note)
-        needed: list[AnyFile] = [file.path for file in files]
+        written = choose_answer(format, output, output_dir, RENDERERS)
+        files, needed = find_videos_named(videos, fps)
         answers = {} if output_dir is None else answer_files(files, output_dir, written)
         if output_dir is None:
-            require_writable(output, needed + ([STDIN] if "-" in videos else []))
+            require_writable(output, needed)
         if any(file.error is None for file in files):
             located = locate_shown(model)
             if output_dir is None:

@@ -1,6 +1,5 @@
 """`tsf timeline`: what happens when in videos."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from timesformer_cli.timelines.run import TimelineRun
     from timesformer_cli.video import VideoPath
 
-STDIN = 0  # the number of the open file
 WITH_WINDOWS = ("json", "jsonl")
 WITH_EDITS = ("otio", "edl")
 
@@ -102,17 +100,20 @@ def timeline(
 
     Example: tsf timeline film.mp4 --model camera-motion
     """
-    from timesformer_cli.cli.answers import answer_files, show_results, write_each
+    from timesformer_cli.cli.answers import (
+        answer_files,
+        choose_answer,
+        find_videos_named,
+        show_results,
+        write_each,
+    )
     from timesformer_cli.cli.draw.style import require_drawable
     from timesformer_cli.cli.draw.timeline import draw_timelines, require_few
-    from timesformer_cli.cli.formats import choose_format, require_writable
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.show.timeline import ONE_VIDEO, RENDERERS
-    from timesformer_cli.cli.stderr import claiming, errors_explained, note, quietly
-    from timesformer_cli.files import AnyFile, require_folder
+    from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
     from timesformer_cli.timelines.options import TimelineOptions
-    from timesformer_cli.video import find_videos
 
     with (
         errors_explained(debug),
@@ -134,24 +135,11 @@ def timeline(
         )
         use_threads(threads)
         let_threads_sleep()  # a decoder works beside the model
-        if output is not None and output_dir is not None:
-            raise UsageError("give --output, one file, or --output-dir, a file for each video")
         if plot is not None:
             require_drawable(plot)
-        if output_dir is None:
-            require_writable(output, beside=[plot])
-            written = choose_format(format, output, RENDERERS)
-        else:
-            require_folder(output_dir)
-            written = format or "json"
+        written = choose_answer(format, output, output_dir, RENDERERS, beside=[plot])
         _require_fitting(written, windows, "top_k" in options.said(context))
-        if "-" in videos and sys.stdin.isatty():
-            note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
-        files = find_videos(videos, sys.stdin.buffer, fps, note)
-        needed: list[AnyFile] = [
-            *(file.path for file in files),
-            *([STDIN] if "-" in videos else []),
-        ]
+        files, needed = find_videos_named(videos, fps)
         alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
         if alone and len(files) > 1:
             raise UsageError(
