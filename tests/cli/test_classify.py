@@ -207,7 +207,7 @@ def test_each_of_several_views_has_its_own_labels(device, model, clip, tmp_path)
 @pytest.mark.parametrize(
     ("seconds", "options", "said"),
     [
-        (125, (), "was seen for 1.0 s of 2:05; see --views"),
+        (125, (), "was seen for 1.0 s of 2:05; see --views or tsf timeline"),
         (20, (), None),  # long beside the clip, but not long
         (40, ("--stride", "40"), None),  # 8 frames 40/30 s apart are 10.6 s
         (125, ("--views", "1x3"), None),

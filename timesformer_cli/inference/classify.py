@@ -217,7 +217,7 @@ def _little_seen(decoded: Decoded, options: ClassifyOptions) -> tuple[str, ...]:
     seen = view.end - view.start
     if seen > MOST_UNNOTED * duration or duration < LONG:
         return ()
-    return (f"was seen for {seen:.1f} s of {_clock(duration)}; see --views",)
+    return (f"was seen for {seen:.1f} s of {_clock(duration)}; see --views or tsf timeline",)
 
 
 def _clock(seconds: float) -> str:
