@@ -33,7 +33,8 @@ MOST_LINKS = 40  # that Linux follows, one to the next
 # Most disks take names of 255 bytes, and a hidden file's name is longer than its file's.
 LONGEST_STEM = 200
 
-CLAIMS: list[Path] = []  # the hidden files of the claims that this process has
+# The hidden files and folders that this process has beside its targets: half-written ones, claims.
+HIDDEN: list[Path] = []
 
 # A path, or the number of an open file.
 AnyFile = str | Path | int
@@ -69,7 +70,7 @@ def replacing(path: Path) -> Iterator[Path]:
     After an exception nothing is changed and the hidden file is removed. Raises OSError.
     """
     part = path.with_name(f".{_stem(path)}.{os.getpid()}.part")
-    try:
+    with _hidden(part):
         part.touch()
         mode = part.stat().st_mode  # what the user's umask gives; safetensors would give 0600
         yield part
@@ -77,8 +78,6 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())  # or a power cut could leave a whole name and half a file
         put_in_place(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
@@ -105,11 +104,9 @@ def hidden_folder(target: Path) -> Iterator[Path]:
     """
     parent = Path(gettempdir()) if is_stream(target) else _replaced(target).parent
     folder = parent / f".{_stem(target)}.{token_hex(8)}.part"
-    try:  # a signal may come at any moment: what is made in here is removed
+    with _hidden(folder):  # a signal may come at any moment: what is made in here is removed
         folder.mkdir(mode=0o700)
         yield folder
-    finally:
-        rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -141,18 +138,36 @@ def _claim(path: Path) -> Iterator[None]:
     except OSError:  # what is wrong with the place, `require_output` says
         yield
         return
-    CLAIMS.append(place)
     try:
-        yield
+        with _hidden(place):
+            yield
     finally:
-        forget_claim()
         os.close(descriptor)
 
 
-def forget_claim() -> None:
-    """Remove the hidden file of the last claim: for its end, and for who ends the process."""
-    with suppress(OSError):  # Windows removes no file that is open
-        CLAIMS.pop().unlink()
+@contextmanager
+def _hidden(place: Path) -> Iterator[None]:
+    """Remove a hidden file or folder, where there is one, when the block ends."""
+    HIDDEN.append(place)
+    try:
+        yield
+    finally:
+        _remove(place)
+        HIDDEN.remove(place)
+
+
+def remove_hidden() -> None:
+    """Remove all that this process has hidden beside its targets: for who ends the process."""
+    for place in list(HIDDEN):
+        _remove(place)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        rmtree(place, ignore_errors=True)
+    else:
+        with suppress(OSError):  # Windows removes no file that is open
+            place.unlink()
 
 
 def _locked_file(place: Path) -> int:

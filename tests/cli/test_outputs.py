@@ -7,6 +7,7 @@ replace it for everybody. A FIFO, a terminal of our own and a link of our own st
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.support import clips
 from timesformer_cli import files
 from timesformer_cli.cli import formats
 from timesformer_cli.cli.app import app
+from timesformer_cli.cli.stderr import claiming
 from timesformer_cli.errors import UsageError
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs and links")
@@ -291,6 +293,24 @@ def test_of_two_claims_one_is_held(tmp_path):
     with files.claimed(path), files.claimed(tmp_path / "nowhere" / "out"):
         pass
     assert os.listdir(tmp_path) == ["link"]
+
+
+def test_ctrl_c_while_a_claim_is_made_leaves_none(tmp_path, monkeypatch):
+    made = files._locked_file
+
+    def interrupted(place: Path) -> int:
+        descriptor = made(place)
+        signal.raise_signal(signal.SIGINT)
+        return descriptor
+
+    monkeypatch.setattr(files, "_locked_file", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), claiming(tmp_path / "out"):
+            raise AssertionError("it went on")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not os.listdir(tmp_path)
 
 
 def hard_link(path: Path, target: Path) -> None:

@@ -105,7 +105,6 @@ def export(
         interrupted_at_once,
         note,
         quietly,
-        terminated_in_order,
     )
     from timesformer_cli.cli.streams import is_stdout
     from timesformer_cli.export.proof import Kind
@@ -132,14 +131,12 @@ def export(
             version=__version__,
         )
         validate_export_options(chosen)
-        with claiming(chosen.target):
+        # Raised in the middle of it, an exception is lost in torch now and then.
+        with claiming(chosen.target), interrupted_at_once():
             located = locate_shown(model)
             with steps() as watch:
                 watch(0, len(STEPS), "starting")
-                with interrupted_at_once():
-                    import torch  # noqa: F401
-                with terminated_in_order():
-                    exported = export_model(chosen, located, note, watch)
+                exported = export_model(chosen, located, note, watch)
         # Where the model itself went to stdout, the report must not follow it.
         report = sys.stderr if is_stdout(chosen.target) else sys.stdout
         RENDERERS[format](exported, report)

@@ -3,10 +3,10 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.markup import escape
 from timesformer_cli.cli.interrupt import interrupted_in_order
 from timesformer_cli.cli.streams import stdout_failure
 from timesformer_cli.errors import ExitCode, TsfError
-from timesformer_cli.files import CLAIMS, claimed, forget_claim
+from timesformer_cli.files import claimed, remove_hidden
 
 # The signals that ask for an end, what is said then, and the exit code that a shell expects.
 ENDINGS = (
@@ -91,16 +91,11 @@ def interrupted_at_once() -> Iterator[None]:
     """Until the block ends, Ctrl-C ends the process there and then.
 
     KeyboardInterrupt must not pass through the C++ that importing torch runs: that code aborts, or
-    drops the exception.
+    drops the exception. What is half written is removed.
     """
 
     def leave(number: int, frame: object) -> None:
-        while CLAIMS:
-            forget_claim()
-        with quietly(False):
-            stderr().show_cursor(True)
-            stderr().print("interrupted")
-        os._exit(ExitCode.INTERRUPTED)
+        _leave("interrupted", ExitCode.INTERRUPTED)
 
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:  # as a shell asks of what it runs in the background
@@ -111,26 +106,49 @@ def interrupted_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _leave(word: str, code: ExitCode) -> NoReturn:
+    remove_hidden()
+    with quietly(False):
+        stderr().show_cursor(True)
+        stderr().print(word)
+    os._exit(code)
+
+
 @contextmanager
 def claiming(*paths: Path | None) -> Iterator[None]:
-    """`files.claimed`, and where SIGTERM or SIGHUP ends the process the claim is removed first.
+    """`files.claimed`, and SIGTERM and SIGHUP end the process at once, with nothing left of it.
 
-    At once, since torch may be on its way in; inside the block `terminated_in_order` takes over.
+    Where more than files has to be undone, `terminated_in_order` takes over inside the block.
     """
     if not any(paths):
         yield
         return
 
     def leave(number: int, frame: object) -> None:
-        word, code = _endings()[number]
-        while CLAIMS:
-            forget_claim()
-        with quietly(False):
-            stderr().print(word)
-        os._exit(code)
+        _leave(*_endings()[number])
 
-    with _ended_by(leave), claimed(*paths):
+    with _ended_by(leave), ExitStack() as stack:
+        with _signals_later():  # a claim that is half made would stay
+            stack.enter_context(claimed(*paths))
         yield
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let the signals that end a command wait for the end of the block, which must be short."""
+    waiting: list[int] = []
+    numbers = [signal.SIGINT, *_endings()]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, lambda number, frame: waiting.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in waiting:
+        signal.raise_signal(number)
 
 
 def _endings() -> dict[int, tuple[str, ExitCode]]:
