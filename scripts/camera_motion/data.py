@@ -1,33 +1,37 @@
 """Make clips of known camera motion: a virtual camera films still pictures.
 
-A camera path (`paths`) moves the view over a picture, things that move by themselves pass in front,
-and what happens to a film on its way (`wear`) disturbs the result. The label is known, because the
-path was drawn for it.
+A camera path (`paths`) moves the view over a scene (`world`), people and things that move by
+themselves are in front (`things`), and what happens to a film on its way (`wear`) disturbs the
+result. The label is known, because the path was drawn for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from scripts.camera_motion.paths import (
     FRAMES,
     LABELS,
+    MOTIONS,
+    SECONDS,
     SIDE,
+    UNCLEAR,
     Camera,
-    Ease,
     Floats,
     draw_camera,
-    draw_ease,
     log_uniform,
 )
-from scripts.camera_motion.wear import Clip, degrade, expose
+from scripts.camera_motion.things import Picture, Thing, draw_things
+from scripts.camera_motion.wear import Clip, degrade, expose, through_low_rate
+from scripts.camera_motion.world import PLAIN, World, draw_world
 
-Picture = NDArray[np.uint8]
+TILES = 15  # of 36 that must show texture
+SHAKES = MOTIONS.index("shake")
 
 
 def view_matrix(state: Floats, centre: Floats, view: float, keystone: Floats) -> Floats:
@@ -68,90 +72,11 @@ def warp(picture: Picture, matrix: Floats, side: int, border: int) -> Picture:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """Something in front of the picture that moves by itself, with the scene, or with the camera."""
+def textured_tiles(frame: Picture) -> int:
+    """In how many of a frame's 36 tiles motion could be seen in both directions.
 
-    image: Picture
-    mask: Picture
-    start: Floats  # its middle half way through its travel, in frame coordinates
-    travel: Floats  # how far it goes by itself, in frame widths
-    size: float  # in frame widths
-    growth: float  # of the logarithm of its size, over the clip
-    turn: float  # radians, over the clip
-    wobble: Floats  # how far it swings along x, along y and in its turn
-    beat: float  # swings per clip
-    coupling: float  # 0 moves with the camera, 1 with the scene, above 1 is nearer than the scene
-    ease: Ease
-
-    def place(self, t: float, state: Floats) -> Floats:
-        """Matrix from frame coordinates to this thing's own pixels at time `t` (0..1)."""
-        p = float(self.ease(np.array([t]))[0])
-        sway, sway_down, rock = self.wobble * np.sin(2 * np.pi * self.beat * t)
-        right, down, magnification, roll = state * self.coupling
-        size = self.size * np.exp(self.growth * p + magnification)
-        cos, sin = np.cos(-roll), np.sin(-roll)
-        own = self.start + self.travel * (p - 0.5) + (sway, sway_down)
-        x, y = (own - (right, down)) * np.exp(magnification)
-        x, y = cos * x - sin * y, sin * x + cos * y
-        angle = self.turn * p + rock - roll
-        side = self.image.shape[0]
-        c, s = np.cos(-angle) * side / size, np.sin(-angle) * side / size
-        return np.array(
-            [[c, -s, side / 2 - c * x + s * y], [s, c, side / 2 - s * x - c * y], [0, 0, 1]]
-        )
-
-
-def draw_thing(rng: np.random.Generator, pictures: Sequence[Picture], room: float) -> Thing:
-    """Draw an ellipse, polygon or rough shape cut from another picture.
-
-    `room` is the largest share of the frame that it covers.
-    """
-    side = 96
-    source = pictures[rng.integers(len(pictures))]
-    extent = int(min(*source.shape[:2], rng.integers(48, 256)))
-    y, x = (int(rng.integers(n - extent + 1)) for n in source.shape[:2])
-    patch = cv2.resize(source[y : y + extent, x : x + extent], (side, side))
-    if rng.random() < 0.15:
-        patch = np.full_like(patch, rng.integers(0, 256, 3))
-    mask = np.zeros((side, side), np.uint8)
-    kind, aspect = rng.integers(3), rng.uniform(0.35, 1)
-    if kind == 0:
-        axes = (side // 2 - 2, int((side // 2 - 2) * aspect))
-        cv2.ellipse(mask, (side // 2, side // 2), axes, rng.uniform(0, 180), 0, 360, 255, -1)
-    else:
-        corners = int(rng.integers(3, 6) if kind == 1 else rng.integers(8, 16))
-        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-        radius = rng.uniform(0.5, 1, corners) * (side / 2 - 2)
-        ring = np.stack([np.cos(angles), np.sin(angles) * aspect], 1) * radius[:, None] + side / 2
-        cv2.fillPoly(mask, [ring.astype(np.int32)], 255)
-    area = float((mask > 0).mean())
-    size = float(np.sqrt(rng.uniform(0.01, room) / max(area, 0.05)))
-    heading, speed = (
-        rng.uniform(0, 2 * np.pi),
-        rng.choice([0, 1], p=[0.2, 0.8]) * log_uniform(rng, 0.05, 1.3),
-    )
-    growth = rng.normal(0, 0.25) if rng.random() < 0.4 else 0.0
-    return Thing(
-        image=patch,
-        mask=mask,
-        start=rng.uniform(-0.5, 0.5, 2),
-        travel=np.array([np.cos(heading), np.sin(heading)]) * speed,
-        size=size,
-        growth=float(np.clip(growth, -0.5, 0.3)),
-        turn=rng.normal(0, 0.6) if rng.random() < 0.4 else 0.0,
-        wobble=rng.normal(0, (0.06, 0.06, 0.3)) * (rng.random() < 0.4),
-        beat=rng.uniform(0.5, 7),
-        coupling=float(rng.choice([0, 1, rng.uniform(1, 1.6)], p=[0.3, 0.5, 0.2])),
-        ease=draw_ease(rng),
-    )
-
-
-def shows_texture(frame: Picture) -> bool:
-    """Whether motion could be seen in enough places of a frame, in both directions.
-
-    A place is one of 36 tiles. The smaller eigenvalue of a tile's structure tensor says whether it
-    has edges in two directions: with one direction only, motion along the edge is invisible.
+    The smaller eigenvalue of a tile's structure tensor says whether it has edges in two directions:
+    with one direction only, motion along the edge is invisible.
     """
     grey = cv2.resize(
         cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA
@@ -163,7 +88,12 @@ def shows_texture(frame: Picture) -> bool:
     ]
     xx, yy, xy = tiles
     weakest = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    return bool((weakest > 4).sum() >= 15)
+    return int((weakest > 4).sum())
+
+
+def shows_texture(frame: Picture) -> bool:
+    """Whether motion could be seen in enough places of a frame."""
+    return textured_tiles(frame) >= TILES
 
 
 def render(
@@ -177,6 +107,7 @@ def render(
     things: Sequence[Thing] = (),
     keystone: Floats | None = None,
     shutter: float = 0.0,
+    world: World = PLAIN,
 ) -> Clip:
     """Film a picture; the result is `(frames side side 3)`.
 
@@ -191,25 +122,48 @@ def render(
             picture, None, fx=1 / level, fy=1 / level, interpolation=cv2.INTER_AREA
         )
         centre, view = (centre + 0.5) / level - 0.5, view / level
-    exposures = 1 if shutter == 0 else 3
+
+    def scene(moment: float) -> Picture:
+        state = camera(np.array([moment]))[0]
+        if world.flat:
+            return warp(
+                picture, view_matrix(state, centre, view, lens), side, cv2.BORDER_REFLECT_101
+            )
+        x, y = world.places(state, moment, side, lens)
+        if world.delay:
+            last = moment + world.delay
+            late = world.places(camera(np.array([last]))[0], last, side, lens)
+            share = world.rows_late(side)
+            x, y = x + (late[0] - x) * share, y + (late[1] - y) * share
+        x, y = (
+            (view * axis + middle).astype(np.float32)
+            for axis, middle in zip((x, y), centre, strict=True)
+        )
+        return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
     frames = []
     for t in times:
         exposed = []
-        for moment in t + shutter * np.linspace(-0.5, 0.5, exposures) if shutter else [t]:
+        for moment in t + shutter * np.linspace(-0.5, 0.5, 3) if shutter else [t]:
+            frame = scene(float(moment))
             state = camera(np.array([moment]))[0]
-            frame = warp(
-                picture, view_matrix(state, centre, view, lens), side, cv2.BORDER_REFLECT_101
-            )
             for thing in things:
                 place = thing.place(float(moment), state)
-                mask = warp(thing.mask, place, side, cv2.BORDER_CONSTANT)
-                cv2.copyTo(warp(thing.image, place, side, cv2.BORDER_CONSTANT), mask, frame)
+                image, mask = thing.pose(float(moment))
+                there = warp(mask, place, side, cv2.BORDER_CONSTANT)
+                cv2.copyTo(warp(image, place, side, cv2.BORDER_CONSTANT), there, frame)
             exposed.append(frame)
-        if exposures > 1:
-            frames.append(np.mean(exposed, axis=0).astype(np.uint8))
-        else:
-            frames.append(exposed[0])
+        frames.append(np.mean(exposed, axis=0).astype(np.uint8) if shutter else exposed[0])
     return np.stack(frames)
+
+
+class Made(NamedTuple):
+    """A clip and what is known of it."""
+
+    clip: Clip
+    label: int
+    size: float  # of its move, as a share of its range (0..1)
+    path: Floats  # where the camera is at each frame, `(frame, degree of freedom)`; NaN: nowhere
 
 
 class Maker:
@@ -222,12 +176,13 @@ class Maker:
         self.noise = np.random.default_rng(seed).standard_normal(2_000_000, np.float32)
 
     def scene(
-        self, rng: np.random.Generator, camera: Camera
+        self, rng: np.random.Generator, camera: Camera, *, blank: bool
     ) -> tuple[Picture, Floats, float, Floats]:
         """Choose a picture, the camera's place over it, its view and its keystone.
 
         The camera must see texture at its beginning, half way, and at its end: without texture
-        there is no motion to see, and the label would be a lie.
+        there is no motion to see, and the label would be a lie. Where it shall be `blank`, it must
+        see nearly none.
         """
         path = camera(np.array([0.0, 0.5, 1.0]))
         while True:
@@ -238,41 +193,41 @@ class Maker:
             view = log_uniform(rng, min(110, 0.6 * widest), widest)
             centre = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
             keystone = rng.uniform(-0.3, 0.3, 2) if rng.random() < 0.25 else np.zeros(2)
-            films = (
-                warp(
-                    picture,
-                    view_matrix(state, centre, view, keystone),
-                    SIDE,
-                    cv2.BORDER_REFLECT_101,
+            if blank:
+                picture = blur(picture, rng.uniform(0.1, 0.4) * view)
+            tiles = [
+                textured_tiles(
+                    warp(
+                        picture,
+                        view_matrix(state, centre, view, keystone),
+                        SIDE,
+                        cv2.BORDER_REFLECT_101,
+                    )
                 )
                 for state in path
-            )
-            if all(shows_texture(frame) for frame in films):
+            ]
+            if (max(tiles) <= 1) if blank else (min(tiles) >= TILES):
                 return picture, centre, view, keystone
 
-    def __call__(
-        self, number: int, label: int | None = None, *, hardness: float = 1.0
-    ) -> tuple[Clip, int, float]:
-        """Make clip `number`: its frames, its label, and the size of its move in its range (0..1).
-
-        `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
-        the model's card says.
-        """
-        rng = np.random.default_rng([self.seed, number])
-        label = number % len(LABELS) if label is None else label
+    def shot(
+        self,
+        rng: np.random.Generator,
+        label: int,
+        times: Floats,
+        side: int,
+        *,
+        hardness: float,
+        blank: bool = False,
+    ) -> tuple[Clip, float, Floats]:
+        """Film one scene at these times: the frames, the size of the move, and the path."""
         camera, size = draw_camera(rng, label)
-        picture, centre, view, keystone = self.scene(rng, camera)
-        things: list[Thing] = []
-        if rng.random() < (0.75 if label == 0 else 0.55) * hardness:
-            count = int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))
-            shelf = self.pictures or self.drawn
-            things = [draw_thing(rng, shelf, 0.35 / count) for _ in range(count)]
-        times = np.linspace(0, 1, FRAMES)
-        if rng.random() < 0.05 and label != 9:
-            coarse = int(rng.integers(5, 10))
-            times = np.floor(times * coarse) / coarse
-        side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
-        shutter = rng.uniform(0, 0.025) if rng.random() < 0.25 else 0.0
+        picture, centre, view, keystone = self.scene(rng, camera, blank=blank)
+        still = label == 0
+        things, world = [], PLAIN
+        if not blank and rng.random() < (0.8 if still else 0.55) * hardness:
+            things = draw_things(rng, self.pictures or self.drawn)
+        if rng.random() < hardness:
+            world = draw_world(rng, moving=0.4 if still else 0.2)
         clip = render(
             picture,
             camera,
@@ -282,8 +237,41 @@ class Maker:
             side=side,
             things=things,
             keystone=keystone,
-            shutter=shutter,
+            shutter=rng.uniform(0, 0.025) if rng.random() < 0.25 else 0.0,
+            world=world,
         )
+        return clip, size, camera(times)
+
+    def __call__(self, number: int, label: int | None = None, *, hardness: float = 1.0) -> Made:
+        """Make clip `number`.
+
+        `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
+        the model's card says.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        label = number % len(LABELS) if label is None else label
+        times = sampled_times(rng, hardness, shakes=label == SHAKES)
+        side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
+        film = partial(self.shot, rng, side=side, hardness=hardness)
+        what = rng.choice(["cut", "two moves", "blank"], p=[0.45, 0.4, 0.15])
+        if label != UNCLEAR or what == "two moves":
+            # What an encoder does between two frames of the clip is seen only with those between.
+            between = 3 if rng.random() < 0.08 * hardness else 1
+            clip, size, path = film(label, filled_up(times, between))
+            if between > 1:
+                clip = through_low_rate(rng, clip)
+            clip, path = clip[::between], path[::between]
+        else:
+            motions = rng.integers(len(MOTIONS), size=2)
+            if what == "blank":
+                clip, size, path = film(int(motions[0]), times, blank=True)
+            else:
+                cut = int(rng.integers(1, FRAMES))
+                halves = [
+                    film(int(m), t) for m, t in zip(motions, np.split(times, [cut]), strict=True)
+                ]
+                clip, size, path = np.concatenate([h[0] for h in halves]), 0.0, halves[0][2]
+            path = np.full((FRAMES, 4), np.nan)
         if rng.random() < hardness:
             clip = degrade(rng, clip)
         if side != SIDE:
@@ -294,4 +282,38 @@ class Maker:
             clip = expose(rng, clip, self.noise)
         if label == 0 and rng.random() < 0.1:
             clip[:] = clip[rng.integers(len(clip))]
-        return clip, label, size
+        return Made(clip, label, size, path)
+
+
+def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) -> Floats:
+    """When the frames of a clip are taken, as shares of it: at a low rate, some late or repeated.
+
+    A shake that is sampled seldom is none, so it is not.
+    """
+    times = np.linspace(0, 1, FRAMES)
+    chance = rng.random()
+    if chance < 0.05 and not shakes:
+        coarse = int(rng.integers(5, 10))
+        times = np.floor(times * coarse) / coarse
+    elif chance < 0.35 * hardness:  # the film's own rate
+        steps = rng.uniform(8, 30) * SECONDS
+        times = np.floor(times * steps) / steps
+    if rng.random() < 0.08 * hardness and not shakes:
+        late = rng.integers(1, FRAMES)
+        times[late] = times[late - 1]
+    return times
+
+
+def filled_up(times: Floats, between: int) -> Floats:
+    """The times with others between them, `between` steps from each to the next."""
+    places = np.arange((len(times) - 1) * between + 1) / between
+    filled: Floats = np.interp(places, np.arange(len(times)), times)
+    return filled
+
+
+def blur(picture: Picture, sigma: float) -> Picture:
+    """Blur a picture, however strongly, in about the same time."""
+    small = max(1.0, sigma / 4)
+    lesser = cv2.resize(picture, None, fx=1 / small, fy=1 / small, interpolation=cv2.INTER_AREA)
+    lesser = cv2.GaussianBlur(lesser, (0, 0), 4)
+    return cv2.resize(lesser, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)

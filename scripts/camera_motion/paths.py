@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LABELS = (
+MOTIONS = (
     "static",
     "pan left",
     "pan right",
@@ -24,6 +24,8 @@ LABELS = (
     "roll counter-clockwise",
     "shake",
 )
+UNCLEAR = len(MOTIONS)  # a cut inside, two moves at once, or nothing to see motion by
+LABELS = (*MOTIONS, "unclear")
 FRAMES = 8
 SIDE = 96
 SECONDS = 63 / 30  # eight frames, eight thirtieths of a second apart, with both ends
@@ -33,8 +35,13 @@ SHIFT = (0.05, 1.2)  # in frame widths
 ZOOM = (1.08, 2.5)  # magnification
 ROLL = (5.0, 120.0)  # degrees
 SHAKE = (0.015, 0.08)  # root mean square, in frame widths at the frame's edge
-STATIC_JITTER = 0.0025  # peak, in frame widths: a quarter of a pixel
-HANDHELD = 0.006  # peak, in frame widths
+STATIC_JITTER = 0.004  # peak, in frame widths
+STATIC_DRIFT = 0.006  # in frame widths
+HANDHELD = 0.012  # peak, in frame widths
+HAND = (0.3, 8.0)  # Hz: a hand's tremor grows weaker as it gets faster
+STABILISED = 1.0  # Hz: what is faster is taken out of a stabilised film
+DRIFT = 0.33  # of the move: the most that goes on besides it in any other direction
+BOTH = (0.65, 1.0)  # of the larger: the smaller one of two moves at once
 # Mean distance of the frame's points from its centre, in frame widths: what a zoom or a roll of 1
 # moves them by.
 LEVER = 0.38
@@ -51,12 +58,17 @@ MOTION = {
 }
 # What moves the picture about as far in each degree of freedom.
 UNIT = np.array([1, 1, 1 / LEVER, 1 / LEVER])
+# What people call a move of the same size: a zoom by an eighth, as a shift by an eighth.
+ALIKE = np.array([0.12, 0.12, 0.12, np.radians(8)])
+
+# By degree of freedom: the least and the most of a move.
+RANGES = (SHIFT, SHIFT, tuple(np.log(ZOOM)), tuple(np.radians(ROLL)))
 
 # label -> label when the clip is mirrored, turned upside down, transposed, or played backwards
-MIRROR = np.array([0, 2, 1, 3, 4, 5, 6, 8, 7, 9])
-UPEND = np.array([0, 1, 2, 4, 3, 5, 6, 8, 7, 9])
-TRANSPOSE = np.array([0, 3, 4, 1, 2, 5, 6, 8, 7, 9])
-REVERSE = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 9])
+MIRROR = np.array([0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10])
+UPEND = np.array([0, 1, 2, 4, 3, 5, 6, 8, 7, 9, 10])
+TRANSPOSE = np.array([0, 3, 4, 1, 2, 5, 6, 8, 7, 9, 10])
+REVERSE = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 9, 10])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +126,47 @@ def draw_ease(rng: np.random.Generator) -> Ease:
     return Ease(begin, end, rng.uniform(1.2, 2.5), int(rng.integers(4)))
 
 
+def _draw_hand(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Amplitudes and frequencies `(4 6)` of a hand's tremor, whose peak is 1: one over f."""
+    frequency = np.exp(rng.uniform(*np.log(HAND), (4, 6)))
+    amplitude = rng.random((4, 6)) / frequency
+    if rng.random() < 0.3:
+        amplitude *= frequency < STABILISED
+    return amplitude / np.maximum(amplitude.sum(1, keepdims=True), 1e-9), frequency * SECONDS
+
+
 def draw_camera(rng: np.random.Generator, label: int) -> tuple[Camera, float]:
-    """Draw a path for a label, with the size of its move as a share of the label's range (0..1)."""
-    move, size, extent = np.zeros(4), 0.0, 0.0
-    if label in MOTION:
-        axis, sign = MOTION[label]
-        size = rng.random()
-        low, high = (SHIFT, SHIFT, np.log(ZOOM), np.radians(ROLL))[axis]
-        move[axis] = sign * low * (high / low) ** size
-        extent = abs(move[axis]) / UNIT[axis]
-    drift = np.zeros(4)
-    frequency = rng.uniform(1, 6, (4, 3)) * SECONDS
-    amplitude = rng.dirichlet(np.ones(3), 4) * UNIT[:, None]
+    """Draw a path for a label, with the size of its move as a share of the label's range (0..1).
+
+    The path of UNCLEAR makes two moves at once.
+    """
+    if label == MOTIONS.index("shake"):
+        return draw_shake(rng)
+    move, size, drift = np.zeros(4), 0.0, np.zeros(4)
+    amplitude, frequency = _draw_hand(rng)
+    amplitude *= UNIT[:, None]
     if label == 0:
         amplitude *= (
             STATIC_JITTER * rng.choice([0, rng.random()]) * np.array([[1], [1], [0], [0.5]])
         )
-    elif label == 9:
-        return draw_shake(rng)
+        drift = rng.uniform(-1, 1, 4) * STATIC_DRIFT * rng.integers(2)
     else:
-        if rng.random() < 0.7:
-            drift = rng.uniform(-1, 1, 4) * UNIT * min(0.2 * extent, 0.06)
+        axis, sign = MOTION[label if label in MOTION else int(rng.integers(1, 1 + len(MOTION)))]
+        size = rng.random()
+        low, high = RANGES[axis]
+        move[axis] = sign * low * (high / low) ** size
+        alike = abs(move[axis]) / ALIKE[axis]
+        if label == UNCLEAR:
+            other = int(rng.choice([degree for degree in range(4) if degree != axis]))
+            second = min(alike * rng.uniform(*BOTH) * ALIKE[other], RANGES[other][1])
+            move[other] = second * rng.choice([-1, 1])
+        elif rng.random() < 0.75:
+            drift = rng.uniform(-1, 1, 4) * ALIKE * min(DRIFT * alike, 1.5)
             drift[axis] = 0
+        extent = abs(move[axis]) / UNIT[axis]
         hand = min(HANDHELD, 0.15 * extent) * rng.choice([0, 1]) * rng.random()
         amplitude *= hand * np.array([[1], [1], [0.3], [1]])
-    phase = rng.uniform(0, 2 * np.pi, (4, 3))
+    phase = rng.uniform(0, 2 * np.pi, amplitude.shape)
     return Camera(move, draw_ease(rng), drift, draw_ease(rng), amplitude, frequency, phase), size
 
 
@@ -169,14 +197,20 @@ def draw_shake(rng: np.random.Generator) -> tuple[Camera, float]:
             return Camera(zero, still, zero, still, amplitude * scale, frequency, phase), size
 
 
-def transform(clip: NDArray[np.uint8], label: int, which: int) -> tuple[NDArray[np.uint8], int]:
-    """Apply one of the sixteen exact symmetries (bits: mirror, upend, transpose, reverse)."""
+def transform(
+    clip: NDArray[np.uint8], label: int, path: Floats, which: int
+) -> tuple[NDArray[np.uint8], int, Floats]:
+    """Apply one of the sixteen exact symmetries (bits: mirror, upend, transpose, reverse).
+
+    `path` is where the camera is at each frame, `(frame, degree of freedom)`.
+    """
     if which & 1:
-        clip, label = clip[:, :, ::-1], int(MIRROR[label])
+        clip, label, path = clip[:, :, ::-1], int(MIRROR[label]), path * (-1, 1, 1, -1)
     if which & 2:
-        clip, label = clip[:, ::-1], int(UPEND[label])
+        clip, label, path = clip[:, ::-1], int(UPEND[label]), path * (1, -1, 1, -1)
     if which & 4:
         clip, label = clip.transpose(0, 2, 1, 3), int(TRANSPOSE[label])
+        path = path[:, [1, 0, 2, 3]] * (1, 1, 1, -1)
     if which & 8:
-        clip, label = clip[::-1], int(REVERSE[label])
-    return clip, label
+        clip, label, path = clip[::-1], int(REVERSE[label]), path[::-1]
+    return clip, label, path

@@ -137,7 +137,7 @@ def evaluate(model: TimeSformer, maker: Maker, count: int, processes: Processes)
     single = Counter[int]()
     mine = range(processes.rank, count, processes.count)
     for first in range(0, len(mine), BATCH):
-        clips, labels, sizes = zip(
+        clips, labels, sizes, _ = zip(
             *(maker(number) for number in mine[first : first + BATCH]), strict=True
         )
         quarters = [int(4 * size) for size in sizes]

@@ -9,19 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.camera_motion.paths import FRAMES, SIDE, transform
+from scripts.camera_motion.data import Made
+from scripts.camera_motion.paths import FRAMES, SIDE, UNIT, Floats, transform
 from scripts.camera_motion.wear import Clip
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.training.augment import normalisation
 from timesformer_cli.training.randomness import LOOK, generator
 from timesformer_cli.training.samples import Sample
 
-Make = Callable[..., tuple[Clip, int, float]]  # such as a Maker: frames, label, size of the move
+Make = Callable[..., Made]  # such as a Maker
 
 PREPROCESSING = Preprocessing(
     resize=SIDE, crop=(SIDE, SIDE), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
 )
 NORMALISE = normalisation(PREPROCESSING)
+REACH = 3.0  # what a shift by one frame width counts, where the camera's path is learned
 USES = 2  # how often each clip is taken, each time under a symmetry drawn anew
 EASY = 1 / 8  # share of the epochs over which clips go from undisturbed to fully disturbed
 
@@ -31,18 +33,26 @@ def seen(clip: Clip) -> Tensor:
     return NORMALISE(torch.from_numpy(np.ascontiguousarray(clip.transpose(0, 3, 1, 2))))
 
 
-def turn(clip: Clip, label: int, random: np.random.Generator) -> tuple[Clip, int]:
+def travelled(path: Floats) -> Tensor:
+    """What the camera has done up to each frame after the first, flat and of about unit size."""
+    return torch.from_numpy((path[1:] - path[:1]) / UNIT * REACH).float().flatten()
+
+
+def turn(
+    clip: Clip, label: int, path: Floats, random: np.random.Generator
+) -> tuple[Clip, int, Floats]:
     """Change a clip by one of the sixteen exact symmetries, and change its colours.
 
     One clip in fifty becomes a single repeated frame, which is static whatever it was before.
     """
-    clip, label = transform(clip, label, int(random.integers(16)))
+    clip, label, path = transform(clip, label, path, int(random.integers(16)))
     if random.random() < 0.1:
         clip = 255 - clip
     clip = clip[..., random.permutation(3)]
     if random.random() < 0.02:
         clip, label = np.broadcast_to(clip[random.integers(FRAMES)], clip.shape), 0
-    return clip, label
+        path = np.zeros_like(path)
+    return clip, label, path
 
 
 @dataclass(frozen=True)
@@ -67,16 +77,16 @@ class MadeClips:
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
         """Yield the samples of these numbers; a clip is held in memory until its second use."""
-        held: dict[int, tuple[Clip, int]] = {}
+        held: dict[int, Made] = {}
         hardness = min(1.0, epoch / (EASY * self.epochs))
         for index in indices:
             number = epoch * self.count + index % self.count
             made = held.pop(number, None)
             if made is None:
-                clip, label, _ = self.make(number, hardness=hardness)
-                made = held[number] = clip, label
-            turned, label = turn(*made, generator(self.seed, LOOK, epoch, index))
-            yield seen(turned), label
+                made = held[number] = self.make(number, hardness=hardness)
+            random = generator(self.seed, LOOK, epoch, index)
+            clip, label, path = turn(made.clip, made.label, made.path, random)
+            yield seen(clip), label, travelled(path)
 
 
 @dataclass(frozen=True)
@@ -96,5 +106,5 @@ class HeldOut:
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
         """Yield the clips of these numbers; they are the same in every epoch."""
         for index in indices:
-            clip, label, _ = self.make(index)
-            yield seen(clip), label
+            made = self.make(index)
+            yield seen(made.clip), made.label

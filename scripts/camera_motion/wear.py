@@ -14,12 +14,12 @@ from scripts.camera_motion.paths import SIDE, log_uniform
 Clip = NDArray[np.uint8]  # (frame, height, width, rgb)
 
 
-def through_codec(clip: Clip, codec: str, quality: int) -> Clip:
-    """Send a clip through a real video encoder and back."""
+def through_codec(clip: Clip, codec: str, quality: int, *, preset: str = "ultrafast") -> Clip:
+    """Send a clip through a real video encoder and back, as one group of pictures."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="matroska") as out:
-        options = {"crf": str(quality), "preset": "ultrafast"} if codec == "libx264" else {}
-        stream = out.add_stream(codec, rate=8, options=options)
+        options = {"crf": str(quality), "preset": preset} if codec == "libx264" else {}
+        stream = out.add_stream(codec, rate=8, options={"g": "100", **options})
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
@@ -34,6 +34,13 @@ def through_codec(clip: Clip, codec: str, quality: int) -> Clip:
         decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
     # An encoder may drop a frame; the clip then stays as it was.
     return np.stack(decoded) if len(decoded) == len(clip) else clip
+
+
+def through_low_rate(rng: np.random.Generator, clip: Clip) -> Clip:
+    """Send a clip through an encoder that has few bits, as in surveillance and old web video."""
+    if rng.random() < 0.5:
+        return through_codec(clip, "mpeg4", int(rng.integers(10, 30)))
+    return through_codec(clip, "libx264", int(rng.integers(30, 42)), preset="veryfast")
 
 
 def through_jpeg(clip: Clip, quality: int) -> Clip:
@@ -74,6 +81,13 @@ def degrade(rng: np.random.Generator, clip: Clip) -> Clip:
         ink, size = rng.integers(0, 256, 3).tolist(), rng.uniform(0.4, 1.0) * side / SIDE
         for frame in clip:
             cv2.putText(frame, words, place, 0, size, ink, 1 + side // 128, cv2.LINE_AA)
+    if rng.random() < 0.08:
+        place = tuple((rng.choice([0.04, 0.5], 2) * side + rng.integers(0, side // 8, 2)).tolist())
+        place = int(place[0]), int(place[1] + 0.1 * side)
+        ink, size, second = rng.integers(0, 256, 3).tolist(), 0.35 * side / SIDE, rng.integers(58)
+        for number, frame in enumerate(clip):
+            words = f"{second + number // 4:02}:{25 * number % 100:02}"
+            cv2.putText(frame, words, place, 0, size, ink, 1 + side // 128, cv2.LINE_AA)
     chance = rng.random()
     if chance < 0.12:
         clip = through_codec(clip, "libx264", int(rng.integers(20, 38)))
@@ -100,7 +114,11 @@ def expose(rng: np.random.Generator, clip: Clip, noise: NDArray[np.float32]) -> 
     if rng.random() < 0.15:
         grid = np.linspace(-1, 1, SIDE, dtype=np.float32) ** 2
         light *= (1 - rng.uniform(0, 0.3) * (grid[:, None] + grid[None]))[..., None]
-    if rng.random() < 0.6:
+    gain = log_uniform(rng, 0.5, 12)
+    if rng.random() < 0.06:  # night: little light, grey, and the noise of a sensor turned up
+        light[:] = light.mean(-1, keepdims=True) * rng.uniform(0.25, 0.7) + rng.uniform(0, 50)
+        gain = rng.uniform(8, 20)
+    if rng.random() < 0.6 or gain > 12:
         start = int(rng.integers(noise.size - light.size))
-        light += noise[start : start + light.size].reshape(light.shape) * log_uniform(rng, 0.5, 12)
+        light += noise[start : start + light.size].reshape(light.shape) * gain
     return np.clip(light, 0, 255).astype(np.uint8)

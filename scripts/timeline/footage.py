@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from scripts.camera_motion.data import Picture, shows_texture, view_matrix
-from scripts.camera_motion.paths import LABELS, SECONDS, Camera, Floats, draw_camera
+from scripts.camera_motion.paths import MOTIONS, SECONDS, Camera, Floats, draw_camera
 from scripts.camera_motion.pictures import load_pictures, textures
 from scripts.camera_motion.train import HELD_OUT_SEED
 from timesformer_cli.files import replace_file
@@ -74,11 +74,11 @@ def draw_parts(rng: np.random.Generator, seconds: float) -> list[Part]:
         ends.append(round(seconds * RATE) - left)
     changes = len(ends) - 1
     cuts = rng.permutation(np.arange(changes) < CUTS * changes).tolist()
-    labels = [int(rng.integers(len(LABELS)))]
+    labels = [int(rng.integers(len(MOTIONS)))]
     for _ in range(changes):
-        labels.append((labels[-1] + int(rng.integers(1, len(LABELS)))) % len(LABELS))
+        labels.append((labels[-1] + int(rng.integers(1, len(MOTIONS)))) % len(MOTIONS))
     return [
-        Part(start=start / RATE, end=end / RATE, label=LABELS[label], cut_before=cut)
+        Part(start=start / RATE, end=end / RATE, label=MOTIONS[label], cut_before=cut)
         for (start, end), label, cut in zip(
             pairwise([0, *ends]), labels, [False, *cuts], strict=True
         )
@@ -115,7 +115,8 @@ def draw_filmed(
         picture = shelf[rng.integers(len(shelf))]
         paths = [
             steps(
-                draw_camera(rng, LABELS.index(part.label))[0], round((part.end - part.start) * RATE)
+                draw_camera(rng, MOTIONS.index(part.label))[0],
+                round((part.end - part.start) * RATE),
             )
             for part in parts
         ]

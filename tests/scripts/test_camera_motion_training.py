@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 pytest.importorskip("cv2", exc_type=ImportError)
 
 from scripts.camera_motion import train as script
+from scripts.camera_motion.data import Made
 from scripts.camera_motion.paths import FRAMES, SIDE
 from scripts.camera_motion.pictures import textures
 from scripts.camera_motion.samples import USES, MadeClips, turn
@@ -27,7 +28,8 @@ class Stub:
     def __call__(self, number, *, hardness):
         self.asked.append((number, hardness))
         noise = np.random.default_rng(number)
-        return noise.integers(0, 255, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8), number % 10, 0.5
+        clip = noise.integers(0, 255, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
+        return Made(clip, number % 10, 0.5, noise.random((FRAMES, 4)))
 
 
 def test_every_clip_is_made_once_and_used_twice_otherwise_turned():
@@ -43,9 +45,9 @@ def test_an_epoch_goes_on_in_the_middle_as_it_would_have():
     made = MadeClips(Stub(), count=4, epochs=16, seed=0)
     whole = list(made.stream(made.order(1), 1))
     rest = list(made.stream(made.order(1)[5:], 1))
-    for (clip, label), (same, again) in zip(whole[5:], rest, strict=True):
+    for (clip, label, path), (same, again, alike) in zip(whole[5:], rest, strict=True):
         assert label == again
-        assert torch.equal(clip, same)
+        assert torch.equal(clip, same) and torch.equal(path, alike)
 
 
 def test_disturbances_come_in_over_the_first_eighth():
@@ -58,11 +60,11 @@ def test_disturbances_come_in_over_the_first_eighth():
 
 
 def test_a_single_frame_is_static():
-    clip, label, _ = Stub()(3, hardness=1.0)
-    turned = [turn(clip, label, np.random.default_rng(seed)) for seed in range(200)]
-    for one, answer in turned:
-        assert (answer == 0) == bool((one == one[:1]).all())
-    assert 0 < sum(answer == 0 for _, answer in turned) < 20
+    clip, label, _, path = Stub()(3, hardness=1.0)
+    turned = [turn(clip, label, path, np.random.default_rng(seed)) for seed in range(200)]
+    for one, answer, where in turned:
+        assert (answer == 0) == bool((one == one[:1]).all()) == (not where.any())
+    assert 0 < sum(answer == 0 for _, answer, _ in turned) < 20
 
 
 def train(out: Path, pictures: Path, epochs: int = 2) -> dict[str, torch.Tensor]:

@@ -34,9 +34,9 @@ def draw_batch(session: TrainingSession, path: Path) -> None:
         return
     # The seed of the loop's first step, so that the picture shows the mix of that very step.
     with seeded(settings.seed, STEP, 0, 0):
+        read, numbers, *_ = zip(*known, strict=True)
         inputs, targets = Targets(settings.recipe, settings.classes)(
-            torch.stack([clip for clip, _ in known]),
-            torch.tensor([number for _, number in known], device=settings.device),
+            torch.stack(read), torch.tensor(numbers, device=settings.device)
         )
     rows = [_frames(clip, session) for clip in inputs[:CLIPS]]
     # Smoothing gives every class a share; without it only what was mixed is left to name.

@@ -116,8 +116,16 @@ class Training:
 
     def validate(self, samples: Samples) -> ValidationScores:
         """The scores of the resulting weights on held-out samples."""
-        device, dtype = self.settings.device, self.settings.dtype
-        return validate_model(self.result, samples, device, dtype, self.processes, self._heed)
+        settings = self.settings
+        return validate_model(
+            self.result,
+            samples,
+            settings.device,
+            settings.dtype,
+            self.processes,
+            self._heed,
+            classes=settings.classes,
+        )
 
     def _epoch(self, shared: nn.Module, samples: Samples) -> None:
         """Take the steps that are left of the epoch."""
@@ -166,14 +174,17 @@ class Training:
         settings = self.settings
         self.optimizer.zero_grad()
         for part in range(1, settings.accumulate + 1):
-            inputs, numbers = self._batch(stream)
+            inputs, numbers, *beside = self._batch(stream)
             inputs, targets = self.targets(inputs, numbers)
             with self._gradients_meet(shared, last=part == settings.accumulate):
                 with torch.autocast(
                     settings.device.type, settings.dtype, enabled=settings.dtype != torch.float32
                 ):
-                    logits = shared(inputs)
-                loss = F.cross_entropy(logits.float(), targets)
+                    outputs = shared(inputs)
+                logits = outputs[:, : settings.classes].float()
+                loss = F.cross_entropy(logits, targets)
+                for known in beside:
+                    loss = loss + _regression(outputs[:, settings.classes :].float(), known)
                 (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             self._count(loss.item(), logits, numbers)
         if settings.recipe.clip_gradient is not None:
@@ -190,17 +201,20 @@ class Training:
             return nullcontext()
         return shared.no_sync()
 
-    def _batch(self, stream: Iterator[Sample | VideoError]) -> tuple[Tensor, Tensor]:
-        inputs, numbers = [], []
+    def _batch(self, stream: Iterator[Sample | VideoError]) -> tuple[Tensor, ...]:
+        """Inputs, classes, and where the samples have them the numbers beside their classes."""
+        samples: list[Sample] = []
         for sample in islice(stream, self.settings.batch_size):
             if isinstance(sample, VideoError):
                 self.callbacks.lost(sample)
             else:
-                inputs.append(sample[0])
-                numbers.append(sample[1])
-        if not inputs:
+                samples.append(sample)
+        if not samples:
             raise TsfError("none of the clips of a batch could be read; see the notes above")
-        return torch.stack(inputs), torch.tensor(numbers, device=self.settings.device)
+        inputs, numbers, *beside = zip(*samples, strict=True)
+        device = self.settings.device
+        stacked = [torch.stack(tensors).to(device) for tensors in beside]
+        return torch.stack(inputs), torch.tensor(numbers, device=device), *stacked
 
     def _count(self, loss: float, logits: Tensor, numbers: Tensor) -> None:
         # Checked before the optimizer's step, so no such loss gets into the weights.
@@ -246,6 +260,12 @@ class Training:
             self.callbacks.save(self.state())
             self._saved = time.monotonic()
             self._save_took = self._saved - began
+
+
+def _regression(outputs: Tensor, known: Tensor) -> Tensor:
+    """The mean distance of outputs from the numbers that are known, squared where it is small."""
+    # Where nothing is known, an output is as far from itself as it should be.
+    return F.smooth_l1_loss(outputs, torch.where(known.isnan(), outputs.detach(), known), beta=0.5)
 
 
 def _rank(row: dict[str, Any]) -> tuple[float, float]:

@@ -15,7 +15,8 @@ from timesformer_cli.training.augment import Transform
 from timesformer_cli.training.clips import TrainingClips
 from timesformer_cli.training.randomness import LOOK, ORDER, generator, seeded
 
-Sample = tuple[Tensor, int]
+# An input and its class; perhaps numbers too, for the outputs beyond the classes (NaN: not known).
+Sample = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 BATCH = 8  # clips at once where no gradients are needed
 
 
@@ -87,10 +88,10 @@ class Features:
         known = (sample for sample in stream if not isinstance(sample, VideoError))
         targets: list[int] = []
         while batch := list(islice(known, BATCH)):
-            inputs = torch.stack([input for input, _ in batch])
+            inputs, numbers, *_ = zip(*batch, strict=True)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                features.append(model.features(inputs).float())
-            targets += [number for _, number in batch]
+                features.append(model.features(torch.stack(inputs)).float())
+            targets += numbers
         return cls(torch.cat(features), targets, seed)
 
     def __len__(self) -> int:

@@ -31,10 +31,13 @@ def validate_model(
     dtype: torch.dtype,
     processes: Processes,
     heed: Callable[[], None] = lambda: None,
+    *,
+    classes: int | None = None,
 ) -> ValidationScores:
     """Score all samples that can be read, divided among the processes.
 
-    `heed` is called after each batch, where there is only one process.
+    `heed` is called after each batch, where there is only one process. Of the model's outputs the
+    first `classes` are the classes; without it, all are.
     """
     training = model.training
     model.eval()
@@ -43,10 +46,10 @@ def validate_model(
     while batch := list(islice(stream, BATCH)):
         known = [sample for sample in batch if not isinstance(sample, VideoError)]
         if known:
-            inputs = torch.stack([input for input, _ in known])
-            numbers = torch.tensor([number for _, number in known], device=device)
+            clips, targets, *_ = zip(*known, strict=True)
+            inputs, numbers = torch.stack(clips), torch.tensor(targets, device=device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                logits = model(inputs).float()
+                logits = model(inputs)[:, :classes].float()
             losses += F.cross_entropy(logits, numbers, reduction="sum").item()
             confusion.update(zip(numbers.tolist(), logits.argmax(dim=1).tolist(), strict=True))
         # Heeding may wait for all processes, and they may have different numbers of batches.
@@ -55,8 +58,8 @@ def validate_model(
     model.train(training)
     gathered = processes.gather((losses, confusion))
     together = sum((cells for _, cells in gathered), Counter[tuple[int, int]]())
-    clips = max(1, together.total())
+    count = max(1, together.total())
     right = sum(count for (label, given), count in together.items() if label == given)
     return ValidationScores(
-        sum(loss for loss, _ in gathered) / clips, right / clips, dict(together)
+        sum(loss for loss, _ in gathered) / count, right / count, dict(together)
     )
