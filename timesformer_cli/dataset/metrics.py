@@ -40,13 +40,15 @@ def mean_class_accuracy(confusion: Confusion) -> float:
     return fmean(recall(confusion).values())
 
 
-def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
+def calibration_error(
+    confidences: Sequence[float], right: Sequence[bool], bins: int = BINS
+) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 3): |accuracy - confidence|, weighted by
-    videos, over 15 equal bins of confidence, each closed above.
+    videos, over equal bins of confidence, each closed above.
     """
     gaps: defaultdict[int, float] = defaultdict(float)
     for confidence, hit in zip(confidences, right, strict=True):
-        gaps[max(0, math.ceil(confidence * BINS) - 1)] += hit - confidence
+        gaps[max(0, math.ceil(confidence * bins) - 1)] += hit - confidence
     return sum(map(abs, gaps.values())) / len(confidences)
 
 
