@@ -32,6 +32,12 @@ from scripts.camera_motion.world import PLAIN, World, draw_world
 
 TILES = 15  # of 36 that must show texture
 SHAKES = MOTIONS.index("shake")
+# What makes a clip unclear, and how a report calls it.
+KINDS = {
+    "cut": "a cut inside",
+    "two moves": "two moves at once",
+    "blank": "nothing to see motion by",
+}
 
 
 def view_matrix(state: Floats, centre: Floats, view: float, keystone: Floats) -> Floats:
@@ -164,6 +170,16 @@ class Made(NamedTuple):
     label: int
     size: float  # of its move, as a share of its range (0..1)
     path: Floats  # where the camera is at each frame, `(frame, degree of freedom)`; NaN: nowhere
+    scene: frozenset[str] = frozenset()  # what is in it that makes it hard, by name
+
+
+class Shot(NamedTuple):
+    """One scene as it was filmed."""
+
+    clip: Clip
+    size: float
+    path: Floats
+    scene: frozenset[str]
 
 
 class Maker:
@@ -218,8 +234,8 @@ class Maker:
         *,
         hardness: float,
         blank: bool = False,
-    ) -> tuple[Clip, float, Floats]:
-        """Film one scene at these times: the frames, the size of the move, and the path."""
+    ) -> Shot:
+        """Film one scene at these times."""
         camera, size = draw_camera(rng, label)
         picture, centre, view, keystone = self.scene(rng, camera, blank=blank)
         still = label == 0
@@ -240,7 +256,16 @@ class Maker:
             shutter=rng.uniform(0, 0.025) if rng.random() < 0.25 else 0.0,
             world=world,
         )
-        return clip, size, camera(times)
+        covered = coverage(things, camera)
+        facts = {
+            "depth": world.nearness is not None,
+            "parts that move": bool(world.flows),
+            "rows read one after another": bool(world.delay),
+            "something in front, up to 20 %": 0 < covered <= 0.2,
+            "something in front, 20 to 40 %": 0.2 < covered <= 0.4,
+            "something in front, above 40 %": covered > 0.4,
+        }
+        return Shot(clip, size, camera(times), frozenset(name for name in facts if facts[name]))
 
     def __call__(self, number: int, label: int | None = None, *, hardness: float = 1.0) -> Made:
         """Make clip `number`.
@@ -253,25 +278,27 @@ class Maker:
         times = sampled_times(rng, hardness, shakes=label == SHAKES)
         side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
         film = partial(self.shot, rng, side=side, hardness=hardness)
-        what = rng.choice(["cut", "two moves", "blank"], p=[0.45, 0.4, 0.15])
+        what = str(rng.choice(list(KINDS), p=[0.45, 0.4, 0.15]))
         if label != UNCLEAR or what == "two moves":
             # What an encoder does between two frames of the clip is seen only with those between.
             between = 3 if rng.random() < 0.08 * hardness else 1
-            clip, size, path = film(label, filled_up(times, between))
+            clip, size, path, scene = film(label, filled_up(times, between))
             if between > 1:
-                clip = through_low_rate(rng, clip)
+                clip, scene = through_low_rate(rng, clip), scene | {"few bits"}
             clip, path = clip[::between], path[::between]
         else:
             motions = rng.integers(len(MOTIONS), size=2)
             if what == "blank":
-                clip, size, path = film(int(motions[0]), times, blank=True)
+                clip, size, *_ = film(int(motions[0]), times, blank=True)
             else:
                 cut = int(rng.integers(1, FRAMES))
                 halves = [
                     film(int(m), t) for m, t in zip(motions, np.split(times, [cut]), strict=True)
                 ]
-                clip, size, path = np.concatenate([h[0] for h in halves]), 0.0, halves[0][2]
-            path = np.full((FRAMES, 4), np.nan)
+                clip, size = np.concatenate([half.clip for half in halves]), 0.0
+            path, scene = np.full((FRAMES, 4), np.nan), frozenset[str]()
+        if label == UNCLEAR:
+            scene = frozenset({KINDS[what]})
         if rng.random() < hardness:
             clip = degrade(rng, clip)
         if side != SIDE:
@@ -282,7 +309,7 @@ class Maker:
             clip = expose(rng, clip, self.noise)
         if label == 0 and rng.random() < 0.1:
             clip[:] = clip[rng.integers(len(clip))]
-        return Made(clip, label, size, path)
+        return Made(clip, label, size, path, scene)
 
 
 def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) -> Floats:
@@ -302,6 +329,15 @@ def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) ->
         late = rng.integers(1, FRAMES)
         times[late] = times[late - 1]
     return times
+
+
+def coverage(things: Sequence[Thing], camera: Camera) -> float:
+    """What share of the frame the things cover half way."""
+    covered = np.zeros((SIDE, SIDE), np.uint8)
+    for thing in things:
+        place = thing.place(0.5, camera(np.array([0.5]))[0])
+        covered |= warp(thing.pose(0.5)[1], place, SIDE, cv2.BORDER_CONSTANT)
+    return float((covered > 127).mean())
 
 
 def filled_up(times: Floats, between: int) -> Floats:

@@ -60,7 +60,7 @@ def test_disturbances_come_in_over_the_first_eighth():
 
 
 def test_a_single_frame_is_static():
-    clip, label, _, path = Stub()(3, hardness=1.0)
+    clip, label, _, path, _ = Stub()(3, hardness=1.0)
     turned = [turn(clip, label, path, np.random.default_rng(seed)) for seed in range(200)]
     for one, answer, where in turned:
         assert (answer == 0) == bool((one == one[:1]).all()) == (not where.any())
@@ -69,7 +69,7 @@ def test_a_single_frame_is_static():
 
 def train(out: Path, pictures: Path, epochs: int = 2) -> dict[str, torch.Tensor]:
     arguments = ["--out", str(out), "--pictures", str(pictures), "--epochs", str(epochs)]
-    script.main([*arguments, "--test-clips", "24"])
+    script.main([*arguments, "--test-clips", "24", "--calibration-clips", "11"])
     return load_file(out / "model.safetensors")
 
 
