@@ -17,6 +17,7 @@ LEVELS = [
     "dataset",
     "inference",
     "timelines",
+    "library",
     "training evaluation benchmark export",
     "doctor",
     "api",

@@ -35,6 +35,7 @@ NOT_RUN = {
     "it installs": """
         pip install .
         pip install '.[onnx]'
+        pip install '.[parquet]'
         pip install '.[plot]'
         pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
         scripts/demo
@@ -92,6 +93,7 @@ ABOUT = {
     "docs/performance.md": ("classify",),
     "docs/python.md": ("classify",),
     "docs/weights.md": ("classify", "download-weights"),
+    "docs/embed.md": ("embed",),
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),
 }

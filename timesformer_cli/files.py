@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 from shutil import copyfileobj, rmtree
@@ -41,7 +42,7 @@ AnyFile = str | Path | int
 
 
 @contextmanager
-def regular_file(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+def regular_file(path: Path) -> Iterator[tuple[BufferedReader, str]]:
     """The file opened for reading, and a name by which a library may open the same file.
 
     On Linux that name is the open descriptor, so that nothing can take the file's place in

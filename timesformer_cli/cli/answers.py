@@ -86,7 +86,7 @@ def show_results(
 
     with writing(output) as stream:
         render(passing(), stream, [video.path for video in videos])
-    return _summary(statuses)
+    return summary(statuses)
 
 
 def answer_files(videos: "Sequence[VideoPath]", folder: Path, format: str) -> dict[str, Path]:
@@ -137,11 +137,11 @@ def write_each(
             raise UsageError(f"{answer}: cannot be written ({error.strerror})") from error
         with writing(answer) as stream:
             render([result], stream, [result.video])
-    return _summary(statuses)
+    return summary(statuses)
 
 
-def _summary(statuses: Sequence[str]) -> ExitCode:
-    """Say how many videos failed, and that in an exit code."""
+def summary(statuses: Sequence[str]) -> ExitCode:
+    """Say how many videos failed, and return that as an exit code."""
     failed = sum(status != "ok" for status in statuses)
     if len(statuses) > 1:
         stderr().print(f"[dim]{len(statuses)} videos, {failed} failed[/]")

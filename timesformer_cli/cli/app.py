@@ -15,6 +15,7 @@ from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.completion import complete_command
 from timesformer_cli.cli.doctor import doctor
 from timesformer_cli.cli.download import download_weights
+from timesformer_cli.cli.embed import embed
 from timesformer_cli.cli.evaluate import evaluate
 from timesformer_cli.cli.export import export
 from timesformer_cli.cli.group import CommandGroup
@@ -39,6 +40,7 @@ for command in (
     classify,
     timeline,
     watch,
+    embed,
     models,
     info,
     train,

@@ -25,7 +25,7 @@ from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, r
 PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
-SUFFIXES |= {f".{name}": name for name in ("srt", "vtt", "otio", "edl")}
+SUFFIXES |= {f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet")}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
 # paragraphs, and the marks of writing direction.
@@ -34,8 +34,13 @@ STEERING = re.compile(
 )
 
 
-def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str, object]) -> str:
-    """The format asked for; else the one that the output file's suffix names; else a table.
+def choose_format(
+    asked: str | None,
+    output: Path | None,
+    renderers: Mapping[str, object],
+    plain: str = "table",
+) -> str:
+    """The format asked for; else the one that the output file's suffix names; else the plain one.
 
     Raises UsageError where a file's suffix names no format of this command, or another than
     `asked`. What is no regular file may be called anything.
@@ -54,9 +59,9 @@ def choose_format(asked: str | None, output: Path | None, renderers: Mapping[str
         known = [f"{end} ({name})" for end, name in SUFFIXES.items() if name in renderers]
         raise UsageError(
             f"{output}: no format goes by {suffix} here; there are {', '.join(known)} and .txt "
-            f"(table), or say --format {' | '.join(renderers)}"
+            f"({plain}), or say --format {' | '.join(renderers)}"
         )
-    return "table"
+    return plain
 
 
 def require_writable(

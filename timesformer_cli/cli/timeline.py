@@ -234,14 +234,10 @@ def _results(
 ) -> "Iterator[TimelineResult]":
     """The timelines, as they come; the model is opened at once, and closed with the stack."""
     from timesformer_cli.cli.stderr import interrupted_at_once, note
-    from timesformer_cli.inference.classify import Failed, Fault
+    from timesformer_cli.inference.classify import failed
 
     if all(file.error is not None for file in files):  # nothing to open a model for
-        return iter(
-            Failed(file.path, "error", Fault(file.error.kind, str(file.error)))
-            for file in files
-            if file.error is not None
-        )
+        return iter(failed(file.path, file.error) for file in files if file.error is not None)
     with interrupted_at_once():
         from timesformer_cli.cli.timeline_progress import timelines_shown
         from timesformer_cli.timelines.run import TimelineRun

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import floor, isfinite
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 
 
 def timelines_shown(
-    run: "TimelineRun", videos: "Sequence[VideoPath]", journal: "Journal | None" = None
+    run: "TimelineRun",
+    videos: "Sequence[VideoPath]",
+    journal: "Journal | None" = None,
+    tell_also: "Callable[[Step], None] | None" = None,
 ) -> Iterator["TimelineResult"]:
-    """The timeline of each video; meanwhile a bar tells how far it is."""
+    """The timeline of each video; meanwhile a bar tells how far it is.
+
+    `tell_also` hears of each step, too.
+    """
     from timesformer_cli.timelines.run import ended
 
     if not stderr().is_terminal:
         for video in videos:
-            yield ended(run.timeline(video, journal))
+            yield ended(run.timeline(video, journal), tell_also)
         return
     from rich import progress as bars
 
@@ -47,6 +53,8 @@ def timelines_shown(
 
             def tell(step: "Step", task: bars.TaskID = task) -> None:
                 nonlocal opened
+                if tell_also is not None:
+                    tell_also(step)
                 if opened is None:
                     opened = time.monotonic(), step.done
                     line = escape(cost_line(run, step))

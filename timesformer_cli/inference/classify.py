@@ -19,7 +19,7 @@ LONG, MOST_UNNOTED = 30.0, 0.25  # seconds; a share
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timesformer_cli.inference.batching import Scored, Scorer
+    from timesformer_cli.inference.batching import Scored, ScoredVideo, Scorer
     from timesformer_cli.inference.scorer import AnyModel
 
 
@@ -135,10 +135,29 @@ def classify_videos(
     before the first result, and WeightsError wherever the model's answer is no number. A video that
     cannot be read becomes a `Failed`, never an exception.
     """
+    for video, outcome, scorer in score_paths(videos, options, note):
+        if isinstance(outcome, VideoError):
+            yield failed(video.path, outcome)
+        else:
+            assert scorer is not None
+            yield _result(video, outcome, scorer, options)
+
+
+def score_paths(
+    videos: Iterable[VideoPath],
+    options: ClassifyOptions,
+    note: NoteCallback = ignore_note,
+    *,
+    features: bool = False,
+) -> Iterator[tuple[VideoPath, "Scored", "Scorer | None"]]:
+    """Each video with what the model gives for it, or its error, and the model that gave it.
+
+    In input order, as `classify_videos` says. Without a video that can be read there is no model.
+    """
     videos = list(videos)
     readable = sum(video.error is None for video in videos)
     if not readable:  # nothing to load a model for
-        yield from (_failed(video.path, video.error) for video in videos if video.error)
+        yield from ((video, video.error, None) for video in videos if video.error)
         return
     if readable > 1:  # with one video no decoder works beside the model
         let_threads_sleep()
@@ -157,20 +176,19 @@ def classify_videos(
         from timesformer_cli.inference.batching import score_videos
 
         decoded = pool.decode(videos, sampling, preprocessing, options.clips, options.crops)
-        scored = score_videos(scorer, decoded, options.batch_size)
+        scored = score_videos(scorer, decoded, options.batch_size, features=features)
         for video, outcome in zip(videos, scored, strict=True):
-            yield _result(video, outcome, scorer, options)
+            yield video, outcome, scorer
 
 
-def _failed(path: str, error: VideoError) -> Failed:
+def failed(path: str, error: VideoError) -> Failed:
+    """The result of a video that could not be read."""
     return Failed(path, "error", Fault(error.kind, str(error)))
 
 
 def _result(
-    video: VideoPath, outcome: "Scored", scorer: "Scorer", options: ClassifyOptions
-) -> Result:
-    if isinstance(outcome, VideoError):
-        return _failed(video.path, outcome)
+    video: VideoPath, outcome: "ScoredVideo", scorer: "Scorer", options: ClassifyOptions
+) -> Classified:
     decoded, outputs = outcome
     assert outputs.view_scores is not None
     labels, several = scorer.description.labels, len(decoded.views) > 1

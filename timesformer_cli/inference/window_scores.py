@@ -24,6 +24,7 @@ from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.stream import StreamedWindow
 
 Unit = tuple[int, ...]  # the numbers of a tubelet's frames
+Parts = tuple[list[Tensor], list[Tensor]]  # scores and features, a batch after another
 
 
 class WindowScorer:
@@ -32,8 +33,8 @@ class WindowScorer:
     `batch_size` is the number of windows, or of tubelets, in one run of the model.
     """
 
-    def __init__(self, scorer: Scorer, batch_size: int) -> None:
-        self.scorer, self.batch_size = scorer, batch_size
+    def __init__(self, scorer: Scorer, batch_size: int, *, features: bool = False) -> None:
+        self.scorer, self.batch_size, self.features = scorer, batch_size, features
         self._pixels: dict[int, Pixels] = {}  # of frames that a later window may have
         self._units: dict[Unit, Tensor] = {}  # what they give by themselves
         model = scorer.model if isinstance(scorer, Predictor) else None
@@ -41,25 +42,32 @@ class WindowScorer:
         self._model = cast(FastModel, model) if shares else None
 
     def score(self, windows: Sequence[StreamedWindow]) -> ModelOutputs:
-        """Scores, float32 `(windows classes)`, on the CPU; raises DeviceError and WeightsError."""
+        """Scores, float32 `(windows classes)`, on the CPU, and features where they were asked for.
+
+        Raises DeviceError and WeightsError, and UsageError for the features of an exported model.
+        """
         began = time.perf_counter()
         clips = [window.window.frames for window in windows]
         for window in windows:
             self._pixels.update(window.fresh)
-        scores = self._whole(clips) if self._model is None else self._shared(self._model, clips)
+        given = self._whole(clips) if self._model is None else self._shared(self._model, clips)
         oldest = windows[-1].window.oldest
         self._pixels = {n: pixels for n, pixels in self._pixels.items() if n >= oldest}
         self._units = {unit: kept for unit, kept in self._units.items() if unit[0] >= oldest}
-        return ModelOutputs(scores, time.perf_counter() - began)
+        scores, features = (torch.cat(parts) if parts else None for parts in given)
+        assert scores is not None
+        return ModelOutputs(scores, time.perf_counter() - began, features)
 
-    def _whole(self, clips: Sequence[tuple[int, ...]]) -> Tensor:
+    def _whole(self, clips: Sequence[tuple[int, ...]]) -> Parts:
         frames = np.stack([np.stack([self._pixels[n] for n in clip]) for clip in clips])
         batches = (frames[i : i + self.batch_size] for i in range(0, len(frames), self.batch_size))
-        pending = [self.scorer.start(batch) for batch in batches]
-        return torch.cat([ask().scores for ask in pending])
+        pending = [self.scorer.start(batch, features=self.features) for batch in batches]
+        outputs = [ask() for ask in pending]
+        features = [each.features for each in outputs if each.features is not None]
+        return [each.scores for each in outputs], features
 
     @torch.inference_mode()
-    def _shared(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Tensor:
+    def _shared(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Parts:
         predictor = self.scorer
         assert isinstance(predictor, Predictor)
         length = model.config.tubelet
@@ -73,10 +81,13 @@ class WindowScorer:
                 pixels = np.stack([np.stack([self._pixels[n] for n in unit]) for unit in some])
                 given = model.per_frame(torch.from_numpy(pixels).to(model.device))
                 self._units.update(zip(some, given.unbind(), strict=True))
-            scores = []
+            scores: list[Tensor] = []
+            features: list[Tensor] = []
             for first in range(0, len(cut), self.batch_size):
                 batch = cut[first : first + self.batch_size]
                 units = torch.stack([torch.cat([self._units[u] for u in clip]) for clip in batch])
-                logits = model.logits(model.over_time(units))
+                head_input = model.over_time(units)
+                logits = model.logits(head_input)
                 scores.append(predictor.checked(predictor.scores(logits).cpu()))
-        return torch.cat(scores)
+                features += [head_input.float().cpu()] * self.features
+        return scores, features

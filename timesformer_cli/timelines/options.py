@@ -28,6 +28,7 @@ class TimelineOptions:
     refine: bool = False  # whether changes are found to a quarter of `every`
     windows: bool = False  # whether results carry the windows
     top_k: int = 5  # labels per window
+    features: bool = False  # whether steps carry what the model's head sees of each window
     frames: int | None = None  # frames per window; None means as the model was trained
     stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
     device: str = "auto"

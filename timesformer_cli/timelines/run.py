@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.classify import Failed, Fault, best_predictions
+from timesformer_cli.inference.classify import best_predictions, failed
 from timesformer_cli.inference.scorer import open_scorer, windows_for
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.timelines.journal import Journal, Past
@@ -38,6 +39,7 @@ class Step(NamedTuple):
     duration: float  # that are to be looked at, as far as known
     windows: int  # scored so far
     scored: tuple[ScoredWindow, ...] = ()  # the windows of this step
+    features: npt.NDArray[np.float32] | None = None  # of these windows, where asked for: (n d)
 
 
 Steps = Generator[Step, None, TimelineResult]  # it returns the result
@@ -123,14 +125,15 @@ class TimelineRun:
         be read is a `Failed`; raises WeightsError and DeviceError.
         """
         if video.error is not None:
-            return _failed(video, video.error)
+            return failed(video.path, video.error)
         if journal is not None and video.path in journal.finished:
             return journal.finished[video.path]
         past = None if journal is None else journal.begun.get(video.path)
         if journal is not None and past is None:
             journal.begin(video.path)
         told = _Told(past or Past())
-        windows = WindowScorer(self.scorer, self.options.batch_size)
+        options = self.options
+        windows = WindowScorer(self.scorer, options.batch_size, features=options.features)
         try:
             for event in self.follower.follow(self.request(video, self._plan_after(told.past))):
                 if isinstance(event, Probe):
@@ -138,7 +141,7 @@ class TimelineRun:
                     yield self._step(video, told, [])
                 elif isinstance(event, StreamedWindow):
                     told.waiting.append(event)
-                    if len(told.waiting) >= self.options.batch_size:
+                    if len(told.waiting) >= options.batch_size:
                         yield self._score(video, told, windows, journal)
                 elif isinstance(event, Shot):
                     # Its last windows may be too few for a batch. Batches never cross a cut, so
@@ -154,7 +157,7 @@ class TimelineRun:
                         journal.finish(result)
                     return result
         except VideoError as error:
-            return _failed(video, error)
+            return failed(video.path, error)
         raise AssertionError("a followed video ends with Followed")
 
     def _plan_after(self, past: Past) -> WindowPlan:
@@ -170,12 +173,16 @@ class TimelineRun:
         self, video: VideoPath, told: _Told, windows: WindowScorer, journal: Journal | None
     ) -> Step:
         clips = [window.window.clip for window in told.waiting]
-        scores = windows.score(told.waiting).scores.numpy()
+        outputs = windows.score(told.waiting)
+        scores = outputs.scores.numpy()
         told.past.add(clips, scores)
         told.waiting = []
         if journal is not None:
             journal.windows(clips, scores)
-        return self._step(video, told, self._scored(clips, scores, len(told.past.shots)))
+        step = self._step(video, told, self._scored(clips, scores, len(told.past.shots)))
+        if outputs.features is None:
+            return step
+        return step._replace(features=outputs.features.numpy())
 
     def _scored(self, clips: Sequence[Clip], scores: Scores, shot: int) -> list[ScoredWindow]:
         labels, most = self.scorer.description.labels, self.options.top_k
@@ -290,7 +297,3 @@ def run_timelines(
     with TimelineRun(options, note) as run:
         for video in videos:
             yield (yield from run.timeline(video, journal))
-
-
-def _failed(video: VideoPath, error: VideoError) -> Failed:
-    return Failed(video.path, "error", Fault(error.kind, str(error)))

@@ -1,0 +1,203 @@
+"""`tsf embed`: videos as vectors."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from timesformer_cli.cli import options, timeline_options
+from timesformer_cli.errors import UsageError
+from timesformer_cli.weights.catalogue import DEFAULT
+
+if TYPE_CHECKING:
+    from timesformer_cli.inference.scorer import AnyModel
+    from timesformer_cli.library.embed import EmbedResult
+    from timesformer_cli.video import VideoPath
+
+FOR_WINDOWS = {"start": "--from", "end": "--to", "cuts": "--cuts"}
+FOR_CLIPS = {"views": "--views", "workers": "--workers"}
+
+
+def embed(
+    context: typer.Context,
+    videos: options.Videos,
+    model: options.Model = DEFAULT,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="A vector for each window, and one window every so many seconds.",
+            show_default="one vector for each video",
+            rich_help_panel="Sampling",
+        ),
+    ] = None,
+    start: timeline_options.Since = "0",
+    end: timeline_options.Until = None,
+    cuts: Annotated[
+        bool,
+        typer.Option(
+            "--cuts/--no-cuts",
+            help="With --every: no window crosses a cut.",
+            rich_help_panel="Sampling",
+        ),
+    ] = True,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = "1x1",
+    device: options.Devices = "auto",
+    dtype: options.RunDtype = "auto",
+    compile: options.Compile = False,
+    batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
+    fps: options.FramesPerSecond = None,
+    decoder: options.Decoder = "auto",
+    workers: options.Workers = None,
+    timeout: options.Timeout = 60.0,
+    normalise: Annotated[
+        bool,
+        typer.Option(
+            "--normalise",
+            help="Give every vector length 1: the product of two is then their cosine.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k",
+            "-k",
+            min=1,
+            help="Labels beside each vector; the .csv of npy has the best one.",
+            rich_help_panel="Output",
+        ),
+    ] = 5,
+    format: Annotated[
+        Literal["jsonl", "npy", "parquet"] | None,
+        typer.Option(
+            help="How to write the vectors. npy has a .csv beside it that says what each row is.",
+            show_default="by the suffix of --output, else jsonl",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a vector for each video, or each window: what the model sees before it chooses a label.
+
+    Example: tsf embed videos/ --model camera-motion -o vectors.npy
+    """
+    from timesformer_cli.cli.answers import find_videos_named, show_results, summary
+    from timesformer_cli.cli.formats import choose_format, require_writable
+    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.show.embed import (
+        FORMATS,
+        WRITERS,
+        as_jsonl,
+        write_vectors,
+    )
+    from timesformer_cli.cli.stderr import claiming, errors_explained, interrupted_at_once, quietly
+    from timesformer_cli.inference.process_tuning import use_threads
+
+    given = options.said(context)
+    with errors_explained(debug), quietly(quiet), claiming(output):
+        options.require_devices(device, several=True)
+        _require_fitting(given, windows=every is not None)
+        written = choose_format(format, output, dict.fromkeys(FORMATS), plain="jsonl")
+        beside: list[Path | None] = []
+        if written in WRITERS:
+            beside = _require_file(written, output)
+        if written == "npy" and "top_k" in given:
+            raise UsageError("--top-k is for jsonl and parquet; npy has the best label only")
+        use_threads(threads)
+        require_writable(output, beside=beside)
+        files, needed = find_videos_named(videos, fps)
+        if not files:
+            raise UsageError("no videos given")
+        require_writable(output, needed, beside)
+        located: AnyModel = model
+        if any(file.error is None for file in files):
+            found = locate_shown(model)
+            require_writable(output, [*needed, *found.files], beside)
+            located = found
+        results = _results(context, files, located, every)
+        with interrupted_at_once():  # the first result imports torch
+            first = list(islice(results, 1))
+        every_result = chain(first, results)
+        if written in WRITERS:
+            assert output is not None
+            statuses: list[str] = []
+            write_vectors(_noted(every_result, statuses), written, output)
+            failed = summary(statuses)
+        else:
+            failed = show_results(every_result, as_jsonl, output, files)
+    raise typer.Exit(failed)
+
+
+def _require_fitting(given: dict[str, object], *, windows: bool) -> None:
+    """Raise UsageError for options that the other way of taking clips has."""
+    for name, option in (FOR_CLIPS if windows else FOR_WINDOWS).items():
+        if name in given:
+            why = "is for one vector a video, without" if windows else "is for windows; it needs"
+            raise UsageError(f"{option} {why} --every")
+
+
+def _require_file(format: str, output: Path | None) -> list[Path | None]:
+    """The other files that this format writes; raises UsageError where it cannot be written."""
+    from timesformer_cli.cli.show.embed import table_beside
+    from timesformer_cli.files import is_stream
+    from timesformer_cli.library.write import require_parquet
+
+    if output is None or is_stream(output):
+        raise UsageError(f"--format {format} needs a file; name it with -o")
+    if format == "parquet":
+        require_parquet()
+        return []
+    return [table_beside(output)]
+
+
+def _results(
+    context: typer.Context,
+    files: "Sequence[VideoPath]",
+    located: "AnyModel",
+    every: float | None,
+) -> "Iterator[EmbedResult]":
+    """The vectors as they come, with progress on stderr."""
+    from timesformer_cli.cli.stderr import note
+    from timesformer_cli.inference.classify import failed
+    from timesformer_cli.library.embed import embed_videos, embed_windows
+
+    normalise = bool(context.params["normalise"])
+    if all(file.error is not None for file in files):  # nothing to open a model for
+        yield from (failed(file.path, file.error) for file in files if file.error is not None)
+    elif every is None:
+        from timesformer_cli.cli.progress import with_progress
+        from timesformer_cli.inference.classify import ClassifyOptions
+
+        clips, crops = options.parse_views(context.params["views"])
+        one = options.fill(ClassifyOptions, context, clips=clips, crops=crops, model=located)
+        results = embed_videos(files, one, note, normalise=normalise)
+        yield from with_progress(results, len(files), "embedding")
+    else:
+        from timesformer_cli.cli.timeline_progress import timelines_shown
+        from timesformer_cli.timelines.options import TimelineOptions
+
+        timeline_options.require_every(every)
+        since, until = timeline_options.parse_stretch(
+            context.params["start"], context.params["end"]
+        )
+        many = options.fill(TimelineOptions, context, start=since, end=until, model=located)
+        yield from embed_windows(
+            many,
+            lambda run, tell: timelines_shown(run, files, tell_also=tell),
+            note,
+            normalise=normalise,
+        )
+
+
+def _noted(results: "Iterator[EmbedResult]", statuses: list[str]) -> "Iterator[EmbedResult]":
+    for result in results:
+        statuses.append(result.status)
+        yield result

@@ -1,0 +1,182 @@
+"""Vectors for videos, or for their windows, in one pass each."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.errors import VideoError
+from timesformer_cli.files import regular_file
+from timesformer_cli.inference.classify import (
+    ClassifyOptions,
+    Failed,
+    Prediction,
+    best_predictions,
+    failed,
+    score_paths,
+)
+from timesformer_cli.timelines.options import TimelineOptions
+from timesformer_cli.video import VideoPath
+
+if TYPE_CHECKING:
+    from timesformer_cli.timelines.results import TimelineResult
+    from timesformer_cli.timelines.run import Step, TimelineRun
+
+    Follow = Callable[[TimelineRun, Callable[[Step], None]], Iterator[TimelineResult]]
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """One vector, and the part of a video that it stands for; times are seconds."""
+
+    start: float
+    end: float
+    predictions: tuple[Prediction, ...]  # what the model says of the same part, best first
+    vector: Vector  # the input of the model's head, `(d)`; its length is 1 where asked for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """A video with its vectors."""
+
+    video: str
+    status: str  # "ok", or "partial" where the video ended in a fault
+    content: str  # SHA-256 of the file's bytes, or of a folder's pictures
+    model: str
+    revision: str  # which weights: a commit of the hub, or the SHA-256 of their file
+    device: str
+    dtype: str
+    decoder: str
+    embeddings: tuple[Embedding, ...]
+    warnings: tuple[str, ...] = ()
+    error: str = ""  # the fault
+
+
+EmbedResult = Embedded | Failed
+
+
+def embed_videos(
+    videos: Iterable[VideoPath],
+    options: ClassifyOptions,
+    note: NoteCallback = ignore_note,
+    *,
+    normalise: bool = False,
+) -> Iterator[EmbedResult]:
+    """One vector for each video: the mean over its views; results come one by one, in order.
+
+    With `normalise` a vector's length is 1. Raises as `classify_videos` does, and UsageError for an
+    exported model, which gives scores only.
+    """
+    revision = _revision(options.model)
+    for video, outcome, scorer in score_paths(videos, options, note, features=True):
+        if isinstance(outcome, VideoError):
+            yield failed(video.path, outcome)
+            continue
+        decoded, outputs = outcome
+        assert scorer is not None and outputs.features is not None
+        views = decoded.views
+        embedding = Embedding(
+            start=min(view.start for view in views),
+            end=max(view.end for view in views),
+            predictions=best_predictions(outputs.scores, scorer.description.labels, options.top_k),
+            vector=_prepared(outputs.features.numpy(), normalise),
+        )
+        yield Embedded(
+            video=video.path,
+            status="ok",
+            content=content_of(video.path),
+            model=options.name,
+            revision=revision,
+            device=scorer.device,
+            dtype=scorer.dtype,
+            decoder=decoded.decoder,
+            embeddings=(embedding,),
+            warnings=decoded.warnings,
+        )
+
+
+def embed_windows(
+    options: TimelineOptions,
+    follow: "Follow",
+    note: NoteCallback = ignore_note,
+    *,
+    normalise: bool = False,
+) -> Iterator[EmbedResult]:
+    """A vector for each window of videos, as `tsf timeline` takes windows.
+
+    `follow` gives the timelines of a run and tells of their steps on the way. Raises as
+    `TimelineRun` does.
+    """
+    from timesformer_cli.timelines.run import TimelineRun
+
+    revision = _revision(options.model)
+    steps: list[Step] = []
+    with TimelineRun(replace(options, features=True), note) as run:
+        for result in follow(run, steps.append):
+            if isinstance(result, Failed):
+                yield result
+            else:
+                yield Embedded(
+                    video=result.video,
+                    status=result.status,
+                    content=content_of(result.video),
+                    model=result.model,
+                    revision=revision,
+                    device=result.device,
+                    dtype=result.dtype,
+                    decoder=result.decoder,
+                    embeddings=tuple(_of_steps(steps, normalise)),
+                    warnings=result.warnings,
+                    error=result.error,
+                )
+            steps.clear()
+
+
+def _of_steps(steps: "Iterable[Step]", normalise: bool) -> Iterator[Embedding]:
+    for step in steps:
+        if step.features is None:
+            continue
+        for window, vector in zip(step.scored, step.features, strict=True):
+            yield Embedding(
+                start=window.start,
+                end=window.end,
+                predictions=window.predictions,
+                vector=_prepared(vector, normalise),
+            )
+
+
+def _prepared(vector: Vector, normalise: bool) -> "Vector":
+    length = float(np.linalg.norm(vector)) if normalise else 0.0
+    return vector / length if length else vector
+
+
+def _revision(model: Any) -> str:
+    """Which weights a model has; empty for a model object, whose weights have no name."""
+    from timesformer_cli.weights.hub.locate import Located
+    from timesformer_cli.weights.load import revision_of
+
+    return revision_of(model) if isinstance(model, Located) else ""
+
+
+def content_of(path: str) -> str:
+    """The SHA-256 of a file, or of the names and contents of a folder's files; raises OSError.
+
+    Two copies of a video have the same, wherever they lie.
+    """
+    taken = hashlib.sha256()
+    place = Path(path)
+    if not place.is_dir():
+        with regular_file(place) as (file, _):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    for inner in sorted(file for file in place.iterdir() if file.is_file()):
+        with regular_file(inner) as (file, _):
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        taken.update(f"{inner.name}\0{digest}\n".encode("utf-8", "surrogateescape"))
+    return taken.hexdigest()
