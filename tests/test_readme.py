@@ -45,6 +45,8 @@ NOT_RUN = {
         tsf clip.mp4
         tsf videos/ --model hr-k600 --views 1x3 --format jsonl > labels.jsonl
         find /archive -name '*.mkv' | tsf - -m base-k400 -o labels.csv
+        tsf /archive -m base-k400 --shard 3/16 -o part-3.jsonl
+        tsf merge part-*.jsonl -o labels.jsonl --of /archive
         find /archive -name '*.mkv' -print0 | tsf - --output labels.csv
         tsf evaluate val.txt --model base-k400 --protocol k400
         tsf evaluate val.csv --predictions val.jsonl --confusion matrix.png
@@ -84,7 +86,7 @@ RUN = [
 ]
 # Whose options a page may name alone, as `--views`; a page that is not here is about all commands.
 ABOUT = {
-    "docs/classify.md": ("classify",),
+    "docs/classify.md": ("classify", "merge"),
     "docs/evaluate.md": ("evaluate",),
     "docs/export.md": ("export", "classify"),
     "docs/benchmark.md": ("benchmark",),

@@ -1,5 +1,6 @@
 """Where the answers for videos go: all into one file or stdout as they come, or a file for each."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, TypeVar
 
 from timesformer_cli.cli.formats import choose_format, require_writable, writing
+from timesformer_cli.cli.options import parse_shard
 from timesformer_cli.cli.stderr import complain, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.files import AnyFile, require_folder
@@ -36,13 +38,32 @@ VideoRenderer = Callable[[Iterable[Answer], TextIO, Sequence[str]], None]
 
 
 def find_videos_named(
-    arguments: Sequence[str], fps: float | None
+    arguments: Sequence[str], fps: float | None, shard: str | None = None
 ) -> tuple[list[VideoPath], list[AnyFile]]:
-    """The videos that the command line means, and all that is read to know and to see them."""
+    """The videos that the command line means, and all that is read to know and to see them.
+
+    With a shard, only those of its share. A path is always in the same share, whatever else is
+    there. Raises UsageError for what is no shard, and where there are no videos at all.
+    """
+    number, count = parse_shard(shard)
     if "-" in arguments and sys.stdin.isatty():
         note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
     videos = find_videos(arguments, sys.stdin.buffer, fps, note)
+    if not videos:
+        raise UsageError("no videos given")
+    if count > 1:
+        found, videos = (
+            len(videos),
+            [video for video in videos if share_of(video.path, count) == number],
+        )
+        note(f"shard {number}/{count}: {len(videos)} of {found} videos")
     return videos, [*(video.path for video in videos), *([STDIN] if "-" in arguments else [])]
+
+
+def share_of(path: str, count: int) -> int:
+    """Which of so many shares a path is in, from 1: the same on every machine and in every release."""
+    digest = hashlib.sha256(os.fsencode(path)).digest()
+    return 1 + int.from_bytes(digest[:8], "big") % count
 
 
 def choose_answer(
@@ -75,8 +96,6 @@ def show_results(
 
     A file at `output` appears whole or not at all.
     """
-    if not videos:
-        raise UsageError("no videos given")
     statuses: list[str] = []
 
     def passing() -> Iterator[Answer]:
@@ -96,8 +115,6 @@ def answer_files(videos: "Sequence[VideoPath]", folder: Path, format: str) -> di
 
         a/x.mp4, b/x.mp4  ->  folder/a/x.mp4.json, folder/b/x.mp4.json
     """
-    if not videos:
-        raise UsageError("no videos given")
     there = {video.path: os.path.abspath(video.path) for video in videos if video.error is None}
     try:
         shared = os.path.commonpath([os.path.dirname(place) for place in there.values()] or [""])

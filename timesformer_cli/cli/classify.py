@@ -38,6 +38,7 @@ def classify(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
+    shard: options.Shard = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -77,7 +78,7 @@ def classify(
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
         use_threads(threads)
         written = choose_answer(format, output, output_dir, RENDERERS)
-        files, needed = find_videos_named(videos, fps)
+        files, needed = find_videos_named(videos, fps, shard)
         answers = {} if output_dir is None else answer_files(files, output_dir, written)
         if output_dir is None:
             require_writable(output, needed)

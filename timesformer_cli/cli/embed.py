@@ -52,6 +52,7 @@ def embed(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
+    shard: options.Shard = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -113,9 +114,7 @@ def embed(
             raise UsageError("--top-k is for jsonl and parquet; npy has the best label only")
         use_threads(threads)
         require_writable(output, beside=beside)
-        files, needed = find_videos_named(videos, fps)
-        if not files:
-            raise UsageError("no videos given")
+        files, needed = find_videos_named(videos, fps, shard)
         require_writable(output, needed, beside)
         located: AnyModel = model
         if any(file.error is None for file in files):

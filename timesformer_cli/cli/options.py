@@ -107,6 +107,16 @@ FramesPerSecond = Annotated[
         rich_help_panel="Decoding",
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Take only the I-th of N shares of the videos, which their paths decide: for N machines "
+        "with one list. tsf merge puts the parts together.",
+        show_default="all",
+        rich_help_panel="Sampling",
+    ),
+]
 Decoder = Annotated[
     Literal["auto", "decord", "av", "opencv"],
     typer.Option(
@@ -186,6 +196,14 @@ def parse_views(text: str) -> tuple[int, int]:
     if not (clips.isdecimal() and crops in ("1", "3") and 1 <= int(clips) <= 1000):
         raise UsageError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 1x3; got '{text}'")
     return int(clips), int(crops)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """`3/16` as the number of a share, from 1, and of all shares; raises UsageError."""
+    number, slash, count = ("1/1" if text is None else text).partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard is I/N with I from 1 to N, such as 3/16; got '{text}'")
+    return int(number), int(count)
 
 
 def require_devices(names: str, *, several: bool = False) -> None:

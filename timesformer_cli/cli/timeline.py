@@ -54,6 +54,7 @@ def timeline(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
+    shard: options.Shard = None,
     decoder: options.Decoder = "auto",
     timeout: options.Timeout = 60.0,
     format: Format = None,
@@ -139,7 +140,7 @@ def timeline(
             require_drawable(plot)
         written = choose_answer(format, output, output_dir, RENDERERS, beside=[plot])
         _require_fitting(written, windows, "top_k" in options.said(context))
-        files, needed = find_videos_named(videos, fps)
+        files, needed = find_videos_named(videos, fps, shard)
         alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
         if alone and len(files) > 1:
             raise UsageError(

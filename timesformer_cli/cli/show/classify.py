@@ -28,7 +28,7 @@ CSV_COLUMNS = (
 def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """One block of rows per video; all blocks have the same columns."""
     console = Console(file=stream, highlight=False)
-    longest = max(len(printable(path)) for path in paths)
+    longest = max((len(printable(path)) for path in paths), default=0)
     rest = LABEL + BAR + len("100.0 %") + 3 * 2
     if console.is_terminal:
         longest = min(longest, max(12, console.width - rest))
