@@ -30,8 +30,12 @@ from scripts.camera_motion.things import Picture, Thing, draw_things
 from scripts.camera_motion.wear import Clip, degrade, expose, through_low_rate
 from scripts.camera_motion.world import PLAIN, World, draw_world
 
+TEXTURE = 4.0  # least edges of a tile that shows motion, in squared grey levels a pixel
 TILES = 15  # of 36 that must show texture
+STILL_TILES = 8  # of 36 that must have an edge where the camera stands still
 SHAKES = MOTIONS.index("shake")
+DRAWN = (*range(len(LABELS)), 0)  # labels in turn: static twice, for it is the most common one
+DISSOLVES = 0.04  # share of the static clips
 # What makes a clip unclear, and how a report calls it.
 KINDS = {
     "cut": "a cut inside",
@@ -78,11 +82,11 @@ def warp(picture: Picture, matrix: Floats, side: int, border: int) -> Picture:
     )
 
 
-def textured_tiles(frame: Picture) -> int:
-    """In how many of a frame's 36 tiles motion could be seen in both directions.
+def tiles_of(frame: Picture) -> tuple[Floats, Floats]:
+    """For each of a frame's 36 tiles how strong its edges are: in their weakest direction, in all.
 
     The smaller eigenvalue of a tile's structure tensor says whether it has edges in two directions:
-    with one direction only, motion along the edge is invisible.
+    with one direction only, motion along the edge is invisible. The other number is its trace.
     """
     grey = cv2.resize(
         cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA
@@ -93,13 +97,22 @@ def textured_tiles(frame: Picture) -> int:
         (a.reshape(6, 16, 6, 16)).mean(axis=(1, 3)) for a in (across**2, down**2, across * down)
     ]
     xx, yy, xy = tiles
-    weakest = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    return int((weakest > 4).sum())
+    return (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), xx + yy
 
 
-def shows_texture(frame: Picture) -> bool:
-    """Whether motion could be seen in enough places of a frame."""
-    return textured_tiles(frame) >= TILES
+def shows_texture(frame: Picture, contrast: float = 1.0) -> bool:
+    """Whether motion could be seen in enough places of a frame, in both directions."""
+    return bool((tiles_of(frame)[0] > TEXTURE * contrast**2).sum() >= TILES)
+
+
+def shows_edges(frame: Picture, contrast: float = 1.0) -> bool:
+    """Whether there is something in the frame by which one sees that it stands still."""
+    return bool((tiles_of(frame)[1] > 1).sum() >= STILL_TILES)
+
+
+def shows_nothing(frame: Picture, contrast: float = 1.0) -> bool:
+    """Whether next to nothing in the frame could show motion."""
+    return bool((tiles_of(frame)[0] > TEXTURE).sum() <= 1)
 
 
 def render(
@@ -192,37 +205,40 @@ class Maker:
         self.noise = np.random.default_rng(seed).standard_normal(2_000_000, np.float32)
 
     def scene(
-        self, rng: np.random.Generator, camera: Camera, *, blank: bool
+        self, rng: np.random.Generator, camera: Camera, shows: Callable[[Picture, float], bool]
     ) -> tuple[Picture, Floats, float, Floats]:
         """Choose a picture, the camera's place over it, its view and its keystone.
 
-        The camera must see texture at its beginning, half way, and at its end: without texture
-        there is no motion to see, and the label would be a lie. Where it shall be `blank`, it must
-        see nearly none.
+        What the camera sees at its beginning, half way, and at its end must show its motion as far
+        as `shows` asks, of a frame and its contrast: without texture there is no motion to see, and
+        the label would be a lie. In a third of the scenes the contrast is lowered: a plain floor or
+        a wall, before which people are easier to see than the scene.
         """
         path = camera(np.array([0.0, 0.5, 1.0]))
         while True:
             shelf = self.pictures if self.pictures and rng.random() < 0.8 else self.drawn
             picture = shelf[rng.integers(len(shelf))]
+            contrast = log_uniform(rng, 0.25, 0.7) if rng.random() < 0.35 else 1.0
+            if contrast < 1:
+                grey = picture.mean((0, 1)) * (1 - contrast)
+                picture = (picture * contrast + grey).astype(np.uint8)
             height, width = picture.shape[:2]
             widest = 0.95 * min(height, width)
             view = log_uniform(rng, min(110, 0.6 * widest), widest)
             centre = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
             keystone = rng.uniform(-0.3, 0.3, 2) if rng.random() < 0.25 else np.zeros(2)
-            if blank:
+            if shows is shows_nothing:
                 picture = blur(picture, rng.uniform(0.1, 0.4) * view)
-            tiles = [
-                textured_tiles(
-                    warp(
-                        picture,
-                        view_matrix(state, centre, view, keystone),
-                        SIDE,
-                        cv2.BORDER_REFLECT_101,
-                    )
+            films = (
+                warp(
+                    picture,
+                    view_matrix(state, centre, view, keystone),
+                    SIDE,
+                    cv2.BORDER_REFLECT_101,
                 )
                 for state in path
-            ]
-            if (max(tiles) <= 1) if blank else (min(tiles) >= TILES):
+            )
+            if all(shows(frame, contrast) for frame in films):
                 return picture, centre, view, keystone
 
     def shot(
@@ -237,8 +253,9 @@ class Maker:
     ) -> Shot:
         """Film one scene at these times."""
         camera, size = draw_camera(rng, label)
-        picture, centre, view, keystone = self.scene(rng, camera, blank=blank)
         still = label == 0
+        shows = shows_nothing if blank else shows_edges if still else shows_texture
+        picture, centre, view, keystone = self.scene(rng, camera, shows)
         things, world = [], PLAIN
         if not blank and rng.random() < (0.8 if still else 0.55) * hardness:
             things = draw_things(rng, self.pictures or self.drawn)
@@ -274,12 +291,15 @@ class Maker:
         the model's card says.
         """
         rng = np.random.default_rng([self.seed, number])
-        label = number % len(LABELS) if label is None else label
+        label = DRAWN[number % len(DRAWN)] if label is None else label
         times = sampled_times(rng, hardness, shakes=label == SHAKES)
         side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
         film = partial(self.shot, rng, side=side, hardness=hardness)
         what = str(rng.choice(list(KINDS), p=[0.45, 0.4, 0.15]))
-        if label != UNCLEAR or what == "two moves":
+        if label == 0 and rng.random() < DISSOLVES * hardness:
+            clip, path, scene = self.dissolve(rng, film, times)
+            size = 0.0
+        elif label != UNCLEAR or what == "two moves":
             # What an encoder does between two frames of the clip is seen only with those between.
             between = 3 if rng.random() < 0.08 * hardness else 1
             clip, size, path, scene = film(label, filled_up(times, between))
@@ -310,6 +330,17 @@ class Maker:
         if label == 0 and rng.random() < 0.1:
             clip[:] = clip[rng.integers(len(clip))]
         return Made(clip, label, size, path, scene)
+
+    @staticmethod
+    def dissolve(
+        rng: np.random.Generator, film: Callable[[int, Floats], Shot], times: Floats
+    ) -> tuple[Clip, Floats, frozenset[str]]:
+        """One still scene that fades into another: the camera stands still all the time."""
+        one, other = film(0, times), film(0, times)
+        begin, length = rng.uniform(-0.3, 0.9), rng.uniform(0.2, 0.7)
+        share = np.clip((times - begin) / length, 0, 1)[:, None, None, None]
+        blended = one.clip * (1 - share) + other.clip * share
+        return blended.astype(np.uint8), one.path, frozenset({"a dissolve between still scenes"})
 
 
 def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) -> Floats:

@@ -6,7 +6,17 @@ import pytest
 # OpenCV's wheel needs libGL, which a machine without a screen may lack.
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
-from scripts.camera_motion.data import SHAKES, Maker, filled_up, render, sampled_times
+from scripts.camera_motion.data import (
+    DRAWN,
+    SHAKES,
+    Maker,
+    filled_up,
+    render,
+    sampled_times,
+    shows_edges,
+    shows_nothing,
+    shows_texture,
+)
 from scripts.camera_motion.paths import (
     FRAMES,
     LABELS,
@@ -134,7 +144,7 @@ def test_where_a_move_is_known_its_path_makes_it() -> None:
         if made.label in MOTION:
             axis, sign = MOTION[made.label]
             assert np.sign(made.path[-1] - made.path[0])[axis] == sign
-    unclear = [make(UNCLEAR + len(LABELS) * n).path for n in range(30)]
+    unclear = [make(UNCLEAR + len(DRAWN) * n).path for n in range(30)]
     unknown = sum(bool(np.isnan(path).all()) for path in unclear)
     assert 8 < unknown < 28  # of two moves at once, the path is known
 
@@ -150,6 +160,17 @@ def test_what_is_in_front_covers_at_most_sixty_per_cent_about() -> None:
         )  # fmt: skip
         shares.append(float((clip != 128).any(-1).mean()))
     assert max(shares) < 0.7 and np.mean(shares) > 0.1
+
+
+def test_a_moving_camera_sees_texture_and_a_still_one_edges() -> None:
+    bars = np.zeros((SIDE, SIDE, 3), np.uint8)
+    bars[:, ::16] = 255
+    flat = np.full_like(bars, 90)
+    dots = np.random.default_rng(0).integers(0, 256, bars.shape, np.uint8)
+    seen = [(shows_texture(f), shows_edges(f), shows_nothing(f)) for f in (dots, bars, flat)]
+    assert seen == [(True, True, False), (False, True, True), (False, False, True)]
+    faint = (dots // 8).astype(np.uint8)
+    assert not shows_texture(faint // 8) and shows_texture(faint, 1 / 4)
 
 
 def test_frames_come_late_or_twice_but_never_out_of_order() -> None:
