@@ -26,6 +26,7 @@ from scripts.camera_motion.paths import (
     draw_camera,
     log_uniform,
 )
+from scripts.camera_motion.pictures import bars
 from scripts.camera_motion.things import Picture, Thing, draw_things
 from scripts.camera_motion.wear import Clip, degrade, expose, through_low_rate
 from scripts.camera_motion.world import PLAIN, World, draw_world
@@ -202,23 +203,32 @@ class Maker:
         self.seed = seed
         self.pictures = list(pictures)
         self.drawn = list(drawn)
+        self.bars = bars(seed, 20)
         self.noise = np.random.default_rng(seed).standard_normal(2_000_000, np.float32)
 
     def scene(
-        self, rng: np.random.Generator, camera: Camera, shows: Callable[[Picture, float], bool]
+        self,
+        rng: np.random.Generator,
+        camera: Camera,
+        shows: Callable[[Picture, float], bool],
+        *,
+        plain: bool,
     ) -> tuple[Picture, Floats, float, Floats]:
         """Choose a picture, the camera's place over it, its view and its keystone.
 
         What the camera sees at its beginning, half way, and at its end must show its motion as far
         as `shows` asks, of a frame and its contrast: without texture there is no motion to see, and
-        the label would be a lie. In a third of the scenes the contrast is lowered: a plain floor or
-        a wall, before which people are easier to see than the scene.
+        the label would be a lie. Where `plain` scenes are let in, a third has less contrast: floors
+        and walls, before which people are easier to see than the scene.
         """
         path = camera(np.array([0.0, 0.5, 1.0]))
         while True:
             shelf = self.pictures if self.pictures and rng.random() < 0.8 else self.drawn
+            contrast = 1.0
+            if plain:
+                shelf = self.bars if rng.random() < 0.04 else shelf
+                contrast = log_uniform(rng, 0.25, 0.7) if rng.random() < 0.35 else 1.0
             picture = shelf[rng.integers(len(shelf))]
-            contrast = log_uniform(rng, 0.25, 0.7) if rng.random() < 0.35 else 1.0
             if contrast < 1:
                 grey = picture.mean((0, 1)) * (1 - contrast)
                 picture = (picture * contrast + grey).astype(np.uint8)
@@ -249,13 +259,14 @@ class Maker:
         side: int,
         *,
         hardness: float,
+        plain: bool,
         blank: bool = False,
     ) -> Shot:
         """Film one scene at these times."""
         camera, size = draw_camera(rng, label)
         still = label == 0
-        shows = shows_nothing if blank else shows_edges if still else shows_texture
-        picture, centre, view, keystone = self.scene(rng, camera, shows)
+        shows = shows_nothing if blank else shows_edges if still and plain else shows_texture
+        picture, centre, view, keystone = self.scene(rng, camera, shows, plain=plain)
         things, world = [], PLAIN
         if not blank and rng.random() < (0.8 if still else 0.55) * hardness:
             things = draw_things(rng, self.pictures or self.drawn)
@@ -284,19 +295,22 @@ class Maker:
         }
         return Shot(clip, size, camera(times), frozenset(name for name in facts if facts[name]))
 
-    def __call__(self, number: int, label: int | None = None, *, hardness: float = 1.0) -> Made:
+    def __call__(
+        self, number: int, label: int | None = None, *, hardness: float = 1.0, plain: bool = True
+    ) -> Made:
         """Make clip `number`.
 
         `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
-        the model's card says.
+        the model's card says. `plain` lets in plain scenes, bars and dissolves, and static twice.
         """
         rng = np.random.default_rng([self.seed, number])
-        label = DRAWN[number % len(DRAWN)] if label is None else label
+        drawn = DRAWN if plain else range(len(LABELS))
+        label = drawn[number % len(drawn)] if label is None else label
         times = sampled_times(rng, hardness, shakes=label == SHAKES)
         side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
-        film = partial(self.shot, rng, side=side, hardness=hardness)
+        film = partial(self.shot, rng, side=side, hardness=hardness, plain=plain)
         what = str(rng.choice(list(KINDS), p=[0.45, 0.4, 0.15]))
-        if label == 0 and rng.random() < DISSOLVES * hardness:
+        if plain and label == 0 and rng.random() < DISSOLVES * hardness:
             clip, path, scene = self.dissolve(rng, film, times)
             size = 0.0
         elif label != UNCLEAR or what == "two moves":

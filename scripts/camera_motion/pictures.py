@@ -175,7 +175,7 @@ def load_pictures(cache: Path) -> dict[str, list[Picture]]:
 
 
 def draw_texture(rng: np.random.Generator, side: int = 448) -> Picture:
-    """Draw one texture: octaves of noise, polygons, discs, coloured cells, bars or lines of text."""
+    """Draw one texture: octaves of noise, polygons, discs, coloured cells or lines of text."""
     canvas = np.zeros((side, side, 3), np.float32)
     for octave in range(2, 8):
         cells = rng.uniform(-1, 1, (2**octave, 2**octave, 3 if rng.random() < 0.5 else 1))
@@ -183,7 +183,7 @@ def draw_texture(rng: np.random.Generator, side: int = 448) -> Picture:
         canvas += grown.reshape(side, side, -1) * 2.0 ** (-octave * rng.uniform(0.3, 0.9))
     low, high = canvas.min(), canvas.max()
     picture = ((canvas - low) / (high - low) * 255).astype(np.uint8)
-    kind = rng.integers(7)
+    kind = rng.integers(6)
     if kind == 1:
         for _ in range(rng.integers(40, 140)):
             corner = rng.uniform(0, side, 2) + rng.normal(0, side / 14, (rng.integers(3, 7), 2))
@@ -201,14 +201,20 @@ def draw_texture(rng: np.random.Generator, side: int = 448) -> Picture:
             line = "".join(chr(c) for c in rng.integers(33, 126, 60))
             size, ink = rng.uniform(0.4, 1.1), rng.integers(0, 256, 3).tolist()
             cv2.putText(picture, line, (0, y), int(rng.integers(0, 5)), size, ink, 1, cv2.LINE_AA)
-    elif kind == 5:
-        bars = rng.integers(0, 256, (1, int(rng.integers(4, 24)), 3), dtype=np.uint8)
-        picture[:] = cv2.resize(bars, (side, side), interpolation=cv2.INTER_NEAREST)
-        if rng.random() < 0.5:
-            picture = np.ascontiguousarray(picture.transpose(1, 0, 2))
     return picture
 
 
 def textures(seed: int, count: int) -> list[Picture]:
     """Draw `count` textures, the same for the same seed."""
     return [draw_texture(np.random.default_rng([seed, i])) for i in range(count)]
+
+
+def bars(seed: int, count: int, side: int = 448) -> list[Picture]:
+    """Draw pictures of coloured bars, upright or lying, the same for the same seed."""
+    drawn = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number, 1])
+        row = rng.integers(0, 256, (1, int(rng.integers(4, 24)), 3), dtype=np.uint8)
+        picture = cv2.resize(row, (side, side), interpolation=cv2.INTER_NEAREST)
+        drawn.append(np.ascontiguousarray(picture.transpose(1, 0, 2)) if number % 2 else picture)
+    return drawn

@@ -50,7 +50,7 @@ CONFIG = ModelConfig(
     patch=16,
     classes=len(LABELS),
 )
-EPOCHS = 34  # which see 208,896 clips
+EPOCHS = 40  # which see 245,760 clips
 CLIPS = 3072  # made in an epoch, by all processes together
 BATCH = 32  # clips a step, by all processes together
 RATE = 8e-4

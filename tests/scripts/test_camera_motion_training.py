@@ -25,7 +25,7 @@ class Stub:
     def __init__(self):
         self.asked = []
 
-    def __call__(self, number, *, hardness):
+    def __call__(self, number, *, hardness, plain):
         self.asked.append((number, hardness))
         noise = np.random.default_rng(number)
         clip = noise.integers(0, 255, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
@@ -60,7 +60,7 @@ def test_disturbances_come_in_over_the_first_eighth():
 
 
 def test_a_single_frame_is_static():
-    clip, label, _, path, _ = Stub()(3, hardness=1.0)
+    clip, label, _, path, _ = Stub()(3, hardness=1.0, plain=True)
     turned = [turn(clip, label, path, np.random.default_rng(seed)) for seed in range(200)]
     for one, answer, where in turned:
         assert (answer == 0) == bool((one == one[:1]).all()) == (not where.any())
