@@ -35,6 +35,7 @@ NOT_RUN = {
     "it installs": """
         pip install .
         pip install '.[onnx]'
+        pip install '.[library]'
         pip install '.[parquet]'
         pip install '.[plot]'
         pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
@@ -73,6 +74,11 @@ NOT_RUN = {
         tsf watch rtsp://camera.local/stream --model base-k400
         ffmpeg -i ... -f mpegts - | tsf watch - --format csv > labels.csv
         tsf watch recording.ts --follow -o labels.jsonl""",
+    "it needs a library that another command made; tests/library does so": """
+        tsf embed examples/ --model camera-motion --every 0.5 -o examples.lance
+        tsf search examples.lance examples/pan_left.mp4 -k 3
+        tsf search examples.lance --label "zoom in" --min-score 0.6 --format m3u > zooms.m3u
+        tsf library examples.lance""",
     "it measures this machine": """
         tsf doctor
         tsf benchmark --attention joint --frames 16""",
@@ -96,6 +102,7 @@ ABOUT = {
     "docs/python.md": ("classify",),
     "docs/weights.md": ("classify", "download-weights"),
     "docs/embed.md": ("embed",),
+    "docs/library.md": ("search", "library", "embed"),
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),
 }

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
@@ -169,6 +170,25 @@ def _remove(place: Path) -> None:
     else:
         with suppress(OSError):  # Windows removes no file that is open
             place.unlink()
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Have a file to oneself until the block ends, and wait while another process has it.
+
+    The file stays, empty. Raises OSError.
+    """
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        while True:
+            try:
+                _lock(descriptor)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _locked_file(place: Path) -> int:

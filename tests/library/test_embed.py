@@ -117,7 +117,7 @@ def test_parquet_has_a_row_for_each_window_and_each_failure(embed, videos, tmp_p
         (["--no-cuts"], "--cuts is for windows; it needs --every"),
         (["--every", "1", "--views", "2x1"], "--views is for one vector a video, without --every"),
         (["--format", "npy"], "--format npy needs a file; name it with -o"),
-        (["--top-k", "2", "-o", "v.npy"], "--top-k is for jsonl and parquet"),
+        (["--top-k", "2", "-o", "v.npy"], "--top-k is for the other formats"),
         (["-o", "v.xlsx"], "no format goes by .xlsx here"),
         (["--every", "0"], "--every is at least 0.001 seconds"),
     ],

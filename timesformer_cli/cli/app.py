@@ -21,8 +21,10 @@ from timesformer_cli.cli.export import export
 from timesformer_cli.cli.group import CommandGroup
 from timesformer_cli.cli.info import info
 from timesformer_cli.cli.interrupt import leave_on_interrupt
+from timesformer_cli.cli.library import library
 from timesformer_cli.cli.merge import merge
 from timesformer_cli.cli.models import models
+from timesformer_cli.cli.search import search
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.timeline import timeline
 from timesformer_cli.cli.train import train
@@ -42,6 +44,8 @@ for command in (
     timeline,
     watch,
     embed,
+    search,
+    library,
     merge,
     models,
     info,

@@ -1,6 +1,7 @@
 """`tsf embed`: videos as vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options, timeline_options
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ def embed(
         ),
     ] = 5,
     format: Annotated[
-        Literal["jsonl", "npy", "parquet"] | None,
+        Literal["jsonl", "npy", "parquet", "lance"] | None,
         typer.Option(
-            help="How to write the vectors. npy has a .csv beside it that says what each row is.",
+            help="How to write the vectors. npy has a .csv beside it that says what each row is; "
+            "lance is a library for tsf search, which grows by what is new.",
             show_default="by the suffix of --output, else jsonl",
             rich_help_panel="Output",
         ),
@@ -90,49 +92,100 @@ def embed(
 
     Example: tsf embed videos/ --model camera-motion -o vectors.npy
     """
-    from timesformer_cli.cli.answers import find_videos_named, show_results, summary
-    from timesformer_cli.cli.formats import choose_format, require_writable
-    from timesformer_cli.cli.progress import locate_shown
-    from timesformer_cli.cli.show.embed import (
-        FORMATS,
-        WRITERS,
-        as_jsonl,
-        write_vectors,
-    )
-    from timesformer_cli.cli.stderr import claiming, errors_explained, interrupted_at_once, quietly
+    from timesformer_cli.cli.formats import choose_format
+    from timesformer_cli.cli.show.embed import FORMATS, LIBRARY
+    from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import use_threads
 
     given = options.said(context)
-    with errors_explained(debug), quietly(quiet), claiming(output):
+    with errors_explained(debug), quietly(quiet):
         options.require_devices(device, several=True)
         _require_fitting(given, windows=every is not None)
         written = choose_format(format, output, dict.fromkeys(FORMATS), plain="jsonl")
-        beside: list[Path | None] = []
-        if written in WRITERS:
-            beside = _require_file(written, output)
         if written == "npy" and "top_k" in given:
-            raise UsageError("--top-k is for jsonl and parquet; npy has the best label only")
+            raise UsageError("--top-k is for the other formats; npy has the best label only")
         use_threads(threads)
-        require_writable(output, beside=beside)
-        files, needed = find_videos_named(videos, fps, shard)
-        require_writable(output, needed, beside)
-        located: AnyModel = model
-        if any(file.error is None for file in files):
-            found = locate_shown(model)
-            require_writable(output, [*needed, *found.files], beside)
-            located = found
-        results = _results(context, files, located, every)
-        with interrupted_at_once():  # the first result imports torch
-            first = list(islice(results, 1))
-        every_result = chain(first, results)
-        if written in WRITERS:
-            assert output is not None
-            statuses: list[str] = []
-            write_vectors(_noted(every_result, statuses), written, output)
-            failed = summary(statuses)
+        if written == LIBRARY:
+            if output is None:
+                raise UsageError("--format lance needs a folder; name it with -o")
+            failed = _fill(context, output)
         else:
-            failed = show_results(every_result, as_jsonl, output, files)
+            with claiming(output):
+                failed = _write(context, written, output)
     raise typer.Exit(failed)
+
+
+def _write(context: typer.Context, written: str, output: Path | None) -> ExitCode:
+    """Write the vectors to a file, or to stdout."""
+    from timesformer_cli.cli.answers import find_videos_named, show_results, summary
+    from timesformer_cli.cli.formats import require_writable
+    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.show.embed import WRITERS, as_jsonl, write_vectors
+
+    asked = context.params
+    beside = _require_file(written, output) if written in WRITERS else []
+    require_writable(output, beside=beside)
+    files, needed = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
+    require_writable(output, needed, beside)
+    located: AnyModel = asked["model"]
+    if any(file.error is None for file in files):
+        found = locate_shown(asked["model"])
+        require_writable(output, [*needed, *found.files], beside)
+        located = found
+    results = _first_at_once(_results(context, files, located, {}))
+    if written not in WRITERS:
+        return show_results(results, as_jsonl, output, files)
+    assert output is not None
+    statuses: list[str] = []
+    write_vectors(_noted(results, statuses), written, output)
+    return summary(statuses)
+
+
+def _fill(context: typer.Context, output: Path) -> ExitCode:
+    """Write what is new to a library, and say what was."""
+    from timesformer_cli.cli.answers import find_videos_named
+    from timesformer_cli.cli.progress import locate_shown, with_progress
+    from timesformer_cli.cli.stderr import complain, stderr
+    from timesformer_cli.inference.classify import Failed
+    from timesformer_cli.library.fill import Filling
+    from timesformer_cli.library.store import Library, Making
+    from timesformer_cli.weights.load import revision_of
+
+    asked = context.params
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: is a file, and a library is a folder")
+    files, _ = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
+    located = locate_shown(asked["model"])
+    making = Making(
+        model=located.name,
+        revision=revision_of(located),
+        **{
+            name: asked[name]
+            for name in ("every", "frames", "stride", "views", "cuts", "normalise")
+        },
+    )
+    filling = Filling(Library.create(output, making))
+    looked = list(with_progress(filling.to_embed(files), len(files), "looking for what is new"))
+    todo = [video for video in looked if not isinstance(video, Failed)]
+    failures = [video for video in looked if isinstance(video, Failed)]
+    if todo:
+        results = _first_at_once(_results(context, todo, located, filling.contents))
+        failures += [result for result in filling.write(results) if isinstance(result, Failed)]
+    for failure in failures:
+        complain(f"{failure.video}: {failure.error.kind}: {failure.error.message}")
+    counts = [f"{number:,} {name}" for name, number in asdict(filling.added).items() if number]
+    counts += [f"{len(failures):,} failed"] if failures else []
+    stderr().print(f"[dim]{', '.join(counts) or 'nothing to do'}[/]")
+    return ExitCode.SOME_FAILED if failures else ExitCode.OK
+
+
+def _first_at_once(results: "Iterator[EmbedResult]") -> "Iterator[EmbedResult]":
+    """The results; Ctrl-C while the first one imports torch ends the process there and then."""
+    from timesformer_cli.cli.stderr import interrupted_at_once
+
+    with interrupted_at_once():
+        first = list(islice(results, 1))
+    return chain(first, results)
 
 
 def _require_fitting(given: dict[str, object], *, windows: bool) -> None:
@@ -161,14 +214,14 @@ def _results(
     context: typer.Context,
     files: "Sequence[VideoPath]",
     located: "AnyModel",
-    every: float | None,
+    contents: "Mapping[str, str]",
 ) -> "Iterator[EmbedResult]":
     """The vectors as they come, with progress on stderr."""
     from timesformer_cli.cli.stderr import note
     from timesformer_cli.inference.classify import failed
     from timesformer_cli.library.embed import embed_videos, embed_windows
 
-    normalise = bool(context.params["normalise"])
+    every, normalise = context.params["every"], context.params["normalise"]
     if all(file.error is not None for file in files):  # nothing to open a model for
         yield from (failed(file.path, file.error) for file in files if file.error is not None)
     elif every is None:
@@ -177,7 +230,7 @@ def _results(
 
         clips, crops = options.parse_views(context.params["views"])
         one = options.fill(ClassifyOptions, context, clips=clips, crops=crops, model=located)
-        results = embed_videos(files, one, note, normalise=normalise)
+        results = embed_videos(files, one, note, normalise=normalise, contents=contents)
         yield from with_progress(results, len(files), "embedding")
     else:
         from timesformer_cli.cli.timeline_progress import timelines_shown
@@ -193,6 +246,7 @@ def _results(
             lambda run, tell: timelines_shown(run, files, tell_also=tell),
             note,
             normalise=normalise,
+            contents=contents,
         )
 
 

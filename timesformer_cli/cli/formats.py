@@ -25,7 +25,9 @@ from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, r
 PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
-SUFFIXES |= {f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet")}
+SUFFIXES |= {
+    f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u")
+}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
 # paragraphs, and the marks of writing direction.

@@ -1,7 +1,7 @@
 """Vectors for videos, or for their windows, in one pass each."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Follow = Callable[[TimelineRun, Callable[[Step], None]], Iterator[TimelineResult]]
 
 Vector = npt.NDArray[np.float32]
+NONE_KNOWN: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +69,12 @@ def embed_videos(
     note: NoteCallback = ignore_note,
     *,
     normalise: bool = False,
+    contents: Mapping[str, str] = NONE_KNOWN,
 ) -> Iterator[EmbedResult]:
     """One vector for each video: the mean over its views; results come one by one, in order.
 
-    With `normalise` a vector's length is 1. Raises as `classify_videos` does, and UsageError for an
+    With `normalise` a vector's length is 1; `contents` of files that are known are not computed
+    again. Raises as `classify_videos` does, and UsageError for an
     exported model, which gives scores only.
     """
     revision = _revision(options.model)
@@ -91,7 +94,7 @@ def embed_videos(
         yield Embedded(
             video=video.path,
             status="ok",
-            content=content_of(video.path),
+            content=contents.get(video.path) or content_of(video.path),
             model=options.name,
             revision=revision,
             device=scorer.device,
@@ -108,6 +111,7 @@ def embed_windows(
     note: NoteCallback = ignore_note,
     *,
     normalise: bool = False,
+    contents: Mapping[str, str] = NONE_KNOWN,
 ) -> Iterator[EmbedResult]:
     """A vector for each window of videos, as `tsf timeline` takes windows.
 
@@ -126,7 +130,7 @@ def embed_windows(
                 yield Embedded(
                     video=result.video,
                     status=result.status,
-                    content=content_of(result.video),
+                    content=contents.get(result.video) or content_of(result.video),
                     model=result.model,
                     revision=revision,
                     device=result.device,

@@ -65,7 +65,8 @@ WRITERS: dict[str, Callable[[Iterable[EmbedResult], Path], None]] = {
     "npy": as_npy,
     "parquet": as_parquet,
 }
-FORMATS = ("jsonl", *WRITERS)
+LIBRARY = "lance"
+FORMATS = ("jsonl", *WRITERS, LIBRARY)
 
 
 def write_vectors(results: Iterable[EmbedResult], format: str, path: Path) -> None:

@@ -1,0 +1,152 @@
+"""`tsf search`: what in a library looks like a clip, or has a label."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from timesformer_cli.cli import options, timeline_options
+from timesformer_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from timesformer_cli.library.embed import Embedded
+    from timesformer_cli.library.store import Hit, Library
+
+LibraryFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LIBRARY", help="A folder that tsf embed -o FOLDER.lance made.", show_default=False
+    ),
+]
+
+
+def search(
+    library: LibraryFolder,
+    clip: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CLIP]", help="A video: what looks most like it is found.", show_default=False
+        ),
+    ] = None,
+    start: timeline_options.Since = "0",
+    end: timeline_options.Until = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Only what has this label.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Least score of the label.")] = 0.0,
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many are shown.")] = 10,
+    device: options.Devices = "auto",
+    dtype: options.RunDtype = "auto",
+    threads: options.Threads = None,
+    format: Annotated[
+        Literal["table", "json", "jsonl", "csv", "m3u"] | None,
+        typer.Option(
+            help="How to write the answer; m3u is a list for players, which begin each at its place.",
+            show_default="by the suffix of --output, else table",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find what in a library looks like a clip, or has a label, or both.
+
+    Example: tsf search library.lance clip.mp4
+    """
+    from timesformer_cli.cli.formats import choose_format, require_writable, writing
+    from timesformer_cli.cli.show.search import RENDERERS
+    from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
+    from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.library.store import Library
+
+    with errors_explained(debug), quietly(quiet), claiming(output):
+        options.require_devices(device, several=True)
+        if clip is None and label is None:
+            raise UsageError("say what to look for: a clip, --label LABEL, or both")
+        if clip is None and (start != "0" or end is not None):
+            raise UsageError("--from and --to are a part of CLIP; name one")
+        since, until = timeline_options.parse_stretch(start, end)
+        written = choose_format(format, output, RENDERERS)
+        require_writable(output, [] if clip is None else [clip])
+        use_threads(threads)
+        opened = Library.open(library)
+        if label is not None:
+            _require_label(opened, label)
+        if clip is None:
+            assert label is not None
+            hits = opened.labelled(label, count, least=min_score)
+        else:
+            shown = _embedded(opened, clip, since, until, device=device, dtype=dtype)
+            hits = _similar(opened, shown, count, label, min_score)
+        with writing(output) as stream:
+            RENDERERS[written](hits, stream)
+
+
+def _require_label(library: "Library", label: str) -> None:
+    """Raise UsageError for a label that no row has, with those that are like it."""
+    import difflib
+
+    labels = library.labels()
+    if label not in labels:
+        near = difflib.get_close_matches(label, labels, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "tsf library names those it has"
+        raise UsageError(f"nothing in {library.path} has the label '{label}'; {hint}")
+
+
+def _embedded(library: "Library", clip: Path, since: float, until: float, **how: str) -> "Embedded":
+    """The clip's vectors, made as those of the library; raises UsageError for other weights."""
+    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.stderr import interrupted_at_once, note
+    from timesformer_cli.inference.classify import ClassifyOptions, Failed
+    from timesformer_cli.library.embed import EmbedResult, embed_videos, embed_windows
+    from timesformer_cli.timelines.options import TimelineOptions
+    from timesformer_cli.video import find_videos
+    from timesformer_cli.weights.load import revision_of
+
+    made = library.making
+    located = locate_shown(made.model)
+    if revision_of(located) != made.revision:
+        raise UsageError(
+            f"{library.path}: was made with other weights of {made.model} ({made.revision[:19]}) "
+            "than are found now; their vectors cannot be compared"
+        )
+    files = find_videos([str(clip)])
+    shared: dict[str, Any] = {
+        "model": located, "frames": made.frames, "stride": made.stride, "top_k": 1, **how
+    }  # fmt: skip
+    result: EmbedResult
+    with interrupted_at_once():
+        if since == 0 and math.isinf(until):
+            clips, crops = options.parse_views(made.views)
+            one = ClassifyOptions(clips=clips, crops=crops, **shared)
+            (result,) = embed_videos(files, one, note)
+        else:
+            from timesformer_cli.cli.timeline_progress import timelines_shown
+
+            many = TimelineOptions(start=since, end=until, cuts=False, **shared)
+            (result,) = embed_windows(
+                many, lambda run, tell: timelines_shown(run, files, tell_also=tell), note
+            )
+    if isinstance(result, Failed):
+        raise UsageError(f"{clip}: {result.error.message}")
+    if not result.embeddings:
+        raise UsageError(f"{clip}: there is nothing between --from and --to")
+    return result
+
+
+def _similar(
+    library: "Library", shown: "Embedded", count: int, label: str | None, least: float
+) -> "list[Hit]":
+    """What is most like the mean of the clip's vectors, without the part that was shown itself."""
+    import numpy as np
+
+    vector = np.mean([each.vector for each in shown.embeddings], axis=0)
+    start, end = shown.embeddings[0].start, shown.embeddings[-1].end
+    own = len(shown.embeddings) + 8  # rows that may be of the part itself
+    hits = library.similar(vector, count + own, label=label, least=least)
+    others = [
+        hit for hit in hits if hit.content != shown.content or hit.end <= start or hit.start >= end
+    ]
+    return others[:count]

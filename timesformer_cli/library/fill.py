@@ -1,0 +1,103 @@
+"""Filling a library: what is known is passed over, what is new is written as it comes."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from timesformer_cli.errors import VideoError
+from timesformer_cli.inference.classify import Failed, failed
+from timesformer_cli.library.embed import Embedded, EmbedResult, content_of
+from timesformer_cli.library.store import Added, KnownFile, Library, file_facts
+from timesformer_cli.video import VideoPath
+
+ROWS, SECONDS = 512, 10.0  # written at once: so many rows, or what came in so many seconds
+
+
+class Filling:
+    """One run into a library: first `to_embed`, then `write` with what became of these videos."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.added = Added()
+        self.contents: dict[str, str] = {}  # of the files that were hashed, by path
+        self._changed: set[str] = set()
+
+    def to_embed(self, videos: Iterable[VideoPath]) -> Iterator[VideoPath | Failed]:
+        """The videos that the library does not know, and those that cannot be read.
+
+        A file is hashed unless its path, size and time of change are known. One whose content is
+        known from a path where it is no longer gets its new path.
+        """
+        files = self.library.files()
+        by_content = {file.content: file for file in files.values()}
+        for video in videos:
+            if video.error is not None:
+                yield failed(video.path, video.error)
+                continue
+            try:
+                video.path.encode()
+                content = self._content(video.path, files.get(video.path))
+            except UnicodeEncodeError:
+                yield failed(video.path, VideoError("bad_name", "its name is not UTF-8; rename it"))
+                continue
+            except OSError as error:
+                yield failed(video.path, VideoError("not_readable", error.strerror or str(error)))
+                continue
+            before = by_content.get(content)
+            if before is None:
+                if video.path in files:
+                    self._changed.add(video.path)
+                by_content[content] = KnownFile(video.path, content, 0, 0)  # two copies: once
+                yield video
+            elif before.path != video.path and not os.path.exists(before.path):
+                self.library.move(content, video.path)
+                self.added.moved += 1
+            else:
+                self.added.known += 1
+
+    def write(self, results: Iterable[EmbedResult]) -> Iterator[EmbedResult]:
+        """Pass the results through, and write them; what came is written even after an error."""
+        waiting: list[Embedded] = []
+        since = time.monotonic()
+        try:
+            for result in results:
+                if isinstance(result, Embedded) and result.embeddings:
+                    waiting.append(result)
+                late = time.monotonic() - since > SECONDS
+                if late or sum(len(video.embeddings) for video in waiting) >= ROWS:
+                    self._write(waiting)
+                    since = time.monotonic()
+                yield result
+        finally:
+            self._write(waiting)
+
+    def _write(self, waiting: list[Embedded]) -> None:
+        if not waiting:
+            return
+        changed = self._changed.intersection(video.video for video in waiting)
+        self.library.add(waiting, instead=changed)
+        self.added.changed += len(changed)
+        self.added.new += len(waiting) - len(changed)
+        waiting.clear()
+
+    def _content(self, path: str, known: KnownFile | None) -> str:
+        if known is not None and (known.size, known.modified) == file_facts(path):
+            return known.content
+        self.contents[path] = content_of(path)
+        return self.contents[path]
+
+
+def recheck(
+    library: Library, tell: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[str], list[str]]:
+    """The paths of a library that are gone, and those whose content is another one now."""
+    files: Sequence[KnownFile] = list(library.files().values())
+    gone, changed = [], []
+    for number, file in enumerate(files):
+        tell(number, len(files))
+        try:
+            if content_of(file.path) != file.content:
+                changed.append(file.path)
+        except OSError:
+            gone.append(file.path)
+    return gone, changed

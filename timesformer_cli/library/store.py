@@ -1,0 +1,369 @@
+"""A library: vectors in a folder that is searched, and grows by what is new.
+
+It is a Lance dataset, a row a vector. Its metadata says which weights made the vectors and how clips
+were taken; vectors of others are refused. A video is known by the SHA-256 of its content, so a file
+that was moved or copied is not looked at again.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from timesformer_cli.errors import UsageError
+from timesformer_cli.files import locked
+from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.installing import how_to_install
+from timesformer_cli.library.embed import Embedded, Vector
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow
+
+SCHEMA_VERSION = "1"  # it changes with the meaning of a column
+LOCK = ".tsf-lock"
+AT_ONCE = 65_536  # rows read from the disk at a time
+META = "tsf.library"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Making:
+    """What all vectors of a library have in common."""
+
+    model: str
+    revision: str  # of its weights
+    every: float | None = None  # seconds between windows; None: one vector a video
+    frames: int | None = None
+    stride: int | None = None
+    views: str = "1x1"
+    cuts: bool = True
+    normalise: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Field for field."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Hit(NamedTuple):
+    """A row that was found."""
+
+    video: str
+    content: str
+    start: float
+    end: float
+    label: str
+    score: float  # of the label
+    similarity: float | None = None  # cosine with what was searched for
+
+
+class KnownFile(NamedTuple):
+    """A video of the library, as it was when it was looked at."""
+
+    path: str
+    content: str
+    size: int
+    modified: int  # nanoseconds
+
+
+@dataclass(slots=True)
+class Added:
+    """What a run did to a library, in videos."""
+
+    new: int = 0
+    changed: int = 0  # the file at a path has other content than before
+    moved: int = 0  # the content is at another path than before
+    known: int = 0
+
+
+def require_lance() -> None:
+    """Raise UsageError where pylance is not installed."""
+    try:
+        import lance  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"a library needs pylance: {how_to_install('library')}") from error
+
+
+def file_facts(path: str) -> tuple[int, int]:
+    """Size and time of change of a file, by which one sees that it is the same; raises OSError."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+class Library:
+    """An open library. What others write meanwhile is seen from the next call on."""
+
+    def __init__(self, path: Path, making: Making) -> None:
+        self.path, self.making = path, making
+
+    @classmethod
+    def open(cls, path: Path) -> "Library":
+        """A library that is there; raises UsageError where there is none."""
+        require_lance()
+        found = _metadata(path)
+        if found is None:
+            raise UsageError(f"{path}: is no library; tsf embed VIDEO... -o {path} makes one")
+        return cls(path, Making(**found))
+
+    @classmethod
+    def create(cls, path: Path, making: Making) -> "Library":
+        """The library at this path, new or as it is; raises UsageError where it is made otherwise."""
+        require_lance()
+        # A library that another run is making has some of its own folders.
+        own = ("_", "data", LOCK)
+        others = path.exists() and any(not e.name.startswith(own) for e in path.iterdir())
+        if others and _metadata(path) is None:
+            raise UsageError(f"{path}: is a folder, and no library; name another")
+        found = _metadata(path)
+        if found is not None:
+            made = Making(**found)
+            other = [n for n in found if getattr(made, n) != getattr(making, n) and n != "model"]
+            if "revision" in other:
+                raise UsageError(
+                    f"{path}: was made with other weights ({made.model}, {made.revision[:19]}); "
+                    "their vectors cannot be compared: give that model, or another library"
+                )
+            if other:
+                was = ", ".join(f"{name} {getattr(made, name)}" for name in other)
+                raise UsageError(f"{path}: was made otherwise ({was}); say so, or name another")
+        return cls(path, making)
+
+    def _dataset(self) -> "lance.LanceDataset":
+        import lance
+
+        return lance.dataset(str(self.path))
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever written to it."""
+        return _metadata(self.path) is not None
+
+    def files(self) -> dict[str, KnownFile]:
+        """All videos by their path. Their names are held in memory: 0.3 GB for a million."""
+        if not self.exists:
+            return {}
+        known: dict[str, KnownFile] = {}
+        columns = ["video", "content", "size", "modified"]
+        for batch in self._dataset().to_batches(columns=columns, batch_size=AT_ONCE):
+            for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                known[row[0]] = KnownFile(*row)
+        return known
+
+    def add(self, videos: Sequence[Embedded], instead: Iterable[str] = ()) -> None:
+        """Write videos, each with all of its vectors or not at all; raises OSError.
+
+        Rows of the paths `instead` go first. What another run has written meanwhile is not written
+        twice. One run writes at a time, and the others wait for it.
+        """
+        import lance
+
+        with self._locked():
+            if not self.exists:
+                if not videos:
+                    return
+                width = len(videos[0].embeddings[0].vector)
+                schema = _schema(width, self.making)
+                lance.write_dataset(schema.empty_table(), str(self.path), mode="create")
+            self._forget(instead)
+            dataset = self._dataset()
+            there = self._contents(dataset, [video.content for video in videos])
+            rows = [row for video in videos if video.content not in there for row in _rows(video)]
+            if rows:
+                import pyarrow
+
+                table = pyarrow.Table.from_pylist(rows, dataset.schema)
+                lance.write_dataset(table, dataset, mode="append")
+
+    def move(self, content: str, path: str) -> None:
+        """Give the rows of this content another path; raises OSError."""
+        size, modified = file_facts(path)
+        values = {"video": _quoted(path), "size": str(size), "modified": str(modified)}
+        with self._locked():
+            self._dataset().update(values, where=f"content = {_quoted(content)}")
+
+    def forget(self, paths: Iterable[str]) -> int:
+        """Remove the rows of these paths, and return how many."""
+        with self._locked():
+            return self._forget(paths)
+
+    def _forget(self, paths: Iterable[str]) -> int:
+        gone = 0
+        for some in _in_groups(list(paths)):
+            listed = ", ".join(map(_quoted, some))
+            gone += int(self._dataset().delete(f"video IN ({listed})")["num_deleted_rows"])
+        return gone
+
+    def compact(self) -> None:
+        """Join small files, and remove what no row needs any more."""
+        from datetime import timedelta
+
+        with self._locked():
+            dataset = self._dataset()
+            dataset.optimize.compact_files()
+            dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+
+    def similar(
+        self, vector: Vector, count: int, *, label: str | None = None, least: float = 0.0
+    ) -> list[Hit]:
+        """The rows whose vectors have the largest cosine with this one, best first; exact."""
+        asked = {"column": "vector", "q": vector, "k": count, "metric": "cosine"}
+        columns = [*_HIT, "_distance"]
+        table = self._dataset().to_table(
+            columns=columns, nearest=asked, filter=_where(label, least), prefilter=True
+        )
+        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+        return [Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows]
+
+    def labelled(self, label: str, count: int, *, least: float = 0.0) -> list[Hit]:
+        """The rows with this label, the highest scores first."""
+        import heapq
+
+        found: list[Hit] = []
+        dataset = self._dataset()
+        batches = dataset.to_batches(
+            columns=list(_HIT), filter=_where(label, least), batch_size=AT_ONCE
+        )
+        for batch in batches:
+            rows = zip(*(batch.column(name).to_pylist() for name in _HIT), strict=True)
+            found = heapq.nlargest(count, [*found, *(Hit(*row) for row in rows)], key=_by_score)
+        return found
+
+    def summary(self) -> "Summary":
+        """What is in it."""
+        summary = Summary(making=self.making, bytes=_bytes_below(self.path))
+        columns = ["video", "content", "label"]
+        seen: set[str] = set()
+        for batch in self._dataset().to_batches(columns=columns, batch_size=AT_ONCE):
+            for video, content, label in zip(
+                *(batch.column(name).to_pylist() for name in columns), strict=True
+            ):
+                summary.vectors += 1
+                summary.labels[label] += 1
+                if content not in seen:
+                    seen.add(content)
+                    summary.folders[os.path.dirname(video) or "."] += 1
+        summary.videos = len(seen)
+        summary.width = self._dataset().schema.field("vector").type.list_size
+        return summary
+
+    def labels(self) -> set[str]:
+        """The labels that rows have."""
+        table = self._dataset().to_table(columns=["label"])
+        return set(table.column("label").unique().to_pylist())
+
+    def _contents(self, dataset: "lance.LanceDataset", contents: Sequence[str]) -> set[str]:
+        """Which of these contents have rows."""
+        found: set[str] = set()
+        for some in _in_groups(contents):
+            listed = ", ".join(map(_quoted, some))
+            table = dataset.to_table(columns=["content"], filter=f"content IN ({listed})")
+            found.update(table.column("content").to_pylist())
+        return found
+
+    def _locked(self) -> Any:
+        self.path.mkdir(parents=True, exist_ok=True)
+        return locked(self.path / LOCK)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What is in a library."""
+
+    making: Making
+    bytes: int  # on the disk
+    vectors: int = 0
+    videos: int = 0
+    width: int = 0
+    labels: Counter[str] = field(default_factory=Counter)  # vectors by their best label
+    folders: Counter[str] = field(default_factory=Counter)  # videos by their folder
+
+
+_HIT = ("video", "content", "start", "end", "label", "score")
+
+
+def _by_score(hit: Hit) -> tuple[float, str, float]:
+    return hit.score, hit.video, -hit.start
+
+
+def _where(label: str | None, least: float) -> str | None:
+    conditions = [f"label = {_quoted(label)}"] if label is not None else []
+    conditions += [f"score >= {least!r}"] if least else []
+    return " AND ".join(conditions) or None
+
+
+def _quoted(text: str) -> str:
+    """Text in an expression of Lance's, in which only the quote is special."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _in_groups(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def _rows(video: Embedded) -> Iterator[dict[str, Any]]:
+    size, modified = file_facts(video.video)
+    for embedding in video.embeddings:
+        best: Prediction = embedding.predictions[0]
+        yield {
+            "video": video.video,
+            "content": video.content,
+            "size": size,
+            "modified": modified,
+            "start": embedding.start,
+            "end": embedding.end,
+            "label": best.label,
+            "score": best.score,
+            "predictions": [
+                {"label": p.label, "index": p.index, "score": p.score}
+                for p in embedding.predictions
+            ],
+            "vector": np.asarray(embedding.vector, np.float32),
+        }
+
+
+def _schema(width: int, making: Making) -> "pyarrow.Schema":
+    import pyarrow
+
+    text, whole, real = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
+    prediction = pyarrow.struct([("label", text), ("index", pyarrow.int32()), ("score", real)])
+    metadata = {META: json.dumps(making.told()), "tsf.schema": SCHEMA_VERSION}
+    return pyarrow.schema(
+        [
+            ("video", text),
+            ("content", text),
+            ("size", whole),
+            ("modified", whole),
+            ("start", real),
+            ("end", real),
+            ("label", text),
+            ("score", real),
+            ("predictions", pyarrow.list_(prediction)),
+            ("vector", pyarrow.list_(pyarrow.float32(), width)),
+        ],
+        metadata=metadata,
+    )
+
+
+def _metadata(path: Path) -> Mapping[str, Any] | None:
+    """What the library says of its making; None where there is no library."""
+    import lance
+
+    if not (path / "_versions").is_dir():
+        return None
+    try:
+        told = (lance.dataset(str(path)).schema.metadata or {}).get(META.encode())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read ({str(error).splitlines()[0][:200]})") from error
+    if told is None:
+        raise UsageError(f"{path}: is a Lance dataset that tsf did not make")
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+def _bytes_below(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
