@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from tests.support import clips
 from timesformer_cli.cli.app import app
 from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding
-from timesformer_cli.library.store import Library, Making
+from timesformer_cli.library.store import Hit, Library, Making
 
 pytest.importorskip("lance")
 
@@ -188,6 +190,23 @@ def test_writers_at_one_time_write_everything_once(tmp_path):
     assert (hits[0].video, hits[0].start) == (files[3].video, 1.0)
     assert hits[0].similarity == pytest.approx(1, abs=1e-5)
     assert library.labelled("it's", 3)[0].score == 0.5
+
+
+def test_of_windows_that_overlap_the_best_is_found(tmp_path):
+    library = Library.create(tmp_path / "l.lance", Making(model="m", revision="r", every=0.5))
+    video = made(tmp_path / "a.mp4", 1, 40)
+    close = [
+        replace(each, start=each.start / 2, end=each.start / 2 + 2) for each in video.embeddings
+    ]
+    library.add([replace(video, embeddings=tuple(close))])
+    wanted = close[7]
+    for hits in (library.similar(wanted.vector, 30), library.labelled("it's", 30)):
+        assert 5 <= len(hits) <= 11
+        times = sorted((hit.start, hit.end) for hit in hits)
+        assert all(end <= start for (_, end), (start, _) in pairwise(times))
+    assert library.similar(wanted.vector, 1)[0].start == wanted.start
+    itself = Hit("", video.content, wanted.start, wanted.end, "", 0)
+    assert library.similar(wanted.vector, 1, without=[itself])[0].start != wanted.start
 
 
 KILLED = """

@@ -142,11 +142,9 @@ def _similar(
     """What is most like the mean of the clip's vectors, without the part that was shown itself."""
     import numpy as np
 
+    from timesformer_cli.library.store import Hit
+
     vector = np.mean([each.vector for each in shown.embeddings], axis=0)
     start, end = shown.embeddings[0].start, shown.embeddings[-1].end
-    own = len(shown.embeddings) + 8  # rows that may be of the part itself
-    hits = library.similar(vector, count + own, label=label, least=least)
-    others = [
-        hit for hit in hits if hit.content != shown.content or hit.end <= start or hit.start >= end
-    ]
-    return others[:count]
+    itself = Hit(shown.video, shown.content, start, end, "", 0.0)
+    return library.similar(vector, count, label=label, least=least, without=[itself])

@@ -8,7 +8,7 @@ that was moved or copied is not looked at again.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -207,30 +207,49 @@ class Library:
             dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
 
     def similar(
-        self, vector: Vector, count: int, *, label: str | None = None, least: float = 0.0
+        self,
+        vector: Vector,
+        count: int,
+        *,
+        label: str | None = None,
+        least: float = 0.0,
+        without: Collection[Hit] = (),
     ) -> list[Hit]:
-        """The rows whose vectors have the largest cosine with this one, best first; exact."""
-        asked = {"column": "vector", "q": vector, "k": count, "metric": "cosine"}
+        """The rows whose vectors have the largest cosine with this one, best first; exact.
+
+        Of rows that overlap in a video only the best is taken, and none that overlaps one of
+        `without`.
+        """
         columns = [*_HIT, "_distance"]
-        table = self._dataset().to_table(
-            columns=columns, nearest=asked, filter=_where(label, least), prefilter=True
-        )
-        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-        return [Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows]
+        dataset = self._dataset()
+        total, asked = dataset.count_rows(), count
+        while True:
+            asked = min(total, 8 * asked)
+            table = dataset.to_table(
+                columns=columns,
+                nearest={"column": "vector", "q": vector, "k": max(1, asked), "metric": "cosine"},
+                filter=_where(label, least),
+                prefilter=True,
+            )
+            rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+            hits = (Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows)
+            found = _apart(hits, without)
+            if len(found) >= count or asked >= total or len(table) < asked:
+                return found[:count]
 
     def labelled(self, label: str, count: int, *, least: float = 0.0) -> list[Hit]:
-        """The rows with this label, the highest scores first."""
-        import heapq
-
-        found: list[Hit] = []
+        """The rows with this label, the highest scores first; of those that overlap, the best."""
         dataset = self._dataset()
+        best: dict[str, list[Hit]] = {}  # by content
         batches = dataset.to_batches(
             columns=list(_HIT), filter=_where(label, least), batch_size=AT_ONCE
         )
         for batch in batches:
             rows = zip(*(batch.column(name).to_pylist() for name in _HIT), strict=True)
-            found = heapq.nlargest(count, [*found, *(Hit(*row) for row in rows)], key=_by_score)
-        return found
+            for hit in map(Hit._make, ((*row, None) for row in rows)):
+                best.setdefault(hit.content, []).append(hit)
+        kept = [hit for hits in best.values() for hit in _apart(sorted(hits, key=_order))]
+        return sorted(kept, key=_order)[:count]
 
     def summary(self) -> "Summary":
         """What is in it."""
@@ -285,8 +304,23 @@ class Summary:
 _HIT = ("video", "content", "start", "end", "label", "score")
 
 
-def _by_score(hit: Hit) -> tuple[float, str, float]:
-    return hit.score, hit.video, -hit.start
+def _order(hit: Hit) -> tuple[float, str, float]:
+    """The highest score first."""
+    return -hit.score, hit.video, hit.start
+
+
+def _apart(hits: Iterable[Hit], without: Collection[Hit] = ()) -> list[Hit]:
+    """The hits that overlap no earlier one, and none of `without`."""
+    taken: dict[str, list[Hit]] = {}
+    for hit in without:
+        taken.setdefault(hit.content, []).append(hit)
+    found = []
+    for hit in hits:
+        others = taken.setdefault(hit.content, [])
+        if all(hit.end <= other.start or hit.start >= other.end for other in others):
+            found.append(hit)
+            others.append(hit)
+    return found
 
 
 def _where(label: str | None, least: float) -> str | None:
