@@ -11,6 +11,7 @@ SHARED = {
     "as_json": "likewise, as JSON",
     "as_jsonl": "likewise, as JSON lines",
     "as_csv": "likewise, as CSV",
+    "as_parquet": "likewise, as Parquet",
     "as_markdown": "likewise, as Markdown",
     "main": "where a process starts: the command's, and each kind of child's",
     "classify": "the command and the Python function are one verb",

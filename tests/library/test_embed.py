@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,14 +126,6 @@ def test_what_does_not_fit_is_said(embed, videos, tmp_path, monkeypatch, words, 
     ran = embed(videos / "a.mp4", *words)
     assert ran.exit_code == 2 and message in ran.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_without_pyarrow_parquet_says_what_to_install(embed, videos, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    ran = embed(videos / "a.mp4", "-o", tmp_path / "v.parquet")
-    assert ran.exit_code == 2
-    assert "parquet needs pyarrow: " in ran.stderr and "parquet]" in ran.stderr
 
 
 def test_content_is_that_of_the_file_wherever_it_lies(videos, tmp_path):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TextIO, TypeVar
 
-from timesformer_cli.cli.formats import choose_format, require_writable, writing
+from timesformer_cli.cli.formats import PARQUET, choose_format, require_writable, writing
 from timesformer_cli.cli.options import parse_shard
 from timesformer_cli.cli.stderr import complain, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.files import AnyFile, require_folder
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.parquet import require_parquet
 from timesformer_cli.video import VideoPath, find_videos
 
 STDIN = 0  # the number of the open file
@@ -83,6 +84,8 @@ def choose_answer(
     if output is not None:
         raise UsageError("give --output, one file, or --output-dir, a file for each video")
     require_folder(folder)
+    if format == PARQUET:
+        require_parquet()
     return format or "json"
 
 

@@ -10,7 +10,7 @@ from timesformer_cli.cli import options
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Format = Annotated[
-    Literal["table", "json", "jsonl", "csv"] | None,
+    Literal["table", "json", "jsonl", "csv", "parquet"] | None,
     typer.Option(
         help="How to write the answer.",
         show_default="by the suffix of --output, else table",

@@ -120,10 +120,15 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
     from timesformer_cli.cli.answers import find_videos_named, show_results, summary
     from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import locate_shown
-    from timesformer_cli.cli.show.embed import WRITERS, as_jsonl, write_vectors
+    from timesformer_cli.cli.show.embed import NPY, RENDERERS, table_beside, write_npy
+    from timesformer_cli.files import is_stream
 
     asked = context.params
-    beside = _require_file(written, output) if written in WRITERS else []
+    beside: list[Path | None] = []
+    if written == NPY:
+        if output is None or is_stream(output):
+            raise UsageError("--format npy needs a file; name it with -o")
+        beside = [table_beside(output)]
     require_writable(output, beside=beside)
     files, needed = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
     require_writable(output, needed, beside)
@@ -133,11 +138,11 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
         require_writable(output, [*needed, *found.files], beside)
         located = found
     results = _first_at_once(_results(context, files, located, {}))
-    if written not in WRITERS:
-        return show_results(results, as_jsonl, output, files)
+    if written in RENDERERS:
+        return show_results(results, RENDERERS[written], output, files)
     assert output is not None
     statuses: list[str] = []
-    write_vectors(_noted(results, statuses), written, output)
+    write_npy(_noted(results, statuses), output)
     return summary(statuses)
 
 
@@ -194,20 +199,6 @@ def _require_fitting(given: dict[str, object], *, windows: bool) -> None:
         if name in given:
             why = "is for one vector a video, without" if windows else "is for windows; it needs"
             raise UsageError(f"{option} {why} --every")
-
-
-def _require_file(format: str, output: Path | None) -> list[Path | None]:
-    """The other files that this format writes; raises UsageError where it cannot be written."""
-    from timesformer_cli.cli.show.embed import table_beside
-    from timesformer_cli.files import is_stream
-    from timesformer_cli.library.write import require_parquet
-
-    if output is None or is_stream(output):
-        raise UsageError(f"--format {format} needs a file; name it with -o")
-    if format == "parquet":
-        require_parquet()
-        return []
-    return [table_beside(output)]
 
 
 def _results(

@@ -21,6 +21,7 @@ from timesformer_cli.cli.stderr import printable, terminated_in_order
 from timesformer_cli.cli.streams import require_stdout
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, require_output
+from timesformer_cli.parquet import Columns, parquet_rows, require_parquet
 
 PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
@@ -28,6 +29,7 @@ SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"
 SUFFIXES |= {
     f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u")
 }
+PARQUET = "parquet"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
 # paragraphs, and the marks of writing direction.
@@ -49,13 +51,17 @@ def choose_format(
     """
     suffix = output.suffix.lower() if output else ""
     named = SUFFIXES.get(suffix)
-    free = output is None or is_stream(output)
+    free = output is None or is_stream(output)  # no regular file
     if asked and named not in (None, asked) and not free:
         raise UsageError(
             f"{output}: --format {asked} contradicts {suffix}, which means {named}; leave out "
             "--format, or give another suffix"
         )
     if asked or named in renderers:
+        if PARQUET in (asked, named):
+            require_parquet()
+            if free:  # where it is cut short, half of it would look whole
+                raise UsageError("--format parquet needs a file; name it with -o")
         return asked or str(named)
     if suffix not in PLAIN and not free:
         known = [f"{end} ({name})" for end, name in SUFFIXES.items() if name in renderers]
@@ -144,6 +150,23 @@ def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stre
         stream.flush()
 
 
+def write_parquet(rows: Iterable[Mapping[str, Any]], columns: Columns, stream: TextIO) -> None:
+    """Write each row as it comes, in groups, as Parquet: the bytes below the text stream.
+
+    A path that is not UTF-8 has its other bytes escaped.
+    """
+    stream.flush()
+    with parquet_rows(stream.buffer, columns) as add:
+        for row in rows:
+            add({name: _utf8(value) for name, value in row.items()})
+
+
+def _utf8(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def csv_cell(value: object) -> object:
     """A cell that no spreadsheet takes for a formula, and without bytes that cannot be written.
 
@@ -152,8 +175,7 @@ def csv_cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     formula = value.startswith(FORMULA)
-    value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    value = STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    value = STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), _utf8(value))
     return f"'{value}" if formula else value
 
 

@@ -147,7 +147,7 @@ def _join_tables(parts: Sequence[Path], target: Path) -> Videos:
 
 
 def _join_parquet(parts: Sequence[Path], target: Path) -> Videos:
-    from timesformer_cli.library.write import require_parquet
+    from timesformer_cli.parquet import require_parquet
 
     require_parquet()
     import pyarrow

@@ -24,7 +24,7 @@ WITH_WINDOWS = ("json", "jsonl")
 WITH_EDITS = ("otio", "edl")
 
 Format = Annotated[
-    Literal["table", "json", "jsonl", "csv", "srt", "vtt", "otio", "edl"] | None,
+    Literal["table", "json", "jsonl", "csv", "parquet", "srt", "vtt", "otio", "edl"] | None,
     typer.Option(
         help="How to write the answer; srt and vtt are subtitles, otio and edl are for programs "
         "that cut films.",

@@ -20,12 +20,12 @@ from timesformer_cli.files import locked
 from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.library.embed import Embedded, Vector
+from timesformer_cli.parquet import PREDICTIONS, VECTOR, VERSION, arrow_type
 
 if TYPE_CHECKING:
     import lance
     import pyarrow
 
-SCHEMA_VERSION = "1"  # it changes with the meaning of a column
 LOCK = ".tsf-lock"
 AT_ONCE = 65_536  # rows read from the disk at a time
 META = "tsf.library"
@@ -363,22 +363,21 @@ def _rows(video: Embedded) -> Iterator[dict[str, Any]]:
 def _schema(width: int, making: Making) -> "pyarrow.Schema":
     import pyarrow
 
-    text, whole, real = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
-    prediction = pyarrow.struct([("label", text), ("index", pyarrow.int32()), ("score", real)])
-    metadata = {META: json.dumps(making.told()), "tsf.schema": SCHEMA_VERSION}
+    columns: dict[str, type | str] = {
+        "video": str,
+        "content": str,
+        "size": int,
+        "modified": int,
+        "start": float,
+        "end": float,
+        "label": str,
+        "score": float,
+        "predictions": PREDICTIONS,
+        "vector": VECTOR,
+    }
+    metadata = {META: json.dumps(making.told()), "tsf.schema": VERSION}
     return pyarrow.schema(
-        [
-            ("video", text),
-            ("content", text),
-            ("size", whole),
-            ("modified", whole),
-            ("start", real),
-            ("end", real),
-            ("label", text),
-            ("score", real),
-            ("predictions", pyarrow.list_(prediction)),
-            ("vector", pyarrow.list_(pyarrow.float32(), width)),
-        ],
+        [pyarrow.field(name, arrow_type(kind, width)) for name, kind in columns.items()],
         metadata=metadata,
     )
 

@@ -1,7 +1,8 @@
 """Classification results as a table, JSON, JSON lines or CSV."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO
+from dataclasses import asdict
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -15,14 +16,22 @@ from timesformer_cli.cli.formats import (
     write_csv,
     write_json,
     write_json_line,
+    write_parquet,
 )
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.inference.classify import Failed, Result, result_to_dict
+from timesformer_cli.parquet import PREDICTIONS, Columns
 
 LABEL = 26  # characters of a label's column
 CSV_COLUMNS = (
     "video status rank label index score model device dtype decoder error_kind error_message"
 ).split()
+PARQUET_COLUMNS: Columns = {
+    **dict.fromkeys(("video", "status", "label"), str),
+    **dict.fromkeys(("score", "start", "end"), float),
+    "predictions": PREDICTIONS,
+    **dict.fromkeys("model device dtype decoder error_kind error_message".split(), str),
+}
 
 
 def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
@@ -78,7 +87,18 @@ def as_csv(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> N
     write_csv(rows, CSV_COLUMNS, stream)
 
 
-RENDERERS = {"table": as_table, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
+def as_parquet(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+    """One row per video, with its labels as a list."""
+    write_parquet(map(_parquet_row, results), PARQUET_COLUMNS, stream)
+
+
+RENDERERS = {
+    "table": as_table,
+    "json": as_json,
+    "jsonl": as_jsonl,
+    "csv": as_csv,
+    "parquet": as_parquet,
+}
 
 
 def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
@@ -91,3 +111,19 @@ def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
     for rank, prediction in enumerate(result.predictions, start=1):
         said = {"label": prediction.label, "index": prediction.index, "score": prediction.score}
         yield {**common, "rank": rank, **said, **ran}
+
+
+def _parquet_row(result: Result) -> dict[str, Any]:
+    common = {"video": result.video, "status": result.status}
+    if isinstance(result, Failed):
+        error = {"error_kind": result.error.kind, "error_message": result.error.message}
+        return common | error
+    best = result.predictions[0]
+    return common | {
+        **{name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")},
+        "label": best.label,
+        "score": best.score,
+        "start": min(view.start for view in result.views),
+        "end": max(view.end for view in result.views),
+        "predictions": [asdict(prediction) for prediction in result.predictions],
+    }

@@ -14,9 +14,11 @@ from timesformer_cli.cli.formats import (
     write_csv,
     write_json,
     write_json_line,
+    write_parquet,
 )
 from timesformer_cli.cli.stderr import complain, note, printable
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.parquet import Columns
 from timesformer_cli.timelines.edit_lists import timecode_rate, to_edl, to_otio
 from timesformer_cli.timelines.results import Timeline, TimelineResult
 from timesformer_cli.timelines.subtitles import to_srt, to_vtt
@@ -26,9 +28,21 @@ LABEL = 26  # characters of a label's column, and the fewest of the time axis
 SHORTEST_LABEL, SHORTEST_AXIS, LONGEST_AXIS = 8, 8, 60
 SCORE = len("100.0 %")
 NOTHING = "(nothing)"
-CSV_COLUMNS = (
-    "video status start end label index score peak runner_up windows shot error_kind error_message"
-).split()
+COLUMNS: Columns = {
+    "video": str,
+    "status": str,
+    "start": float,
+    "end": float,
+    "label": str,
+    "index": int,
+    "score": float,
+    "peak": float,
+    "runner_up": str,
+    "windows": int,
+    "shot": int,
+    "error_kind": str,
+    "error_message": str,
+}
 
 
 class _Row(NamedTuple):
@@ -66,8 +80,13 @@ def as_jsonl(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[
 
 def as_csv(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
     """One row per segment; a video without any has one row, with its error where it failed."""
-    rows = (row for result in results for row in _csv_rows(result))
-    write_csv(rows, CSV_COLUMNS, stream)
+    rows = (row for result in results for row in _rows_of(result))
+    write_csv(rows, list(COLUMNS), stream)
+
+
+def as_parquet(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
+    """The rows of the CSV, with types."""
+    write_parquet((row for result in results for row in _rows_of(result)), COLUMNS, stream)
 
 
 def as_srt(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
@@ -105,6 +124,7 @@ RENDERERS = {
     "json": as_json,
     "jsonl": as_jsonl,
     "csv": as_csv,
+    "parquet": as_parquet,
     "srt": as_srt,
     "vtt": as_vtt,
     "otio": as_otio,
@@ -135,7 +155,7 @@ def _to_dict(result: TimelineResult) -> dict[str, Any]:
     return asdict(result) if isinstance(result, Failed) else result.to_dict()
 
 
-def _csv_rows(result: TimelineResult) -> Iterator[dict[str, object]]:
+def _rows_of(result: TimelineResult) -> Iterator[dict[str, object]]:
     common: dict[str, object] = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}
