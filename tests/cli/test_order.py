@@ -36,7 +36,7 @@ WRONG = {
     "classify a dtype": (["classify", "VIDEO", "--dtype", "double"], 2, "double"),
     "classify top-k": (["classify", "VIDEO", "--top-k", "0"], 2, "--top-k"),
     "classify an output": (["classify", "VIDEO", "-o", "NOWHERE/x.csv"], 2, "NOWHERE"),
-    "classify an unknown suffix": (["classify", "VIDEO", "-o", "x.parquet"], 2, ".parquet"),
+    "classify an unknown suffix": (["classify", "VIDEO", "-o", "x.xlsx"], 2, ".xlsx"),
     "classify two formats": (["classify", "VIDEO", "-o", "x.csv", "--format", "json"], 2, ".csv"),
     "classify into a folder": (["classify", "VIDEO", "-o", "DATA"], 2, "it is a folder"),
     "timeline a missing file": (["timeline", "MISSING"], 1, "not_found"),
