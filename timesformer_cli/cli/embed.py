@@ -88,7 +88,7 @@ def embed(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a vector for each video, or each window: what the model sees before it chooses a label.
+    """Write videos, or their windows, as vectors: what the model sees of them.
 
     Example: tsf embed videos/ --model camera-motion -o vectors.npy
     """

@@ -30,7 +30,7 @@ def library(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what is in a library of vectors; check it, or remove from it.
+    """Say what is in a library; check it, or remove from it.
 
     Example: tsf library library.lance
     """

@@ -43,7 +43,7 @@ def merge(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Make one file of the parts that several runs with --shard wrote. No video may be in two.
+    """Make one file of the parts that runs with --shard wrote.
 
     Example: tsf merge part-*.jsonl -o labels.jsonl --of videos/
     """

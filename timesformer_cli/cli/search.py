@@ -26,7 +26,7 @@ def search(
     clip: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CLIP]", help="A video: what looks most like it is found.", show_default=False
+            metavar="CLIP", help="A video: what looks most like it is found.", show_default=False
         ),
     ] = None,
     start: timeline_options.Since = "0",
@@ -51,7 +51,7 @@ def search(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Find what in a library looks like a clip, or has a label, or both.
+    """Find in a library what looks like a clip, or has a label.
 
     Example: tsf search library.lance clip.mp4
     """
