@@ -1,10 +1,10 @@
 """`tsf embed`: videos as vectors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -170,16 +170,25 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
         },
     )
     filling = Filling(Library.create(output, making))
-    looked = list(with_progress(filling.to_embed(files), len(files), "looking for what is new"))
-    todo = [video for video in looked if not isinstance(video, Failed)]
-    failures = [video for video in looked if isinstance(video, Failed)]
+    failures = 0
+
+    def only_read(results: "Iterable[VideoPath | EmbedResult]") -> Iterator[Any]:
+        nonlocal failures
+        for result in results:
+            if isinstance(result, Failed):
+                failures += 1
+                complain(f"{result.video}: {result.error.kind}: {result.error.message}")
+            else:
+                yield result
+
+    looked = with_progress(filling.to_embed(files), len(files), "looking for what is new")
+    todo = list(only_read(looked))
     if todo:
         results = _first_at_once(_results(context, todo, located, filling.contents))
-        failures += [result for result in filling.write(results) if isinstance(result, Failed)]
-    for failure in failures:
-        complain(f"{failure.video}: {failure.error.kind}: {failure.error.message}")
+        for _ in only_read(filling.write(results)):
+            pass
     counts = [f"{number:,} {name}" for name, number in asdict(filling.added).items() if number]
-    counts += [f"{len(failures):,} failed"] if failures else []
+    counts += [f"{failures:,} failed"] if failures else []
     stderr().print(f"[dim]{', '.join(counts) or 'nothing to do'}[/]")
     return ExitCode.SOME_FAILED if failures else ExitCode.OK
 
