@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 import timesformer_cli
 from tests.support import clips
-from timesformer_cli.errors import DeviceError, WeightsError
+from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,39 @@ def test_a_timeline_gives_windows_as_they_come_and_then_segments(model_folder, c
 def test_a_timeline_of_what_is_no_video_has_no_segments(model_folder, tmp_path):
     followed = timesformer_cli.timeline(tmp_path / "missing.mp4", model_folder, device="cpu")
     assert followed.segments() == () and followed.result().status == "error"
+
+
+def test_a_classifier_stays_ready(model_folder, clip, tmp_path):
+    how = {"model": model_folder, "device": "cpu", "dtype": "float32", "top_k": 2}
+    (once,) = timesformer_cli.classify(clip, **how)
+    with timesformer_cli.Classifier(**how, workers=1) as classifier:
+        list(classifier(clip))
+        children = process_ids()
+        for _ in range(3):
+            (again,) = classifier(clip)
+            assert again.predictions == once.predictions and again.video == str(clip)
+        first, second = classifier([clip, "nope.mp4"])
+        assert first.predictions == once.predictions and second.error.kind == "not_found"
+        (given,) = classifier(clip.read_bytes())
+        assert (given.video, given.predictions) == ("bytes", once.predictions)
+        (broken,) = classifier(b"no video")
+        assert (broken.video, broken.status) == ("bytes", "error")
+        with ThreadPoolExecutor(3) as pool:
+            for (result,) in pool.map(list, [classifier(clip) for _ in range(9)]):
+                assert result.predictions == once.predictions
+        assert children == process_ids()  # the decoder is the first one still
+        assert len(children) == 1 or sys.platform != "linux"
+    assert not children & process_ids()
+
+
+def process_ids() -> set[int]:
+    """Of the children of this process."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(number) for path in lists for number in path.read_text().split()}
+
+
+def test_a_loaded_model_takes_no_other_device_or_dtype(model_folder, clip):
+    model = timesformer_cli.load_model(model_folder)
+    for other in ({"device": "cpu"}, {"dtype": "bfloat16"}):
+        with pytest.raises(UsageError, match="a loaded model has its device and its dtype"):
+            timesformer_cli.classify(clip, model=model, **other)

@@ -1,17 +1,17 @@
-"""Video classification with TimeSformer: `tsf` on the command line, three functions in Python."""
+"""Video classification with TimeSformer: `tsf` on the command line, and from Python."""
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "classify", "load_model", "timeline"]
+__all__ = ["Classifier", "__version__", "classify", "load_model", "timeline"]
 
 if TYPE_CHECKING:
-    from timesformer_cli.api import classify, load_model, timeline
+    from timesformer_cli.api import Classifier, classify, load_model, timeline
 
 
 def __getattr__(name: str) -> Any:
     # torch is imported when something is asked for, not when the package is.
-    if name in ("classify", "load_model", "timeline"):
+    if name in ("Classifier", "classify", "load_model", "timeline"):
         from timesformer_cli import api
 
         return getattr(api, name)

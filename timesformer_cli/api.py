@@ -1,12 +1,20 @@
-"""The Python interface: `load_model`, `classify` and `timeline`."""
+"""The Python interface: `load_model`, `classify`, `Classifier` and `timeline`."""
 
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
+from tempfile import TemporaryDirectory
 from typing import overload
 
-from timesformer_cli.inference.classify import ClassifyOptions, Failed, Result, classify_videos
+from timesformer_cli.inference.classify import (
+    ClassifyOptions,
+    Failed,
+    Result,
+    WarmModel,
+    classify_videos,
+)
 from timesformer_cli.inference.open import RunnableModel
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
@@ -102,6 +110,93 @@ def classify(
     )
     paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
     return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=5)))
+
+
+class Classifier:
+    """A model and its decoders, ready for one call after another; a context manager.
+
+    A call of `classify` starts decoders and makes the model ready each time; here both stay. The
+    arguments are those of `classify`, and so is what is raised, at once. Several threads may call
+    it: they share the decoders, and their batches take turns.
+
+        with Classifier("camera-motion") as classify:
+            for result in classify("videos/"):
+                print(result)
+    """
+
+    def __init__(
+        self,
+        model: Path | TimeSformer | RunnableModel = DEFAULT,
+        *,
+        top_k: int = 5,
+        frames: int | None = None,
+        stride: int | None = None,
+        clips: int = 1,
+        crops: int = 1,
+        device: str = "auto",
+        dtype: str = "auto",
+        compile: bool = False,
+        batch_size: int = 8,
+        workers: int | None = None,
+        timeout: float = 60.0,
+        decoder: str = "auto",
+        debug: bool = False,
+    ) -> None:
+        chosen = ClassifyOptions(
+            model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+            top_k=top_k,
+            frames=frames,
+            stride=stride,
+            clips=clips,
+            crops=crops,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            batch_size=batch_size,
+            workers=workers,
+            timeout=timeout,
+            decoder=decoder,
+            debug=debug,
+        )
+        decoders = workers or os.cpu_count() or 1
+        self._warm = WarmModel(
+            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=decoders
+        )
+
+    def __call__(
+        self, videos: Path | bytes | Iterable[Path], *, fps: float | None = None
+    ) -> Iterator[Result]:
+        """The labels of each video as they come: files, folders and globs, or a file's bytes.
+
+        With `fps`, folders of pictures are videos of so many frames a second. A video that cannot
+        be read becomes a result with `status` "error". Bytes are called "bytes" in their result.
+        """
+        from timesformer_cli.video import find_videos
+
+        if isinstance(videos, bytes):
+            yield from self._of_bytes(videos)
+            return
+        arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
+        paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
+        yield from self._warm.classified(paths)
+
+    def _of_bytes(self, content: bytes) -> Iterator[Result]:
+        with TemporaryDirectory(prefix="tsf-") as folder:
+            path = os.path.join(folder, "video")
+            with open(path, "wb") as file:
+                file.write(content)
+            for result in self._warm.classified([VideoPath(path)]):
+                yield replace(result, video="bytes")
+
+    def __enter__(self) -> "Classifier":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoders, and the processes of the model where it has some."""
+        self._warm.close()
 
 
 class VideoTimeline:

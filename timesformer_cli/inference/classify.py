@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
@@ -17,9 +18,12 @@ from timesformer_cli.weights.catalogue import DEFAULT
 LONG, MOST_UNNOTED = 30.0, 0.25  # seconds; a share
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
     from timesformer_cli.inference.batching import Scored, ScoredVideo, Scorer
+    from timesformer_cli.inference.predictor import Pending
     from timesformer_cli.inference.scorer import AnyModel
 
 
@@ -161,24 +165,76 @@ def score_paths(
         return
     if readable > 1:  # with one video no decoder works beside the model
         let_threads_sleep()
-    with ExitStack() as stack:
-        # The decoders start first: they warm up while torch is imported and weights are read.
-        pool = stack.enter_context(
-            DecodePool(
-                workers=min(options.workers or os.cpu_count() or 1, readable),
-                timeout=options.timeout,
-                decoder=options.decoder,
-                debug=options.debug,
+    with WarmModel(options, note, decoders=readable) as warm:
+        for video, outcome in zip(videos, warm.scored(videos, features=features), strict=True):
+            yield video, outcome, warm.scorer
+
+
+class WarmModel:
+    """A model and decoders that are ready, and stay so. Leaving its context ends their processes.
+
+    It may be called from several threads: their videos share the decoders, and their batches take
+    turns.
+    """
+
+    def __init__(
+        self, options: ClassifyOptions, note: NoteCallback = ignore_note, *, decoders: int
+    ) -> None:
+        """Open the model, with at most so many decoders; raises UsageError, WeightsError, DeviceError."""
+        self.options, self._turn = options, Lock()
+        with ExitStack() as stack:
+            # The decoders start first: they warm up while torch is imported and weights are read.
+            self._pool = stack.enter_context(
+                DecodePool(
+                    workers=min(options.workers or os.cpu_count() or 1, decoders),
+                    timeout=options.timeout,
+                    decoder=options.decoder,
+                    debug=options.debug,
+                )
             )
-        )
-        scorer = open_scorer(options, note, stack)
-        sampling, preprocessing = clips_for(scorer.description, options)
+            self.scorer: Scorer = open_scorer(options, note, stack)
+            self._clips = clips_for(self.scorer.description, options)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "WarmModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoders, and the processes of the model where it has some."""
+        self._stack.close()
+
+    def scored(self, videos: Iterable[VideoPath], *, features: bool = False) -> Iterator["Scored"]:
+        """What the model gives for each video, or its error, in input order."""
         from timesformer_cli.inference.batching import score_videos
 
-        decoded = pool.decode(videos, sampling, preprocessing, options.clips, options.crops)
-        scored = score_videos(scorer, decoded, options.batch_size, features=features)
-        for video, outcome in zip(videos, scored, strict=True):
-            yield video, outcome, scorer
+        options, turns = self.options, _Turns(self.scorer, self._turn)
+        decoded = self._pool.decode(videos, *self._clips, options.clips, options.crops)
+        yield from score_videos(turns, decoded, options.batch_size, features=features)
+
+    def classified(self, videos: Iterable[VideoPath]) -> Iterator[Result]:
+        """The labels of each video, or why there are none, in input order."""
+        videos = list(videos)
+        for video, outcome in zip(videos, self.scored(videos), strict=True):
+            if isinstance(outcome, VideoError):
+                yield failed(video.path, outcome)
+            else:
+                yield _result(video, outcome, self.scorer, self.options)
+
+
+class _Turns:
+    """A scorer that starts one batch at a time, whichever thread asks for it."""
+
+    def __init__(self, scorer: "Scorer", turn: Lock) -> None:
+        self.description, self.ahead = scorer.description, scorer.ahead
+        self.device, self.dtype = scorer.device, scorer.dtype
+        self._scorer, self._turn = scorer, turn
+
+    def start(self, frames: "npt.NDArray[np.uint8]", *, features: bool = False) -> "Pending":
+        with self._turn:
+            return self._scorer.start(frames, features=features)
 
 
 def failed(path: str, error: VideoError) -> Failed:

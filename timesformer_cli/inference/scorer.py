@@ -91,6 +91,8 @@ def open_scorer(options: ScorerOptions, note: NoteCallback, stack: ExitStack) ->
     elif isinstance(model, str | Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
         scorer = Predictor(opened, name)
+    elif (options.device, options.dtype) != ("auto", "auto"):
+        raise UsageError("a loaded model has its device and its dtype; leave out device and dtype")
     elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
         weight = model.head.weight
         scorer = Predictor(make_fast(model, weight.device, weight.dtype, compile=compiled), name)
