@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -195,6 +196,34 @@ def test_no_more_frames_are_held_than_a_clip_has(tmp_path):
         seen, _ = followed(write(tmp_path / f"{frames}.mp4", frames, size=(64, 48)), every=0.1)
         held.append(seen.most)
     assert held[0] == held[1] <= 34
+
+
+@pytest.mark.parametrize("most", [99, 5])
+def test_only_frames_that_windows_want_are_prepared(most):
+    seen, prepared, waiting = Seen(), [], WeakSet()
+    plan = WindowPlan(sampling=SAMPLING, every=SPAN, cuts=False)
+    picker = WindowPicker(plan, seen, 1 / 30, 1 / 30, most=most)
+
+    class Decoded:
+        def __init__(self, number: int) -> None:
+            self.number = number
+            waiting.add(self)
+
+        def __call__(self) -> dict[str, Pixels]:
+            prepared.append(self.number)
+            return {"center": np.full((2, 2, 3), self.number, np.uint8)}
+
+    for number in range(92):
+        picker.offer(number / 30, Decoded(number), lambda: np.zeros((2, 2, 3), np.uint8))
+        # The last frames, of which it is not known yet whether anybody wants them.
+        assert len(waiting) <= 3 + (0 if seen.windows else most)
+    picker.finish()
+    wanted = {number for window, _ in seen.windows for number in window.frames}
+    assert len(seen.windows) == 2 and len(prepared) == len(set(prepared)) and wanted <= {*prepared}
+    if most > 31:  # no more than a window that was cut off by the end
+        assert len(prepared) < len(wanted) + 4
+    for window, pixels in seen.windows:
+        assert [picture.max() for picture in pixels] == list(window.frames)
 
 
 def test_what_was_told_before_times_ran_backwards_stays_told():

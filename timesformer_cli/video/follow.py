@@ -31,7 +31,13 @@ from timesformer_cli.video.messages import Followed, FollowRequest
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
 from timesformer_cli.video.transform import prepare_frame
-from timesformer_cli.video.windows import Shot, Window, WindowPicker, WindowSink
+from timesformer_cli.video.windows import (
+    Shot,
+    Window,
+    WindowPicker,
+    WindowSink,
+    pictures_that_wait,
+)
 
 
 def follow(request: FollowRequest, sink: "FollowSink", beat: Beat = no_beat) -> Followed:
@@ -104,11 +110,12 @@ def _read(
     """One decoder's reading, and why it ended early; raises ReaderDeclined before any window."""
     counted = _Counted(sink)
     pickers: list[WindowPicker] = []
+    most = pictures_that_wait(described.coded_width, described.coded_height)
 
     def picker(interval: float, tail: float) -> WindowPicker:
         if counted.windows:  # it would begin again, and tell of every window twice
             raise _Late("its times run backwards")
-        pickers.append(WindowPicker(request.plan, counted, interval, tail, beat))
+        pickers.append(WindowPicker(request.plan, counted, interval, tail, beat, most))
         return pickers[-1]
 
     prepare = partial(

@@ -10,8 +10,9 @@ never cross its end; a shot that is shorter than a clip gives one window, spread
                             [xxxxxxxxxxx]
 
 A frame is prepared (resized and cropped) once, when a window wants it, and forgotten when no window
-can want it any more. Whether a shot is short is known only at its end, so the frames of a shot's
-first clip length are all prepared. What is kept is bounded by the frames of one clip length.
+can want it any more. Whether a shot is short is known only at its end, so until it has had a whole
+window its frames wait as they were decoded; where they are large, the oldest are prepared, which
+makes them small. What is kept is bounded by the frames of one clip length.
 """
 
 from collections import deque
@@ -66,6 +67,8 @@ class WindowSink(Protocol):
 # Seconds before the first window that the detector of cuts looks at, to judge as it would had it
 # seen all that comes before: longer than the shortest shot that it tells apart.
 WARM_UP = 1.0
+# Bytes of decoded pictures that may wait to be wanted, were each pixel three bytes.
+WAITING = 192 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +92,17 @@ class WindowPlan:
         return max(0.0, min(wanted, self.known if self.skip else wanted) - WARM_UP)
 
 
+def pictures_that_wait(width: int, height: int) -> int:
+    """How many decoded pictures of this size may wait to be wanted; one where it is not known."""
+    size = 3 * width * height
+    return max(1, WAITING // size) if size else 1
+
+
 @dataclass(slots=True)
 class _Frame:
     number: int
     time: float
-    picture: Callable[[], Any] | None  # None once it is prepared
+    picture: Callable[[], Any] | None  # None once it is prepared, or nobody can want it
     until: float = inf  # the next frame's time
     prepared: Pixels | None = None
     sent: bool = False
@@ -126,17 +135,19 @@ class WindowPicker:
         interval: float,
         tail: float = 0.0,
         beat: Beat = no_beat,
+        most: int = 1,  # pictures that may wait to be wanted, as decoded
     ) -> None:
         length = span(plan.sampling)
         assert length is not None
-        self.plan, self.sink, self.beat = plan, sink, beat
+        self.plan, self.sink, self.beat, self.most = plan, sink, beat, most
         self.length, self.interval, self.tail = length, interval, max(tail, interval)
         self.reading = Reading([], [])
         self.last: tuple[float, Callable[[], Any]] | None = None
         self._cuts = CutFinder(1 / interval) if plan.cuts else None
         self._found: set[int] = set()  # numbers of frames that begin a shot
         self._undecided: deque[_Frame] = deque()
-        self._kept: deque[_Frame] = deque()  # prepared frames that a window may still want
+        self._kept: deque[_Frame] = deque()  # frames that a window may still want
+        self._raw: deque[_Frame] = deque()  # those that no window wanted so far
         self._open: deque[_Open] = deque()
         self._latest: _Frame | None = None  # the last one that was decided
         self._start: float | None = None  # of the shot
@@ -202,8 +213,6 @@ class WindowPicker:
             self._end_shot(frame.time)
         if self._start is None:
             self._start, self._begun, self._whole = max(frame.time, self.plan.start), 0, False
-        if not self._whole and frame.time < self._start + self.length:
-            frame.prepare()
         self._kept.append(frame)
         self._latest = frame
         while (start := self._start + self._begun * self.plan.every) < frame.until - EPSILON:
@@ -213,10 +222,18 @@ class WindowPicker:
             while len(window.frames) < len(window.clip.times) and (
                 window.next < frame.until - EPSILON
             ):
-                # At once: the decoder may use the picture's memory again.
                 frame.prepare()
                 window.frames.append(frame)
         self._tell_complete()
+        if frame.picture is not None:
+            self._raw.append(frame)
+        # The last frame may be wanted for a moment that is the end itself.
+        while len(self._raw) > (1 if self._whole else self.most):
+            waiting = self._raw.popleft()
+            if self._whole:
+                waiting.picture = None
+            else:
+                waiting.prepare()
 
     def _tell_complete(self) -> None:
         """Tell of the windows that have all their frames; forget the frames that nobody wants."""
@@ -245,6 +262,7 @@ class WindowPicker:
         self.sink.shot(Shot(self._start, end))
         self._open.clear()
         self._kept.clear()
+        self._raw.clear()
         self._start = None
 
     def _tell_squeezed(self, end: float) -> None:
