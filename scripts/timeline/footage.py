@@ -233,6 +233,8 @@ def make_footage(
     folder: Path, seeds: Sequence[int], *, seconds: float, size: tuple[int, int], pictures: Path
 ) -> list[Path]:
     """The videos of these seeds, two at a time; those that are there already are not made anew."""
+    # Before it starts threads: a fork would wait for them for ever.
+    cv2.setNumThreads(1)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{seconds:g}s-{size[0]}x{size[1]}-{seed}.mp4" for seed in seeds]
     missing = [
@@ -249,7 +251,7 @@ def make_footage(
             pictures=shelf,
             drawn=textures(HELD_OUT_SEED, TEXTURES),
         )
-        with ProcessPoolExecutor(2, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        with ProcessPoolExecutor(2) as pool:
             list(pool.map(one, *zip(*missing, strict=True)))
     return paths
 
