@@ -1,49 +1,87 @@
 """Where one shot ends and the next begins, found frame by frame while a video is read.
 
-scenedetect's adaptive detector does it: a cut is a frame that differs from the one before much more
-than its neighbours do, so that a moving camera is no cut. It looks two frames ahead, hence the lag.
+A cut is a frame that differs from the one before much more than its neighbours do, so that a moving
+camera is no cut. The rule and the measure are those of PySceneDetect's adaptive detector, which
+itself would take as long again for each frame. It looks two frames ahead, hence the lag. A picture
+is seen as few cells of one colour each, which small motions and noise hardly change.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from timesformer_cli.video.facts import Pixels
 
 LAG = 2  # frames after which a frame is known to begin a shot or not
-SMALL = 144  # pixels along the long side of what the detector sees, as scenedetect shrinks pictures
+CELLS = 32  # along the long side of a picture
+SAMPLES = 3  # pixels along each side of a cell
+RATIO = 3.0  # of a cut's change to the mean change of the LAG frames on each side of it
+# The least change of a cut, of 255, as the mean over all cells: of hue, saturation and brightness,
+# and of red, green and blue. Where it is dark or gray, hues and saturations jump although hardly
+# anything can be seen to change. A picture with wide black borders changes little at a cut.
+LEAST, LEAST_RGB = 10.0, 6.0
 SHORTEST = 0.4  # seconds from one cut to the next; flashes are shorter
+
+
+class _Change(NamedTuple):
+    """How far a frame is from the one before."""
+
+    hsv: float
+    rgb: float
 
 
 class CutFinder:
     """Says of each frame, `LAG` frames later, whether it begins a new shot."""
 
     def __init__(self, fps: float) -> None:
-        from scenedetect import FrameTimecode
-        from scenedetect.detectors import AdaptiveDetector
+        self._shortest = max(1, round(SHORTEST * fps))
+        self._changes: deque[_Change] = deque(maxlen=2 * LAG + 1)
+        self._cells: Any = None  # of the frame before
+        self._count = self._last = 0
 
-        self._timecode: Callable[[int], Any] = lambda number: FrameTimecode(number, fps)
-        self._detector = AdaptiveDetector(
-            min_scene_len=max(1, round(SHORTEST * fps)), window_width=LAG
-        )
-        self._count = 0
-
-    def feed(self, small: Pixels) -> list[int]:
-        """Take the next frame, BGR `(h w 3)`; returns the numbers of frames that begin a shot."""
-        found = self._detector.process_frame(self._timecode(self._count), small)
+    def feed(self, small: Pixels) -> int | None:
+        """Take the next frame, BGR `(h w 3)`; returns the number of a frame that begins a shot."""
+        self._changes.append(self._change(small))
         self._count += 1
-        return [int(timecode.frame_num) for timecode in found]
+        number = self._count - 1 - LAG
+        if len(self._changes) <= 2 * LAG or number - self._last < self._shortest:
+            return None
+        change = self._changes[LAG]
+        beside = (sum(each.hsv for each in self._changes) - change.hsv) / (2 * LAG)
+        if change.hsv < max(LEAST, RATIO * beside) or change.rgb < LEAST_RGB:
+            return None
+        self._last = number
+        return number
+
+    def _change(self, small: Pixels) -> _Change:
+        import cv2
+
+        size = small.shape[1] // SAMPLES, small.shape[0] // SAMPLES
+        cells = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+        before, self._cells = self._cells, cells
+        if before is None:
+            return _Change(0.0, 0.0)
+        if before.shape != cells.shape:  # the video changes its shape here
+            before = cv2.resize(before, size, interpolation=cv2.INTER_AREA)
+        hsv = [cv2.cvtColor(each, cv2.COLOR_BGR2HSV) for each in (before, cells)]
+        return _Change(_distance(*hsv), _distance(before, cells))
+
+
+def _distance(one: Any, other: Any) -> float:
+    import cv2
+
+    return sum(cv2.mean(cv2.absdiff(one, other))) / 3
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of what the detector sees of a picture."""
-    scale = min(1.0, SMALL / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    """Width and height of what a decoder shows `CutFinder` of a picture."""
+    scale = CELLS / max(width, height)
+    return SAMPLES * max(1, round(width * scale)), SAMPLES * max(1, round(height * scale))
 
 
 def shrink(picture: Pixels) -> Pixels:
-    """An RGB picture as the detector sees it, for decoders that cannot do it as they decode."""
+    """An RGB picture as `CutFinder` sees it, for decoders that cannot do it as they decode."""
     import cv2
 
     size = small_size(picture.shape[1], picture.shape[0])

@@ -178,8 +178,8 @@ class WindowPicker:
             self._undecided[-1].until = time
         self.last = (time, picture)
         self.reading.decoded += 1
-        if self._cuts is not None:
-            self._found.update(self._cuts.feed(small()))
+        if self._cuts is not None and (cut := self._cuts.feed(small())) is not None:
+            self._found.add(cut)
         self._undecided.append(_Frame(self._count, time, picture))
         self._count += 1
         lag = LAG if self._cuts is not None else 1
