@@ -29,7 +29,7 @@ from timesformer_cli.video import VideoPath
 from timesformer_cli.video.windows import Shot
 
 MODEL = "camera-motion"
-CLASSES = 10  # of the model; as many predictions of a window are all of its scores
+CLASSES = 11  # of the model; as many predictions of a window are all of its scores
 QUARTER = 0.25  # seconds
 OVERLAP = 0.5  # intersection over union from which a segment counts as found
 NEAR = 0.3  # seconds from a cut within which it counts as found

@@ -35,7 +35,7 @@ def tops(paths: list[Path], model) -> dict[str, str]:
 
 def scores(paths: list[Path], model, decoder: str) -> dict[str, np.ndarray]:
     """The scores of every video that this decoder reads, by its name, in label order."""
-    results = timesformer_cli.classify(paths, model=model, decoder=decoder, top_k=10)
+    results = timesformer_cli.classify(paths, model=model, decoder=decoder, top_k=11)
     if {r.error.kind for r in results if r.status == "error"} == {"decoder_missing"}:
         pytest.skip(results[0].error.message)
     return {
@@ -49,7 +49,7 @@ def scores(paths: list[Path], model, decoder: str) -> dict[str, np.ndarray]:
 
 def test_there_is_an_example_of_every_label_and_one_of_two_motions(model):
     assert len(EXAMPLES) == 11
-    assert set().union(*map(truth, EXAMPLES)) == set(model.labels)
+    assert set().union(*map(truth, EXAMPLES)) == set(model.labels) - {"unclear"}
     assert sum(path.stat().st_size for path in EXAMPLES) < 2_000_000
 
 
