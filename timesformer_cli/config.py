@@ -11,24 +11,37 @@ from timesformer_cli.schemes import SCHEMES, PositionKind, Scheme
 Embedding = Literal["linear", "conv-stem"]
 Readout = Literal["mean", "first"]
 
+LEAST = {"pooler_blocks": 0}  # 1 for all other counts
 # Far above every published model, but low enough that a hostile file cannot take all memory.
-LARGEST = {"dim": 16384, "depth": 256, "frames": 4096, "height": 8192, "width": 8192}
+LARGEST = {
+    "dim": 16384,
+    "depth": 256,
+    "pooler_blocks": 256,
+    "frames": 4096,
+    "height": 8192,
+    "width": 8192,
+}
+# Values that a field takes from its scheme: what stands for "the scheme's own".
+UNSAID: dict[str, Any] = {"tubelet": 0, "positions": "", "pooler_blocks": -1}
 NARROWER = 4  # times: the width, heads and MLPs of a fast path
 
 
 class Size(NamedTuple):
-    """Width, blocks and heads of a named model size, as in the ViT family."""
+    """Width, blocks, heads and the MLP's width of a named model size, as in the ViT family."""
 
     dim: int
     depth: int
     heads: int
+    mlp_dim: int
 
 
 SIZES = {
-    "tiny": Size(192, 12, 3),
-    "small": Size(384, 12, 6),
-    "base": Size(768, 12, 12),
-    "large": Size(1024, 24, 16),
+    "tiny": Size(192, 12, 3, 768),
+    "small": Size(384, 12, 6, 1536),
+    "base": Size(768, 12, 12, 3072),
+    "large": Size(1024, 24, 16, 4096),
+    "huge": Size(1280, 32, 16, 5120),
+    "giant": Size(1408, 40, 22, 6144),
 }
 
 
@@ -57,14 +70,15 @@ class ModelConfig:
     attention_dropout: float = 0.0
     drop_path: float = 0.0  # of the last block; earlier ones have less
     readout: Readout = "mean"  # what the head sees of several tokens: their mean, or the first
+    pooler_blocks: int = -1  # of an attentive pooler, 0 for none; -1 takes the scheme's own
     multi_label: bool = False  # whether a clip may have several classes: scores are then sigmoids
 
     def __post_init__(self) -> None:
         if self.attention not in SCHEMES:
             known = ", ".join(SCHEMES)
             raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
-        for own in ("tubelet", "positions"):
-            if not getattr(self, own):
+        for own, unsaid in UNSAID.items():
+            if getattr(self, own) == unsaid:
                 # The only way to fill in a frozen dataclass.
                 object.__setattr__(self, own, getattr(self.scheme, own))
         for what, value, there in (
@@ -76,8 +90,11 @@ class ModelConfig:
                 raise UsageError(f"unknown {what} '{value}'; there are {', '.join(there)}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and not 1 <= value <= LARGEST.get(field.name, 1_000_000):
-                raise UsageError(f"{field.name} is {value}; it must be at least 1 and of sane size")
+            least, most = LEAST.get(field.name, 1), LARGEST.get(field.name, 1_000_000)
+            if field.type is int and not least <= value <= most:
+                raise UsageError(
+                    f"{field.name} is {value}; it must be at least {least} and of sane size"
+                )
             if field.type is float and not 0 <= value < 1:
                 raise UsageError(f"{field.name} is {value}; it must lie between 0 and 1")
         if self.dim % self.heads:
@@ -92,19 +109,23 @@ class ModelConfig:
             raise UsageError(
                 "rotary positions need a global class token (lucidrains) and heads of 4, 8, 12 ..."
             )
+        if self.scheme.has_cls and (self.positions == "rotary-3d" or self.pooler_blocks):
+            raise UsageError(
+                f"{self.attention} has class tokens: rotary-3d positions and a pooler need a scheme "
+                "without"
+            )
         self.scheme.require_divisible(self.grid)
 
     @classmethod
     def of_size(cls, size: str, **changes: Any) -> "ModelConfig":
-        """A configuration of a named size (tiny, small, base, large), other fields as given."""
+        """A configuration of a named size (tiny, small, base, ...), other fields as given."""
         if size not in SIZES:
             raise UsageError(f"unknown size '{size}'; there are {', '.join(SIZES)}")
-        shape = SIZES[size]._asdict()
-        return cls(**{**shape, "mlp_dim": 4 * shape["dim"], **changes})
+        return cls(**{**SIZES[size]._asdict(), **changes})
 
     def with_attention(self, name: str) -> "ModelConfig":
         """The same configuration with another scheme and what belongs to that scheme."""
-        return replace(self, attention=name, tubelet=0, positions="", readout="mean")
+        return replace(self, attention=name, readout="mean", **UNSAID)
 
     @property
     def scheme(self) -> Scheme:
@@ -166,6 +187,28 @@ class ModelConfig:
             heads=max(1, self.heads // NARROWER),
             mlp_dim=self.mlp_dim // NARROWER,
             tubelet=1,
+        )
+
+    @property
+    def pooler(self) -> "ModelConfig | None":
+        """The attentive pooler, whose last block is the query's; None without one.
+
+        Whatever the blocks before it have, its MLPs are four times as wide as a token, its maps
+        have biases, and it knows no places, as in the published code.
+        """
+        if not self.pooler_blocks:
+            return None
+        return replace(
+            self,
+            # Every patch sees every other.
+            attention="videomae",
+            positions="sinusoidal",
+            depth=self.pooler_blocks,
+            mlp_dim=4 * self.dim,
+            qkv_bias=True,
+            drop_path=0.0,
+            token_shift=False,
+            pooler_blocks=0,
         )
 
     @property

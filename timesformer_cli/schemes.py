@@ -5,7 +5,7 @@ from typing import Literal
 
 from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
-PositionKind = Literal["separate", "table", "sinusoidal", "rotary"]
+PositionKind = Literal["separate", "table", "sinusoidal", "rotary", "rotary-3d"]
 Activation = Literal["gelu", "gelu-tanh", "geglu"]
 # Channels of the MLP's first map that become one in the activation: geglu takes a value and a gate.
 ACTIVATION_INPUTS: dict[Activation, int] = {"gelu": 1, "gelu-tanh": 1, "geglu": 2}
@@ -28,6 +28,9 @@ class Scheme:
     fused: Grouping | None = None
     fuse_every: int = 3  # it looks there before its first block, and before every third from there
     final_norm_eps: float | None = None  # None keeps the configuration's `norm_eps`
+    # Blocks of an attentive pooler, where the configuration does not say: the patches pass through
+    # all but the last, in which one learned query reads them. 0 means that their mean is read.
+    pooler_blocks: int = 0
 
     def passes_of(self, block: int) -> tuple[Grouping, ...]:
         """The passes of the block with this number, from 0."""
@@ -138,6 +141,13 @@ RELATIVES: dict[str, Scheme] = {
         tubelet=2,
         positions="sinusoidal",
         final_norm_eps=1e-5,  # torch's default, as in the published code
+    ),
+    "vjepa2": Scheme(  # arXiv 2506.09985
+        (PATCHES,),
+        "every tubelet sees every other; a pooler that attends reads them out",
+        tubelet=2,
+        positions="rotary-3d",
+        pooler_blocks=4,
     ),
     "lucidrains": Scheme(  # github.com/lucidrains/TimeSformer-pytorch
         (replace(TIME, cls="global"), replace(SPACE, cls="global")),

@@ -40,6 +40,7 @@ SEEN_OF_RELATIVES = {
     "vivit-3": ([15, 3], 64),
     "vivit-4": ([18], 19),
     "videomae": ([63], 64),
+    "vjepa2": ([63], 64),
     "lucidrains": ([3, 15], 64),
     "windowed": ([15], 16),
     "shifted": ([7, 7], 64),

@@ -1,5 +1,7 @@
 """Our logits against other code's ViViT, VideoMAE and TimeSformer with the same random weights."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,16 +9,20 @@ from einops import rearrange
 from timesformer_pytorch import TimeSformer as LucidrainsTimeSformer
 from torch import nn
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     VideoMAEConfig,
     VideoMAEForVideoClassification,
     VivitConfig,
     VivitForVideoClassification,
     VivitImageProcessor,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
 )
 
 from tests.support.models import randomised as randomised_ours
 from tests.support.models import tiny
+from timesformer_cli import cost
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.model.inflate import inflate
 from timesformer_cli.schemes import RELATIVES
@@ -24,6 +30,17 @@ from timesformer_cli.video.transform import prepare_frame
 from timesformer_cli.weights.catalogue import WEIGHTS, find_weights
 from timesformer_cli.weights.load import load_model, load_path
 
+# Of the public V-JEPA 2, as transformers' conversion of them has it.
+SIZES_PUBLISHED = {
+    "large": {"hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 24},
+    "huge": {"hidden_size": 1280, "num_attention_heads": 16, "num_hidden_layers": 32},
+    "giant": {
+        "hidden_size": 1408,
+        "num_attention_heads": 22,
+        "num_hidden_layers": 40,
+        "mlp_ratio": 48 / 11,
+    },
+}
 EXACT = {"rtol": 0, "atol": 1e-5}
 SIZES = {
     "small": {"hidden_size": 128, "num_attention_heads": 2, "num_hidden_layers": 3},
@@ -68,6 +85,66 @@ def test_a_relative_gives_transformers_logits(tmp_path, configuration, architect
     clip = clips(2, frames, 3, 64, 64)
     with torch.no_grad():
         assert_close(ours(clip), theirs(clip).logits, **EXACT)
+
+
+SMALL = {
+    "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "mlp_ratio": 1.5,
+    "crop_size": 32, "patch_size": 8, "frames_per_clip": 4, "num_labels": 5,
+    "num_pooler_layers": 2, "pred_hidden_size": 24, "pred_num_attention_heads": 2,
+    "pred_num_hidden_layers": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_attention_heads": 2},  # heads of 24: a third is no multiple of 6
+        {"hidden_size": 60, "num_attention_heads": 4},  # an odd width: a channel without a partner
+        {"hidden_size": 16, "num_attention_heads": 4},  # too narrow to be turned
+        {"crop_size": 64, "patch_size": 16},
+        {"crop_size": 36},  # more pixels than patches
+    ],
+    ids=str,
+)
+def test_a_vjepa_2_gives_transformers_logits(tmp_path, changes):
+    theirs = randomised(VJEPA2ForVideoClassification(VJEPA2Config(**SMALL | changes)))
+    theirs.save_pretrained(tmp_path)
+    if changes == {"crop_size": 36}:
+        with pytest.raises(WeightsError, match="36 is not a multiple"):
+            load_model(str(tmp_path))
+        return
+    ours, _ = load_model(str(tmp_path))
+    # Other counts of frames and other sizes, too: places are counted as at the native size.
+    for shape in ((2, 4, 32, 32), (1, 2, 32, 32), (1, 8, 64, 64), (2, 4, 48, 32), (1, 6, 16, 64)):
+        clip = clips(shape[0], shape[1], 3, *shape[2:])
+        with torch.no_grad():
+            assert_close(ours(clip), theirs(clip).logits, **EXACT)
+
+
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name.startswith("vjepa2")])
+def test_a_published_vjepa_2_has_the_size_that_torch_counts(name):
+    row = WEIGHTS[name]
+    shape = SIZES_PUBLISHED[row.shape]
+    config = VJEPA2Config(
+        **shape, crop_size=row.size, frames_per_clip=row.frames, num_labels=row.classes or 2
+    )
+    config._attn_implementation = "eager"  # each of its products is counted
+    with torch.device("meta"):
+        theirs = VJEPA2ForVideoClassification(config)
+        model = theirs if row.classes else theirs.vjepa2.encoder
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, row.frames, 3, row.size, row.size))
+    theirs.vjepa2.predictor = None  # not part of what gives the score
+    work, parameters = cost.macs(row.config).total, cost.parameters(row.config)
+    if not row.classes:
+        work, parameters = cost.of_encoder(row.config)
+    assert parameters == sum(part.numel() for part in model.parameters())
+    assert 2 * work == counter.get_total_flops()
+    # "300M", "600M" and "1B" in the authors' README, to the digit that it gives.
+    published = {"large": 300e6, "huge": 600e6, "giant": 1e9}[row.shape]
+    encoder = cost.of_encoder(row.config)[1]
+    assert encoder == pytest.approx(published, rel=0.06)
 
 
 @pytest.mark.parametrize("rotary", [True, False], ids=["rotary", "table"])
@@ -159,8 +236,13 @@ def test_a_published_model_without_label_names_gets_those_of_its_row(tmp_path):
 def test_rows_of_relatives_say_how_their_clips_are_taken(name):
     row = WEIGHTS[name]
     assert row.config.tubelet == 2
-    assert (row.frames, row.size) == ((32, 224) if "vivit" in name else (16, 224))
-    assert row.repo and row.labels and row.reported
+    if row.attention == "vjepa2":  # the repository's name says it
+        frames, size = map(int, re.search(r"fpc(\d+)-(\d+)", row.repo).groups())
+    else:
+        frames, size = (32, 224) if "vivit" in name else (16, 224)
+        assert row.labels and row.reported
+    assert (row.frames, row.size) == (frames, size)
+    assert row.repo and (row.reported is None) == (row.top1 is None)
 
 
 @pytest.mark.parametrize("changes", [{"num_channels": 1}, {"hidden_act": "relu"}])

@@ -13,6 +13,8 @@ from transformers import (
     VideoMAEVideoProcessor,
     VivitConfig,
     VivitImageProcessor,
+    VJEPA2Config,
+    VJEPA2VideoProcessor,
 )
 from transformers.models.timesformer.video_processing_timesformer import TimesformerVideoProcessor
 from transformers.models.vivit.video_processing_vivit import VivitVideoProcessor
@@ -21,13 +23,14 @@ from transformers.processing_utils import ImagesKwargs, VideosKwargs
 from timesformer_cli.weights import transformers_config, transformers_processor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
-CONFIGS = (TimesformerConfig, VivitConfig, VideoMAEConfig)
+CONFIGS = (TimesformerConfig, VivitConfig, VideoMAEConfig, VJEPA2Config)
 PROCESSORS = (
     VideoMAEImageProcessor,
     VideoMAEVideoProcessor,
     VivitImageProcessor,
     VivitVideoProcessor,
     TimesformerVideoProcessor,
+    VJEPA2VideoProcessor,
 )
 
 
@@ -53,7 +56,8 @@ def test_every_field_of_a_processor_is_in_the_table(kind):
 
 def test_the_table_of_configurations_is_the_code():
     said, families = table(0), transformers_config.FAMILIES.values()
-    read = {*transformers_config.KEYS.values(), *transformers_config.TRANSLATED}
+    read = {*transformers_config.TRANSLATED}
+    read |= {name for family in families for name in (*family.keys.values(), *family.translated)}
     fixed = {name for family in families for name in family.required}
     unused = {name for family in families for name in family.unused}
     assert said["honoured"] | said["one value only"] >= read | fixed

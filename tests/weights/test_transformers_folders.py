@@ -80,7 +80,8 @@ def theirs(folder: Path, frames: np.ndarray) -> tuple[torch.Tensor, dict[str, fl
         inputs = asked.image_processor(list(frames), return_tensors="pt")
     with torch.no_grad():
         answer = asked.postprocess(asked.model(**inputs), top_k=99)
-    return inputs["pixel_values"][0], {row["label"]: row["score"] for row in answer}
+    (pixels,) = inputs.values()  # V-JEPA 2 has another name for it
+    return pixels[0], {row["label"]: row["score"] for row in answer}
 
 
 def require_alike(folder: Path, frames: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Multiply-adds and parameters of a model, read off its configuration and scheme."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from timesformer_cli.config import ModelConfig
@@ -31,10 +31,9 @@ def tokens(config: ModelConfig) -> int:
 def macs(config: ModelConfig) -> Macs:
     """Multiply-adds of one view at the configuration's native clip shape."""
     projections = attention = mlp = 0
-    for encoder in encoders(config):
-        hidden = encoder.scheme.activation_inputs * encoder.mlp_dim
-        mlp += encoder.depth * tokens(encoder) * encoder.dim * (hidden + encoder.mlp_dim)
-        for number in range(encoder.depth):
+    for encoder, depth in stacks(config):
+        mlp += depth * tokens(encoder) * _mlp_macs(encoder)
+        for number in range(depth):
             passes = encoder.scheme.passes_of(number)
             for grouping in passes:
                 projections += 4 * mapped(encoder, grouping) * encoder.dim**2
@@ -45,6 +44,11 @@ def macs(config: ModelConfig) -> Macs:
             if encoder.scheme.bridged:
                 bridged = sum(_updated(encoder, grouping) for grouping in passes[:-1])
                 projections += bridged * encoder.dim**2
+    if (pooler := config.pooler) is not None:
+        # One query: its own map, keys and values of all tokens, and its MLP.
+        projections += (1 + 2 * tokens(pooler)) * pooler.dim**2
+        attention += 2 * tokens(pooler) * pooler.dim
+        mlp += _mlp_macs(pooler)
     embedding = _embedding_macs(config)
     if (fast := config.fast) is not None:
         embedding += _embedding_macs(fast)
@@ -74,13 +78,28 @@ def score_elements(config: ModelConfig) -> int:
 def parameters(config: ModelConfig) -> int:
     """Trainable numbers, exactly as many as the built model has."""
     final_norm, head = 2 * config.features, (config.features + 1) * config.classes
-    inner = sum(_encoder_parameters(encoder) for encoder in encoders(config))
+    inner = sum(
+        _table_parameters(encoder) + depth * _block_parameters(encoder)
+        for encoder, depth in stacks(config)
+    )
+    if (pooler := config.pooler) is not None:
+        dim = pooler.dim
+        query, maps, norms = dim, 3 * (dim**2 + dim), 4 * dim
+        inner += query + maps + norms + _mlp_parameters(pooler)
     embeddings = _embedding_parameters(config)
     if (fast := config.fast) is not None:
         embeddings += _embedding_parameters(fast)
         norms, maps = 2 * (config.dim + fast.dim), 2 * (config.dim + fast.dim) * fast.dim
         inner += _fusions(config) * (norms + maps + 3 * fast.dim + config.dim)
     return embeddings + inner + final_norm + head
+
+
+def of_encoder(config: ModelConfig) -> tuple[int, int]:
+    """Multiply-adds of one view and parameters of what comes before the pooler and the head."""
+    encoder = replace(config, pooler_blocks=0)
+    spent = macs(encoder)
+    head = (encoder.features + 1) * encoder.classes
+    return spent.total - spent.head, parameters(encoder) - head
 
 
 def comparisons_per_token(config: ModelConfig) -> int:
@@ -121,6 +140,12 @@ def encoders(config: ModelConfig) -> list[ModelConfig]:
     return [encoder for encoder in every if encoder is not None]
 
 
+def stacks(config: ModelConfig) -> list[tuple[ModelConfig, int]]:
+    """Every transformer with the number of its blocks; a pooler's last is none, it has one query."""
+    rows = [(encoder, encoder.depth) for encoder in encoders(config)]
+    return rows if config.pooler is None else [*rows, (config.pooler, config.pooler.depth - 1)]
+
+
 def _fusions(config: ModelConfig) -> int:
     """How often the slow path looks at the fast one."""
     return -(-config.depth // config.scheme.fuse_every)
@@ -131,21 +156,34 @@ def _updated(config: ModelConfig, grouping: Grouping) -> int:
     return prod(config.grid) + (config.class_tokens if grouping.cls != "absent" else 0)
 
 
-def _encoder_parameters(config: ModelConfig) -> int:
-    dim, (t, h, w), scheme = config.dim, config.grid, config.scheme
+def _mlp_macs(config: ModelConfig) -> int:
+    """Multiply-adds of an MLP for one token."""
+    return config.dim * (config.scheme.activation_inputs + 1) * config.mlp_dim
+
+
+def _mlp_parameters(config: ModelConfig) -> int:
+    return _mlp_macs(config) + config.scheme.activation_inputs * config.mlp_dim + config.dim
+
+
+def _block_parameters(config: ModelConfig) -> int:
+    dim, scheme = config.dim, config.scheme
     norm, linear = 2 * dim, dim**2 + dim
     qkv = 3 * dim**2 + (3 * dim if config.qkv_bias else 0)
     passes = len(scheme.passes)
     bridges = passes - 1 if scheme.bridged else 0
-    hidden = scheme.activation_inputs * config.mlp_dim
-    mlp = dim * (hidden + config.mlp_dim) + hidden + dim
-    block = passes * (norm + qkv + linear) + bridges * linear + norm + mlp
-    classes = int(scheme.has_cls)
+    mlp = _mlp_parameters(config)
+    return passes * (norm + qkv + linear) + bridges * linear + norm + mlp
+
+
+def _table_parameters(config: ModelConfig) -> int:
+    """Those of the class token and of the tables of positions."""
+    t, h, w = config.grid
+    classes = int(config.scheme.has_cls)
     tables = {
-        "separate": classes + h * w + (t if scheme.mixes_time else 0),
+        "separate": classes + h * w + (t if config.scheme.mixes_time else 0),
         "table": classes + t * h * w,
     }
-    return (classes + tables.get(config.positions, 0)) * dim + config.depth * block
+    return (classes + tables.get(config.positions, 0)) * config.dim
 
 
 def _stem(config: ModelConfig) -> list[tuple[int, int, int]]:

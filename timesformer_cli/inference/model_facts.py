@@ -57,11 +57,12 @@ class ModelFacts:
     preprocessing: dict[str, Any]
     preprocessing_from: dict[str, str]  # by the same names
     recognises: str | None  # as the catalogue says
-    classes: int
+    classes: int  # 0 for an encoder
     labels: tuple[str, ...]
     labels_from: str
     scores: str  # "softmax", or "sigmoid": each class by itself
-    readout: str  # what the head sees: the class token, or else the mean or the first of all tokens
+    # What the head sees: the class token, what a pooler makes of all tokens, their mean, the first.
+    readout: str
     dtype: str | None  # of an exported file
     input: str | None  # of an exported file
     files: tuple[str, ...]
@@ -130,7 +131,7 @@ def _of_checkpoint(located: Located) -> ModelFacts:
         told = PartialDescription(config=description.config)
         origins = _origins(told, description, row, TENSORS if checkpoint.layout else METADATA)
     beside = [] if folder is None else sorted(folder.glob("*config.json"))
-    return _facts(
+    facts = _facts(
         located.name,
         description,
         origins,
@@ -140,6 +141,7 @@ def _of_checkpoint(located: Located) -> ModelFacts:
         revision=revision_of(located),
         notes=checkpoint.notes,
     )
+    return _of_encoder(facts, description.config) if checkpoint.encoder else facts
 
 
 def _of_export(located: Located) -> ModelFacts:
@@ -174,7 +176,7 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
         labels=labels,
         sampling=Sampling(frames=row.frames, stride=row.stride),
         preprocessing=Preprocessing(
-            resize=row.size, crop=(row.size, row.size), mean=row.mean, std=row.std
+            resize=row.resize or row.size, crop=(row.size, row.size), mean=row.mean, std=row.std
         ),
     )
     origins = _Origins(
@@ -187,7 +189,7 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
     if not row.repo and not row.url:
         how = "its authors hand out a file; then"
         how += f" tsf download-weights {row.name} --from-file PATH"
-    return _facts(
+    facts = _facts(
         name,
         description,
         origins,
@@ -198,6 +200,29 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
         revision=row.revision or row.sha256,
         notes=(f"not on this machine: {how}; its own files may say more",),
     )
+    return facts if row.classes else _of_encoder(facts, config)
+
+
+def _of_encoder(facts: ModelFacts, config: ModelConfig) -> ModelFacts:
+    """The facts without a classifier, which the model does not have yet."""
+    work, parameters = cost.of_encoder(config)
+    return replace(
+        facts,
+        parameters=parameters,
+        gmacs=round(work / 1e9, 2),
+        bytes=facts.bytes if facts.here else 4 * parameters,
+        classes=0,
+        labels=(),
+        readout="nothing yet: an encoder, to which tsf train --init gives classes",
+    )
+
+
+def _readout(config: ModelConfig) -> str:
+    if config.class_tokens:
+        return "class token"
+    if config.pooler_blocks:
+        return f"a pooler of {config.pooler_blocks} blocks, over all tokens"
+    return f"{config.readout} of all tokens"
 
 
 def _origins(
@@ -265,7 +290,7 @@ def _facts(
         labels=description.labels,
         labels_from=origins.labels,
         scores="sigmoid" if config.multi_label else "softmax",
-        readout="class token" if config.class_tokens else f"{config.readout} of all tokens",
+        readout=_readout(config),
         licence=UNKNOWN_LICENCE if row is None else row.licence,
         top1=None if row is None else row.top1,
         top5=None if row is None else row.top5,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grouping
+from timesformer_cli.model.rotary import Angles
 from timesformer_cli.model.routing import route_of
 
 
@@ -39,11 +40,11 @@ class GroupedAttention(nn.Module):
         qkv_bias: bool = True,
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
-        rotary: bool = False,
+        angles: Angles | None = None,
     ) -> None:
         super().__init__()
         self.grouping = grouping
-        self.route = route_of(grouping, heads, rotary=rotary)
+        self.route = route_of(grouping, heads, angles)
         self.attention_dropout = attention_dropout
         self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
         self.proj = TokenLinear(dim, dim)

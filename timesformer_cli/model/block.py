@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
 from timesformer_cli.model.attention import GroupedAttention, TokenLinear
+from timesformer_cli.model.rotary import angles_of
 
 
 class DropPath(nn.Module):
@@ -48,7 +49,7 @@ class AttentionPass(nn.Module):
             qkv_bias=config.qkv_bias,
             attention_dropout=config.attention_dropout,
             dropout=config.dropout,
-            rotary=config.positions == "rotary",
+            angles=angles_of(config),
         )
         self.fc = TokenLinear(config.dim, config.dim) if bridged else None
 

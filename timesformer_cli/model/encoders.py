@@ -1,4 +1,4 @@
-"""Second transformers: over the frames' class tokens, and a narrow path that sees every frame."""
+"""Second transformers: over class tokens, over patches, and a path that sees every frame."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
 from timesformer_cli.model.attention import TokenLinear
-from timesformer_cli.model.block import make_blocks
+from timesformer_cli.model.block import Block, Mlp, make_blocks
 from timesformer_cli.model.patches import EMBEDDINGS
 from timesformer_cli.model.positions import POSITIONS
 from timesformer_cli.model.regroup import group
@@ -38,6 +38,49 @@ class FrameEncoder(nn.Module):
             cls, patches = block(cls, patches)
         clip: Tensor = cls
         return clip
+
+
+class AttentivePooler(nn.Module):
+    """Maps patches `(b t h w d)` to one token per clip, `(b d)`.
+
+    Patches attend to one another, then one learned query reads them. As in V-JEPA 2, the query's
+    block has no norm of the query, and no map of what the query read (arXiv 2506.09985).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(
+            Block(config, number, drop_path=0.0) for number in range(config.depth - 1)
+        )
+        self.query = nn.Parameter(torch.empty(1, 1, config.dim))
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.q = TokenLinear(config.dim, config.dim)
+        self.k = TokenLinear(config.dim, config.dim)
+        self.v = TokenLinear(config.dim, config.dim)
+        self.mlp_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.mlp = Mlp(config)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        cls = patches.new_zeros(len(patches), 0, self.config.dim)
+        for block in self.blocks:
+            cls, patches = block(cls, patches)
+        return self.read(patches.flatten(1, 3), self.mix)
+
+    def read(self, tokens: Tensor, mix: Mix) -> Tensor:
+        """What the query makes of all tokens `(b n d)`, `(b d)`."""
+        normed = self.norm(tokens)[:, None]
+        q = self.q(self.query).expand(len(tokens), -1, -1)[:, None]
+        pooled = (
+            self.query + by_head(q, self.k(normed), self.v(normed), self.config.heads, mix)[:, 0]
+        )
+        updated: Tensor = pooled + self.mlp(self.mlp_norm(pooled))
+        return updated[:, 0]
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The kernel, with dropout in training."""
+        dropout = self.config.attention_dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(q, k, v, seen, dropout_p=dropout)
 
 
 State = tuple[Tensor, Tensor]  # class tokens (b c d) and patches (b t h w d) of the fast path

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model.block import Block, make_blocks
-from timesformer_cli.model.encoders import FastPath, FrameEncoder, Fusion
+from timesformer_cli.model.encoders import AttentivePooler, FastPath, FrameEncoder, Fusion
 from timesformer_cli.model.patches import EMBEDDINGS
 from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTables
 
@@ -47,6 +47,7 @@ class TimeSformer(nn.Module):
         if config.fast is not None and config.scheme.fused is not None:
             self.fast = FastPath(config, config.fast, config.scheme.fused)
         self.norm = nn.LayerNorm(config.dim, eps=config.final_norm_eps)
+        self.pooler = AttentivePooler(config.pooler) if config.pooler else None
         self.head = nn.Linear(config.features, config.classes)
         self.reset_parameters()
 
@@ -61,7 +62,7 @@ class TimeSformer(nn.Module):
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
         """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
-        With a fast path the features of both paths stand side by side. `frames` `(b t)` is false
+        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast path the features of both paths stand side by side. `frames` `(b t)` is false
         for frames that only fill up a batch of clips of different lengths; models with a global
         class token take it. It is kept for parity with lucidrains' TimeSformer, which has such a
         mask: parity tests give it, no command does.
@@ -79,6 +80,10 @@ class TimeSformer(nn.Module):
             if self.fast is not None:
                 patches, fast = self.fast(number, patches, fast)
             cls, patches = block(cls, patches, frames)
+        if self.pooler is not None:
+            patches = self.norm(patches)  # under its own name: what it was made of is freed
+            pooled: Tensor = self.pooler(patches)
+            return pooled
         if self.over_frames is not None:
             cls = self.over_frames(cls)
         tokens = patches.flatten(1, 3) if self.cls is None else cls
@@ -89,19 +94,15 @@ class TimeSformer(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialise as published: truncated normal 0.02, biases and extra passes zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, SeparateTables | PositionTable):
-                module.reset_parameters()
-            if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
-                nn.init.trunc_normal_(module.cls, std=0.02)
-        # Last, since the loop above fills the maps that must be zero.
-        for module in self.modules():
-            if isinstance(module, Block | Fusion):
-                module.zero_new_passes()
+        initialise(self)
+
+    def renew_readout(self) -> None:
+        """Give the model a new pooler, where it has one, and a new head."""
+        self.head = nn.Linear(self.config.features, self.config.classes)
+        initialise(self.head)
+        if self.config.pooler:
+            self.pooler = AttentivePooler(self.config.pooler)
+            initialise(self.pooler)
 
     def _require_fitting(self, clip: Tensor, frames: Tensor | None) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:
@@ -114,3 +115,22 @@ class TimeSformer(nn.Module):
             raise UsageError(
                 f"{self.config.attention} models take clips of one length only, not marked frames"
             )
+
+
+def initialise(model: nn.Module) -> None:
+    """Give a model, or a part of one, new weights: see `TimeSformer.reset_parameters`."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, SeparateTables | PositionTable):
+            module.reset_parameters()
+        elif isinstance(module, AttentivePooler):
+            nn.init.trunc_normal_(module.query, std=0.02)
+        if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
+            nn.init.trunc_normal_(module.cls, std=0.02)
+    # Last, since the loop above fills the maps that must be zero.
+    for module in model.modules():
+        if isinstance(module, Block | Fusion):
+            module.zero_new_passes()

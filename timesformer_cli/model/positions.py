@@ -1,7 +1,7 @@
-"""How tokens know their place: learned tables, a computed table, or turns within attention."""
+"""How tokens know their place: learned tables, a computed table, or turns within attention.
 
-from collections.abc import Callable
-from math import log2, pi
+The turns stand in `rotary`.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.grouping import Grid, Grouping
-
-LONGEST_WAVE = 10_000  # wavelength of the slowest sine, in units of 2 pi positions
+from timesformer_cli.model.rotary import LONGEST_WAVE
 
 
 def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
@@ -132,46 +130,5 @@ POSITIONS = {
     "table": PositionTable,
     "sinusoidal": Sinusoids,
     "rotary": NoPositions,
+    "rotary-3d": NoPositions,
 }
-
-
-HIGHEST_FREQUENCY = 5  # half turns from the middle of the picture to its edge
-
-
-def rotate_by_place(tokens: Tensor, grouping: Grouping, grid: Grid, heads: int) -> Tensor:
-    """Turn each head of queries or keys `(b g m d)` by the place of the member in its group.
-
-    As timesformer-pytorch does, so that its weights work. Over rows and columns, each pair of
-    neighbouring channels has one angle. Over time the angles are repeated in halves instead, so
-    the two channels of a pair turn by different angles.
-    """
-    lengths = grouping.lengths(grid)
-    axes = tuple(lengths[name] for name in grouping.members)
-    width = tokens.shape[-1] // heads
-    angles = rearrange(ANGLES[len(axes)](*axes, width), "m k -> m 1 k")
-    sin, cos = angles.sin().to(tokens), angles.cos().to(tokens)
-    split = rearrange(tokens, "b g m (heads k) -> b g m heads k", heads=heads)
-    first, second = rearrange(split, "... (k pair) -> pair ... k", pair=2)
-    across = torch.stack([-second, first], dim=-1).flatten(-2)
-    return rearrange(split * cos + across * sin, "b g m heads k -> b g m (heads k)")
-
-
-def _over_time(frames: int, width: int) -> Tensor:
-    """Angles `(frames width)` of a group along time."""
-    waves = torch.pow(LONGEST_WAVE, -torch.arange(0, width, 2) / width)
-    return torch.outer(torch.arange(frames), waves).repeat(1, 2)
-
-
-def _over_picture(rows: int, columns: int, width: int) -> Tensor:
-    """Angles `(rows * columns width)`: half of the channels for rows, half for columns."""
-    scales = pi * torch.exp2(torch.linspace(0, log2(HIGHEST_FREQUENCY), width // 4))
-    down, across = (torch.outer(torch.linspace(-1, 1, size), scales) for size in (rows, columns))
-    both = [
-        rearrange(down, "h k -> h 1 k").expand(-1, columns, -1),
-        rearrange(across, "w k -> 1 w k").expand(rows, -1, -1),
-    ]
-    return torch.cat(both, dim=-1).flatten(0, 1).repeat_interleave(2, dim=-1)
-
-
-# By how many axes a group has.
-ANGLES: dict[int, Callable[..., Tensor]] = {1: _over_time, 2: _over_picture}

@@ -12,8 +12,8 @@ from einops import rearrange
 from torch import Tensor
 
 from timesformer_cli.grouping import Grid, Grouping
-from timesformer_cli.model.positions import rotate_by_place
 from timesformer_cli.model.regroup import group, ungroup, visible
+from timesformer_cli.model.rotary import Angles, turned
 
 # Softmax attention of queries, keys and values `(n heads m k)`. The mask `(n 1 m m)` or
 # `(n 1 1 m)` says which keys a query sees; None shows all.
@@ -57,10 +57,13 @@ class ClassRoute(Route, Protocol):
 
 
 class GroupRoute:
-    """Tokens as `(b g m d)`; where the class token takes part, it is first in every group."""
+    """Tokens as `(b g m d)`; where the class token takes part, it is first in every group.
 
-    def __init__(self, grouping: Grouping, heads: int) -> None:
-        self.grouping, self.heads = grouping, heads
+    With `angles`, for groupings without a class token, queries and keys are turned by their place.
+    """
+
+    def __init__(self, grouping: Grouping, heads: int, angles: Angles | None = None) -> None:
+        self.grouping, self.heads, self.angles = grouping, heads, angles
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
         grouped = group(patches, self.grouping)
@@ -77,6 +80,9 @@ class GroupRoute:
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None
     ) -> Tensor:
         assert frames is None  # the network takes marked frames with a global class token only
+        if self.angles is not None:
+            angles = self.angles(self.grouping, grid, q.shape[-1] // self.heads, q.device)
+            q, k = turned((q, k), angles, self.heads)
         seen = None
         if self.grouping.is_masked(grid):
             seen = visible(self.grouping, grid, q.device).repeat(q.shape[0], 1, 1)[:, None]
@@ -112,11 +118,11 @@ class GroupRoute:
 class GlobalClassRoute:
     """Tokens as `(b n d)`; the class token is a key in every group and itself sees every token.
 
-    As in lucidrains' TimeSformer. `rotary` positions turn the patches, not the class token.
+    As in lucidrains' TimeSformer. `angles` turn the patches, not the class token.
     """
 
-    def __init__(self, grouping: Grouping, heads: int, *, rotary: bool) -> None:
-        self.grouping, self.heads, self.rotary = grouping, heads, rotary
+    def __init__(self, grouping: Grouping, heads: int, angles: Angles | None = None) -> None:
+        self.grouping, self.heads, self.angles = grouping, heads, angles
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
         return torch.cat([cls, patches.flatten(1, 3)], dim=1)
@@ -129,10 +135,9 @@ class GlobalClassRoute:
     ) -> Tensor:
         cls = self.attend_class(q[:, :1], k, v, grid, mix, frames)
         q, own_k, own_v = (group(self.scatter(part, grid)[1], self.grouping) for part in (q, k, v))
-        if self.rotary:
-            q, own_k = (
-                rotate_by_place(part, self.grouping, grid, self.heads) for part in (q, own_k)
-            )
+        if self.angles is not None:
+            angles = self.angles(self.grouping, grid, q.shape[-1] // self.heads, q.device)
+            q, own_k = turned((q, own_k), angles, self.heads)
         keys, values = (
             torch.cat([every[:, None, :1].expand(-1, q.shape[1], -1, -1), own], dim=2)
             for every, own in ((k, own_k), (v, own_v))
@@ -155,9 +160,9 @@ class GlobalClassRoute:
 class SharedHeadsRoute:
     """Tokens as `(b n d)`, without a class token; half of the heads have the second grouping."""
 
-    def __init__(self, grouping: Grouping, heads: int) -> None:
+    def __init__(self, grouping: Grouping, heads: int, angles: Angles | None = None) -> None:
         self.grouping, self.heads = grouping, heads
-        self.routes = [GroupRoute(part, share) for part, share in grouping.shares(heads)]
+        self.routes = [GroupRoute(part, share, angles) for part, share in grouping.shares(heads)]
 
     def gather(self, cls: Tensor, patches: Tensor) -> Tensor:
         return patches.flatten(1, 3)
@@ -178,13 +183,13 @@ class SharedHeadsRoute:
         return torch.cat(mixed, dim=-1)
 
 
-def route_of(grouping: Grouping, heads: int, *, rotary: bool = False) -> Route:
+def route_of(grouping: Grouping, heads: int, angles: Angles | None = None) -> Route:
     """Choose the routing class for a grouping."""
     if grouping.second_grouping is not None:
-        return SharedHeadsRoute(grouping, heads)
+        return SharedHeadsRoute(grouping, heads, angles)
     if grouping.cls == "global":
-        return GlobalClassRoute(grouping, heads, rotary=rotary)
-    return GroupRoute(grouping, heads)
+        return GlobalClassRoute(grouping, heads, angles)
+    return GroupRoute(grouping, heads, angles)
 
 
 def by_head(

@@ -61,7 +61,8 @@ def _from_weights(
     from timesformer_cli.model.inflate import inflate
     from timesformer_cli.weights.load import load_model
 
-    source, notes = load_model(init)
+    # What reads an encoder out is new: with a frozen backbone it would never learn.
+    source, notes = load_model(init, encoder=not options.freeze_backbone)
     for text in notes:
         note(text)
     side = options.image_size

@@ -11,7 +11,7 @@ from timesformer_cli.training.recipe import Recipe
 
 # Parameters of the stem, of one block, and of what comes after the blocks.
 STEM, BLOCK, LAST = r"cls|positions|patches", r"blocks\.(\d+)", r"norm"
-NEVER_DECAY = ("*cls", "*positions.*")
+NEVER_DECAY = ("*cls", "*positions.*", "*query")
 
 
 class _Layers:
@@ -28,7 +28,7 @@ class _Layers:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer, each layer with its own learning rate.
 
-    Biases, norms, positions and class tokens do not decay.
+    Biases, norms, positions, class tokens and a pooler's query do not decay.
     """
     groups = param_groups_layer_decay(
         _Layers(model),  # type: ignore[arg-type]

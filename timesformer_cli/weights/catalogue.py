@@ -20,6 +20,7 @@ MIT = "MIT"
 AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"
 VIDEOMAE_ZOO = "model zoo of VideoMAE's authors: 5 clips of Kinetics, 2 of Something-Something"
+VJEPA2_README = "README of V-JEPA 2's authors: 2 clips of 3 crops"
 VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips"
 
 
@@ -35,7 +36,7 @@ class Weights:
     frames: int
     stride: int | None  # in frames at 30 fps; None spreads the frames over the video
     size: int  # height and width of a crop, pixels
-    classes: int
+    classes: int  # 0: an encoder, to which `tsf train` gives classes
     licence: str
     attention: str = "divided"
     shape: str = "base"  # a key of config.SIZES
@@ -45,6 +46,7 @@ class Weights:
     sha256: str | None = None  # of the weights file; the first digits are enough
     bundled: bool = False  # comes with the package
     labels: str | None = None  # a list in the package, for files without label names
+    resize: int | None = None  # of the short side, in pixels; None means `size`
     mean: Channels = (0.45, 0.45, 0.45)
     std: Channels = (0.225, 0.225, 0.225)
     top1: float | None = None  # per cent, for three crops of one clip unless `reported` says more
@@ -54,14 +56,17 @@ class Weights:
 
     @property
     def config(self) -> ModelConfig:
-        """The architecture: every published model is a ViT with patches of 16."""
+        """The architecture: every published model is a ViT with patches of 16.
+
+        An encoder's has one class, and reads the mean of its patches.
+        """
         return ModelConfig.of_size(
             self.shape,
             attention=self.attention,
             frames=self.frames,
             height=self.size,
             width=self.size,
-            classes=self.classes,
+            **({"classes": self.classes} if self.classes else {"classes": 1, "pooler_blocks": 0}),
         )
 
 
@@ -71,6 +76,8 @@ _DATA = {
     "k400": ("Kinetics-400", 400, "kinetics400"),
     "k600": ("Kinetics-600", 600, "kinetics600"),
     "ssv2": ("Something-Something v2", 174, "something_something_v2"),
+    "diving48": ("Diving48", 48, None),  # its files name their labels
+    None: ("nothing yet: an encoder", 0, None),
 }
 # org/shape, data set, frames, stride, size, official name, top-1, top-5, pinned revision.
 _HUB = (
@@ -101,6 +108,19 @@ _VIDEOMAE = (
     ("small", "ssv2", None, 66.8, 90.3),
     ("base", "ssv2", None, 70.6, 92.6),
 )
+# Name, shape, data set, repository, frames, stride, size, licence, top-1. The authors take the frames
+# of a clip closer or farther apart than a video of Something-Something is long, so they are spread;
+# for Diving48 they read out four layers, and the weights on the hub one: theirs is another accuracy.
+_VJEPA2 = (
+    ("large-ssv2", "large", "ssv2", "vitl-fpc16-256-ssv2", 16, None, 256, MIT, 73.7),
+    ("giant-ssv2", "giant", "ssv2", "vitg-fpc64-384-ssv2", 64, None, 384, MIT, 77.3),
+    ("large-diving48", "large", "diving48", "vitl-fpc32-256-diving48", 32, 2, 256, MIT, None),
+    ("giant-diving48", "giant", "diving48", "vitg-fpc32-384-diving48", 32, 2, 384, MIT, None),
+    ("large", "large", None, "vitl-fpc64-256", 64, None, 256, MIT, None),
+    ("huge", "huge", None, "vith-fpc64-256", 64, None, 256, MIT, None),
+    ("giant", "giant", None, "vitg-fpc64-256", 64, None, 256, APACHE, None),
+    ("giant-384", "giant", None, "vitg-fpc64-384", 64, None, 384, APACHE, None),
+)  # fmt: skip
 
 
 def _hub_rows() -> Iterator[Weights]:
@@ -189,6 +209,29 @@ def _videomae_rows() -> Iterator[Weights]:
         )
 
 
+def _vjepa2_rows() -> Iterator[Weights]:
+    for name, shape, data, repo, frames, stride, size, licence, top1 in _VJEPA2:
+        about, classes, labels = _DATA[data]
+        yield Weights(
+            name=f"vjepa2-{name}",
+            about=about,
+            attention="vjepa2",
+            shape=shape,
+            frames=frames,
+            stride=stride,
+            size=size,
+            classes=classes,
+            licence=licence,
+            repo=f"facebook/vjepa2-{repo}",
+            resize=size * 256 // 224,
+            labels=labels,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            top1=top1,
+            reported=VJEPA2_README if top1 else None,
+        )
+
+
 _ROWS = (
     Weights(
         name=BUNDLED,
@@ -222,6 +265,7 @@ _ROWS = (
         top1=79.9,
         reported=VIVIT_ZOO,
     ),
+    *_vjepa2_rows(),
 )
 WEIGHTS = {row.name: row for row in _ROWS}
 

@@ -69,6 +69,7 @@ def read_vit(name: str, folder: Path) -> Checkpoint:
     note = f"{name}: an image model; {FRAMES} frames at a stride of {stride} are averaged"
     return Checkpoint(
         file=files[0],
+        called=name,
         description=description,
         notes=(note,),
         tensors=tensors,

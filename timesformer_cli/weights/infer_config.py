@@ -8,7 +8,7 @@ from typing import Any
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.schemes import SCHEMES
-from timesformer_cli.weights.layout import Layout
+from timesformer_cli.weights.layout import Layout, Theirs
 from timesformer_cli.weights.layout_tables import (
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
@@ -17,6 +17,7 @@ from timesformer_cli.weights.layout_tables import (
     VIDEOMAES,
     VIVIT,
     VIVIT_IN_MEMORY,
+    VJEPA2,
 )
 
 Shape = tuple[int, ...]
@@ -24,8 +25,10 @@ Shape = tuple[int, ...]
 # ones (so400m, huge, giant, gigantic) have 16.
 HEAD_WIDTH = 64
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+VJEPA2_HEADS = {**HEADS, 1408: 22}
+VJEPA2_SIDE = 256
 FRAMES, SIDE = 8, 224  # assumed where no table of positions shows them
-VIDEOMAE_FRAMES = 16
+VIDEOMAE_FRAMES = VJEPA2_FRAMES = 16
 REMEDY = "give the folder it came from, or put its config.json beside it"
 
 
@@ -57,7 +60,14 @@ class Shapes:
 
     def depth(self) -> int:
         """The number of blocks."""
-        name = re.escape(str(self.layout.block["norm"])).replace(r"\{\}", r"(\d+)") + r"\.weight"
+        return self._blocks(self.layout.block)
+
+    def pooler_depth(self) -> int:
+        """The number of blocks of a pooler, without its query's."""
+        return self._blocks(self.layout.pooler)
+
+    def _blocks(self, block: Mapping[str, Theirs]) -> int:
+        name = re.escape(str(block["norm"])).replace(r"\{\}", r"(\d+)") + r"\.weight"
         matches = (re.fullmatch(name, theirs) for theirs in self.shapes)
         return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
@@ -68,6 +78,8 @@ def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> tuple[ModelConf
     Second comes what had to be assumed beyond square pictures and heads as published; empty where
     that is nothing. Raises WeightsError where the shapes do not say enough.
     """
+    if layout.encoder:
+        raise WeightsError(f"{layout.about}, without a classifier: {REMEDY}")
     lookup = Shapes(shapes, layout)
     infer, assumed = _INFER.get(layout, (_timesformer, ""))
     try:
@@ -84,11 +96,11 @@ def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> tuple[ModelConf
     return config, assumed
 
 
-def _heads(dim: int) -> int:
+def _heads(dim: int, known: Mapping[int, int] = HEADS) -> int:
     """The heads of published models of that width; raises _UnsaidError where there is none."""
-    if dim % HEAD_WIDTH and dim not in HEADS:
+    if dim % HEAD_WIDTH and dim not in known:
         raise _UnsaidError(f"width {dim}, for which the number of heads cannot be read off")
-    return HEADS.get(dim, dim // HEAD_WIDTH)
+    return known.get(dim, dim // HEAD_WIDTH)
 
 
 def _timesformer(lookup: Shapes) -> ModelConfig:
@@ -171,6 +183,19 @@ def _vivit(lookup: Shapes) -> ModelConfig:
     )
 
 
+def _vjepa2(lookup: Shapes) -> ModelConfig:
+    """A V-JEPA 2, which has no table of positions: it shows neither frames nor size."""
+    shown = _tubelets(lookup)
+    shown |= {"height": VJEPA2_SIDE, "width": VJEPA2_SIDE}
+    return ModelConfig(
+        attention="vjepa2",
+        frames=VJEPA2_FRAMES,
+        qkv_bias=lookup.has("space.attention.qkv", "bias"),
+        pooler_blocks=lookup.pooler_depth() + 1,
+        **{**shown, "heads": _heads(shown["dim"], VJEPA2_HEADS)},
+    )
+
+
 def _common(lookup: Shapes, dim: int) -> dict[str, Any]:
     """What every model of that width shows alike."""
     return {
@@ -208,6 +233,7 @@ _INFER: dict[Layout, tuple[Callable[[Shapes], ModelConfig], str]] = {
     LUCIDRAINS: (_lucidrains, ""),
     LUCIDRAINS_SHIFT: (_lucidrains, ""),
     **dict.fromkeys(VIDEOMAES, (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}")),
+    VJEPA2: (_vjepa2, f"{VJEPA2_FRAMES} frames of {VJEPA2_SIDE} px are assumed"),
     VIVIT: (_vivit, f"pictures of {_SIZE}"),
     VIVIT_IN_MEMORY: (_vivit, f"pictures of {_SIZE}"),
 }

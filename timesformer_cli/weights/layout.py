@@ -1,7 +1,8 @@
 """How other code bases name our tensors: the type of such a table, and translation with it."""
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from timesformer_cli.config import ModelConfig, Readout
 from timesformer_cli.errors import WeightsError
@@ -10,6 +11,8 @@ from timesformer_cli.weights.catalogue import DEFAULT
 # The name of their tensor. A tuple: ours is their tensors joined along the first axis, and None
 # stands for a part that they lack, which is zero in ours.
 Theirs = str | tuple[str | None, ...]
+
+READOUT = ("pooler.", "head.")  # what of our tensors an encoder lacks
 
 # Our schemes as the transformers configuration and the official code call them.
 ATTENTION_TYPES = {
@@ -36,6 +39,11 @@ class Layout:
     typical: str = DEFAULT  # published weights whose clips are what its authors' clips are
     readout: Readout = "mean"  # of its models with several tokens to read out
     patch: str = "c p q"  # order of a patch's pixels: channel, row, column
+    # Modules of block `{}` of an attentive pooler; its query's block belongs to the stem.
+    pooler: Mapping[str, Theirs] = field(default_factory=dict)
+    # Their tensors of a part that no score comes from, whose blocks we do not count: `{}` is any.
+    left: frozenset[str] = frozenset()
+    encoder: bool = False  # whether its models end before READOUT
 
     def has(self, config: ModelConfig) -> bool:
         """Whether the code base has a model of this configuration."""
@@ -58,23 +66,28 @@ class Layout:
                     continue
                 ours = f"{passes[role]}.{rest}" if role in passes else ours
                 named[f"blocks.{number}.{ours}"] = _numbered(theirs, number)
+        for number in range(config.pooler_blocks - 1):
+            for ours, theirs in self.pooler.items():
+                named[f"pooler.blocks.{number}.{ours}"] = _numbered(theirs, number)
         return named
 
-    def unneeded(self, config: ModelConfig) -> set[str]:
-        """Their names of the tensors that may be there and change no score."""
-        return {name.format(block) for name in self.dropped for block in range(config.depth)}
+    def unneeded(self, names: Iterable[str], config: ModelConfig) -> set[str]:
+        """Those of their names whose tensors may be there and change no score."""
+        dropped = {name.format(block) for name in self.dropped for block in range(config.depth)}
+        return {name for name in names if name in dropped or numberless(name) in self.left}
 
     def known(self) -> set[str]:
         """Every name that their tensors can have; a block's number stands as `{}`."""
-        modules: list[tuple[str, Theirs]] = [*self.stem.items(), *self.block.items()]
+        tables: tuple[Mapping[str, Theirs], ...] = (self.stem, self.block, self.pooler)
         tensors = (
             join_leaf(theirs, leaf)
-            for ours, theirs in modules
+            for table in tables
+            for ours, theirs in table.items()
             for leaf in _LEAVES
-            if not leaf or f"{ours}.{leaf}" not in self.block  # a bias may have its own row
+            if not leaf or f"{ours}.{leaf}" not in table  # a bias may have its own row
         )
         named = {name for theirs in tensors for name in as_parts(theirs) if name is not None}
-        return named | self.dropped
+        return named | self.dropped | self.left
 
     def tensors(self, ours: str, leaf: str = "") -> tuple[str, ...]:
         """Return their names of one of our tensors; of a block's tensor, those in the first block."""
@@ -97,6 +110,11 @@ def join_leaf(theirs: Theirs, leaf: str) -> Theirs:
     return theirs + leaf if theirs.endswith("_") or not leaf else f"{theirs}.{leaf}"
 
 
+def numberless(name: str) -> str:
+    """The name with `{}` for its first number."""
+    return re.sub(r"\b\d+\b", "{}", name, count=1)
+
+
 def _numbered(theirs: Theirs, number: int) -> Theirs:
     if isinstance(theirs, str):
         return theirs.format(number)
@@ -104,7 +122,7 @@ def _numbered(theirs: Theirs, number: int) -> Theirs:
 
 
 def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -> dict[str, Theirs]:
-    """Map our tensor names to theirs; a layout of None is our own.
+    """Map our tensor names to theirs; a layout of None is our own. An encoder's has no READOUT.
 
     Raises WeightsError where the layout has no names for such a model.
     """
@@ -113,6 +131,8 @@ def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -
     modules = layout.names(config)
     translated: dict[str, Theirs] = {}
     for name in ours:
+        if layout.encoder and name.startswith(READOUT):
+            continue
         module, _, leaf = name.rpartition(".")
         if not layout.has(config) or not modules.keys() & {name, module}:
             raise WeightsError(

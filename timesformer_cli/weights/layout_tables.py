@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from timesformer_cli.weights.layout import Layout, Theirs
+from timesformer_cli.weights.layout import Layout, Theirs, as_parts
 
 TRANSFORMERS = Layout(
     "transformers",
@@ -211,6 +211,87 @@ VIDEOMAES = (
 )
 
 
+_VJEPA2_BLOCK: dict[str, Theirs] = {
+    "space.norm": "encoder.layer.{}.norm1",
+    "space.attention.qkv": tuple(
+        f"encoder.layer.{{}}.attention.{part}" for part in ("query", "key", "value")
+    ),
+    "space.attention.proj": "encoder.layer.{}.attention.proj",
+    "norm": "encoder.layer.{}.norm2",
+    "mlp.fc1": "encoder.layer.{}.mlp.fc1",
+    "mlp.fc2": "encoder.layer.{}.mlp.fc2",
+}
+# The predictor only trains the encoder. Its blocks have the encoder's names.
+_VJEPA2_PREDICTOR = frozenset(
+    {
+        "predictor.embeddings.mask_tokens",
+        *(
+            f"predictor.{module}.{leaf}"
+            for leaf in ("weight", "bias")
+            for module in (
+                "embeddings.predictor_embeddings",
+                "layernorm",
+                "proj",
+                *(
+                    name.removeprefix("encoder.")
+                    for theirs in _VJEPA2_BLOCK.values()
+                    for name in as_parts(theirs)
+                    if name is not None
+                ),
+            )
+        ),
+    }
+)
+VJEPA2_ENCODER = Layout(
+    "vjepa2 encoder",
+    about="a V-JEPA 2 encoder as transformers names it",
+    stem={"patches.proj": "encoder.embeddings.patch_embeddings.proj", "norm": "encoder.layernorm"},
+    block=_VJEPA2_BLOCK,
+    schemes=frozenset({"vjepa2"}),
+    any_tubelet=True,
+    typical="vjepa2-large-ssv2",
+    left=_VJEPA2_PREDICTOR,
+    encoder=True,
+)
+
+
+def _within(prefix: str, theirs: Theirs) -> Theirs:
+    if isinstance(theirs, str):
+        return prefix + theirs
+    return tuple(name and prefix + name for name in theirs)
+
+
+_QUERY, _LAYER = "pooler.cross_attention_layer", "pooler.self_attention_layers.{}"
+VJEPA2 = replace(
+    VJEPA2_ENCODER,
+    name="vjepa2",
+    about="a V-JEPA 2 as transformers names it",
+    stem={
+        **{ours: f"vjepa2.{theirs}" for ours, theirs in VJEPA2_ENCODER.stem.items()},
+        "pooler.query": "pooler.query_tokens",
+        "pooler.norm": f"{_QUERY}.layer_norm1",
+        "pooler.q": f"{_QUERY}.cross_attn.q_proj",
+        "pooler.k": f"{_QUERY}.cross_attn.k_proj",
+        "pooler.v": f"{_QUERY}.cross_attn.v_proj",
+        "pooler.mlp_norm": f"{_QUERY}.layer_norm2",
+        "pooler.mlp.fc1": f"{_QUERY}.mlp.fc1",
+        "pooler.mlp.fc2": f"{_QUERY}.mlp.fc2",
+        "head": "classifier",
+    },
+    block={ours: _within("vjepa2.", theirs) for ours, theirs in _VJEPA2_BLOCK.items()},
+    pooler={
+        "passes.0.norm": f"{_LAYER}.layer_norm1",
+        "passes.0.attention.qkv": tuple(f"{_LAYER}.self_attn.{part}_proj" for part in "qkv"),
+        "passes.0.attention.proj": f"{_LAYER}.self_attn.out_proj",
+        "norm": f"{_LAYER}.layer_norm2",
+        "mlp.fc1": f"{_LAYER}.mlp.fc1",
+        "mlp.fc2": f"{_LAYER}.mlp.fc2",
+    },
+    left=frozenset(f"vjepa2.{name}" for name in _VJEPA2_PREDICTOR),
+    encoder=False,
+)
+
+
 def _lucidrains(name: str, inner: str) -> Layout:
     """The names of lucidrains' code; `inner` is the path through the wrappers around a part.
 
@@ -255,6 +336,8 @@ LAYOUTS = (
     VIVIT,
     VIVIT_IN_MEMORY,
     *VIDEOMAES,
+    VJEPA2,
+    VJEPA2_ENCODER,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )

@@ -33,16 +33,19 @@ from timesformer_cli.weights.weight_files import require_weight_files
 Notes = tuple[str, ...]
 
 
-def load_model(model: str | Located, *, classes: int | None = None) -> tuple[TimeSformer, Notes]:
+def load_model(
+    model: str | Located, *, classes: int | None = None, encoder: bool = False
+) -> tuple[TimeSformer, Notes]:
     """Load a model, with notes on what had to be assumed; it is on the CPU, float32, in eval mode.
 
-    `model` is what `--model` takes, or the result of `locate`. `classes` is for training: where the
-    model has another number of classes, it gets a new head and a note says so. Raises WeightsError.
+    `model` is what `--model` takes, or the result of `locate`. `classes` and `encoder` are for
+    training: where the model has another number of classes, it gets a new head and a note says so;
+    an encoder gets a new pooler and head, and is refused without `encoder`. Raises WeightsError.
     """
     located = as_located(model)
     checkpoint = read_located(located)
     with _in_users_words(located):
-        loaded, notes = build_model(checkpoint)
+        loaded, notes = build_model(checkpoint, encoder=encoder)
     if classes is not None and classes != loaded.config.classes:
         dropped = loaded.config.classes
         notes += (f"{located.name}: new head for {classes} classes, {dropped} dropped",)
@@ -68,12 +71,18 @@ def read_located(located: Located, *, read: ReadFile = read_file) -> Checkpoint:
         return read_checkpoint(located.path, located.row, called, read=read)
 
 
-def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
+def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeSformer, Notes]:
     """Build the network as published, in eval mode, with the checkpoint's notes.
 
-    Raises WeightsError for tensors that do not fit.
+    An encoder gets a new readout, where `encoder` allows it. Raises WeightsError for tensors that
+    do not fit.
     """
     described = checkpoint.description
+    if checkpoint.encoder and not encoder:
+        raise WeightsError(
+            f"{checkpoint.file}: an encoder without a classifier; tsf train --init gives it one "
+            "(without --freeze-backbone)"
+        )
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
             described.config,
@@ -81,8 +90,13 @@ def build_model(checkpoint: Checkpoint) -> tuple[TimeSformer, Notes]:
             preprocessing=described.preprocessing,
             sampling=described.sampling,
         )
-    model.load_state_dict(checkpoint.state(model.state_dict()), strict=True, assign=True)
-    return model.eval(), checkpoint.notes
+    state = checkpoint.state(model.state_dict())
+    model.load_state_dict(state, strict=not checkpoint.encoder, assign=True)
+    if not checkpoint.encoder:
+        return model.eval(), checkpoint.notes
+    model.renew_readout()
+    new = f"{checkpoint.called}: an encoder; what reads it out, and its head, are new"
+    return model.eval(), (*checkpoint.notes, new)
 
 
 def load_path(path: Path, row: Weights | None = None) -> tuple[TimeSformer, Notes]:

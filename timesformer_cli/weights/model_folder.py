@@ -44,18 +44,24 @@ class Checkpoint:
     """The content of a checkpoint, under the names of its own layout and not yet checked."""
 
     file: Path
+    called: str  # by notes
     description: Description
     notes: tuple[str, ...]  # what had to be assumed
     tensors: Mapping[str, Tensor]
     finite: bool  # whether every number was looked at already
     layout: Layout | None  # None is our own
 
+    @property
+    def encoder(self) -> bool:
+        """Whether it ends before its pooler and its classifier."""
+        return self.layout is not None and self.layout.encoder
+
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors under our names, all of them checked.
 
         `expected` is the state dict of the built model; only its names, shapes and types are used,
         so it may be on the meta device. Raises one WeightsError for all tensors that are missing,
-        left over, of another shape or not finite.
+        left over, of another shape or not finite. An encoder has no tensors for its readout.
         """
         names = translate(expected, self.layout, self.description.config)
         faults = []
@@ -64,9 +70,10 @@ class Checkpoint:
         ]
         if missing := [theirs for theirs in needed if theirs not in self.tensors]:
             faults.append(f"missing {_listed(missing)}")
-        config = self.description.config
-        unneeded = set() if self.layout is None else self.layout.unneeded(config)
-        if extra := set(self.tensors) - set(needed) - unneeded:
+        extra = set(self.tensors) - set(needed)
+        if self.layout is not None:
+            extra -= self.layout.unneeded(extra, self.description.config)
+        if extra:
             faults.append(f"left over {_listed(sorted(extra))}")
         state = {}
         for ours, theirs in names.items():
@@ -138,6 +145,7 @@ def read_checkpoint(
     return Checkpoint(
         file=files[0],
         description=description,
+        called=called or path.name,
         notes=tuple(f"{called or path.name}: {note}" for note in notes),
         tensors=found.tensors,
         finite=read_whole.finite,
@@ -234,10 +242,12 @@ def _complete(
             stride = max(1, PUBLISHED_SPAN // config.frames)
         sampling = Sampling(frames=config.frames, stride=stride)
         if row is None:
-            notes.append(f"no sampling rate in it; a stride of {stride} is assumed (--stride)")
+            taken = "frames spread over the whole video are"
+            taken = taken if stride is None else f"a stride of {stride} is"
+            notes.append(f"no sampling rate in it; {taken} assumed (--stride)")
     if preprocessing is None:
         preprocessing = Preprocessing(
-            resize=min(config.height, config.width),
+            resize=(row and row.resize) or min(config.height, config.width),
             crop=(config.height, config.width),
             mean=like.mean,
             std=like.std,

@@ -129,7 +129,9 @@ def _beside(path: Path) -> Path:
 
 def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
     config = read_description(ASSETS / row.name).config if row.bundled else row.config
-    parameters = cost.parameters(config)
+    work, parameters = cost.macs(config).total, cost.parameters(config)
+    if not row.classes:
+        work, parameters = cost.of_encoder(config)
     return ListedWeights(
         name=row.name,
         attention=config.attention,
@@ -142,7 +144,7 @@ def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
         top5=row.top5,
         reported=row.reported,
         parameters=parameters,
-        gmacs=round(cost.macs(config).total / 1e9, 1),
+        gmacs=round(work / 1e9, 1),
         bytes=4 * parameters,
         licence=row.licence,
         source=_source(row),

@@ -3,7 +3,7 @@
 A field that is in none of the tables below might change the answer, so it is refused by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from timesformer_cli.weights.layout import ATTENTION_TYPES
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 SINGLE, MULTIPLE = "single_label_classification", "multi_label_classification"
 
-# Our fields to theirs, where the value is the same.
+# Our fields to theirs, where the value is the same: in most families.
 KEYS = {
     "dim": "hidden_size",
     "depth": "num_hidden_layers",
@@ -30,10 +30,22 @@ KEYS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "drop_path": "drop_path_rate",
 }
-# Fields whose values need more than another name.
+VJEPA2_KEYS = {
+    "dim": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "frames": "frames_per_clip",
+    "patch": "patch_size",
+    "tubelet": "tubelet_size",
+    "channels": "in_chans",
+    "qkv_bias": "qkv_bias",
+    "norm_eps": "layer_norm_eps",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "drop_path": "drop_path_rate",
+}
+# Fields of every family whose values need more than another name.
 TRANSLATED = frozenset(
-    "attention_type image_size tubelet_size qv_bias use_mean_pooling problem_type id2label label2id"
-    " num_labels frame_sample_rate model_type architectures".split()
+    "problem_type id2label label2id num_labels frame_sample_rate model_type architectures".split()
 )
 # Every model has these, and none of them changes a classifier's answer: bookkeeping, training, and
 # what text models and text generation need.
@@ -59,13 +71,81 @@ REFUSED = {
 }
 
 
+Translation = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
+
+
+def _sides(image: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = image if isinstance(image, list) else (image, image)
+    return {"height": height, "width": width}
+
+
+def _tubelet(size: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """VideoMAE's files give the frames of a tubelet; ViViT's give frames, height and width."""
+    if not isinstance(size, list):
+        return {"tubelet": size}
+    frames, height, width = size
+    if height != width:
+        raise UsageError(f"tubelet_size is {size!r}; only square patches load")
+    return {"tubelet": frames, "patch": height}
+
+
+def _scheme(attention_type: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    schemes = {theirs: ours for ours, theirs in ATTENTION_TYPES.items()}
+    if attention_type not in schemes:
+        raise UsageError(f"attention_type is {attention_type!r}; there are {', '.join(schemes)}")
+    return {"attention": schemes[attention_type]}
+
+
+def _qkv_bias(qv_bias: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {} if "qkv_bias" in given else {"qkv_bias": qv_bias}
+
+
+def _readout(mean: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"readout": "mean" if mean is True else "first"}
+
+
+def _mlp_dim(ratio: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    width = given.get("hidden_size", VJEPA2_WIDTH)
+    for name, value in (("mlp_ratio", ratio), ("hidden_size", width)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            raise UsageError(f"{name} is {value!r:.80}; it must be a number above 0")
+    return {"mlp_dim": int(width * ratio)}
+
+
+def _square(side: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"height": side, "width": side}
+
+
+def _pooler(layers: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """They count the layers before the query's."""
+    if type(layers) is not int or layers < 0:
+        raise UsageError(f"num_pooler_layers is {layers!r:.80}; it must be 0 or more")
+    return {"pooler_blocks": layers + 1}
+
+
+VIT_FIELDS: Mapping[str, Translation] = {
+    "image_size": _sides,
+    "tubelet_size": _tubelet,
+    "attention_type": _scheme,
+    "qv_bias": _qkv_bias,
+    "use_mean_pooling": _readout,
+}
+VJEPA2_WIDTH = 1024  # where the file does not say
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """How one `model_type` of transformers maps to our configuration."""
 
     architecture: str  # its class with a classifier
+    encoder: str = ""  # its class without one, where such a model can be trained further
+    keys: Mapping[str, str] = field(default_factory=lambda: KEYS)  # our fields to theirs
+    # Fields that need more than another name: what they and all others given mean in ours.
+    translated: Mapping[str, "Translation"] = field(default_factory=lambda: VIT_FIELDS)
     # Our fields where the family's default is not ours.
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    # Their fields that mean something where a file leaves them out, too: the value they then have.
+    assumed: Mapping[str, Any] = field(default_factory=dict)
     # Their fields that must have this value, because any other means another network.
     required: Mapping[str, Any] = field(default_factory=dict)
     # Their fields that belong to parts which a classifier does not have.
@@ -92,6 +172,30 @@ FAMILIES = {
             " decoder_intermediate_size norm_pix_loss".split()
         ),
     ),
+    "vjepa2": Family(
+        architecture="VJEPA2ForVideoClassification",
+        encoder="VJEPA2Model",
+        keys=VJEPA2_KEYS,
+        translated={"crop_size": _square, "mlp_ratio": _mlp_dim, "num_pooler_layers": _pooler},
+        defaults={
+            "attention": "vjepa2",
+            "dim": VJEPA2_WIDTH,
+            "depth": 24,
+            "heads": 16,
+            "frames": 64,
+            "height": 256,
+            "width": 256,
+        },
+        assumed={"mlp_ratio": 4.0},
+        required={"hidden_act": "gelu", "in_chans": 3},
+        # The predictor's, the dropout of the pooler in training, and those of the published files
+        # that transformers does not read.
+        unused=frozenset(
+            "image_size hidden_dropout_prob use_SiLU wide_SiLU pred_hidden_size pred_num_attention_heads"
+            " pred_num_hidden_layers pred_num_mask_tokens pred_zero_init_mask_tokens pred_mlp_ratio"
+            " attention_dropout".split()
+        ),
+    ),
 }
 
 
@@ -108,21 +212,14 @@ def model_config(values: Mapping[str, Any]) -> ModelConfig:
     # In transformers null means the default, except where it is a value of ours.
     given = {name: value for name, value in values.items() if value is not None}
     _require_known(given, family)
-    own = {ours: given[theirs] for ours, theirs in KEYS.items() if theirs in given}
-    if "qv_bias" in given:
-        own.setdefault("qkv_bias", given["qv_bias"])
-    if "tubelet_size" in given:
-        own |= _tubelet(given["tubelet_size"])
-    if "attention_type" in given:
-        own["attention"] = _scheme(given["attention_type"])
-    if "image_size" in given:
-        image = given["image_size"]
-        own["height"], own["width"] = image if isinstance(image, list) else (image, image)
-    if given.get("use_mean_pooling", True) is not True:
-        own["readout"] = "first"
+    own: dict[str, Any] = dict(family.defaults)
+    own |= {ours: given[theirs] for ours, theirs in family.keys.items() if theirs in given}
+    said = {**family.assumed, **given}
+    for name, translate in family.translated.items():
+        if name in said:
+            own |= translate(said[name], said)
     return ModelConfig.from_dict(
         {
-            **family.defaults,
             **own,
             "multi_label": given.get("problem_type") == MULTIPLE,
             "classes": len(label_names(values)),
@@ -160,7 +257,8 @@ def _require_known(given: Mapping[str, Any], family: Family) -> None:
     for name, only in family.required.items():
         if (value := given.get(name, only)) != only:
             raise UsageError(f"{name} is {value!r:.80}; only models with {only!r} load")
-    if "architectures" in given and family.architecture not in (made := given["architectures"]):
+    made = given.get("architectures", family.architecture)
+    if not any(one and one in made for one in (family.architecture, family.encoder)):
         named = ", ".join(map(str, made)) if isinstance(made, list) else repr(made)
         raise UsageError(
             f"architectures is {named}; only a classifier loads: {family.architecture}"
@@ -169,7 +267,8 @@ def _require_known(given: Mapping[str, Any], family: Family) -> None:
         raise UsageError(
             f"problem_type is {given['problem_type']!r}; only classifiers load: {SINGLE} or {MULTIPLE}"
         )
-    known = {*KEYS.values(), *TRANSLATED, *WITHOUT_EFFECT, *family.required, *family.unused}
+    known = {*family.keys.values(), *family.translated, *TRANSLATED, *WITHOUT_EFFECT}
+    known |= {*family.required, *family.unused}
     for name in given:
         # Names with an underscore are transformers' private notes, such as _name_or_path.
         if name not in known and not name.startswith("_"):
@@ -177,20 +276,3 @@ def _require_known(given: Mapping[str, Any], family: Family) -> None:
                 f"{name} is a field that tsf does not know; it may change the answer. If it is only "
                 f"a remark of yours, delete it"
             )
-
-
-def _scheme(attention_type: Any) -> str:
-    schemes = {theirs: ours for ours, theirs in ATTENTION_TYPES.items()}
-    if attention_type not in schemes:
-        raise UsageError(f"attention_type is {attention_type!r}; there are {', '.join(schemes)}")
-    return schemes[attention_type]
-
-
-def _tubelet(size: Any) -> dict[str, Any]:
-    """VideoMAE's files give the frames of a tubelet; ViViT's give frames, height and width."""
-    if not isinstance(size, list):
-        return {"tubelet": size}
-    frames, height, width = size
-    if height != width:
-        raise UsageError(f"tubelet_size is {size!r}; only square patches load")
-    return {"tubelet": frames, "patch": height}

@@ -1,6 +1,6 @@
 """What a preprocessor file of transformers means: each of its fields, honoured or refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timesformer_cli.config import Preprocessing
@@ -25,6 +25,7 @@ _VIDEOMAE = {
 }
 _VIVIT = _VIDEOMAE | {"size": {"shortest_edge": 256}, "rescale_factor": 1 / 127.5, "offset": True}
 _TIMESFORMER = _VIDEOMAE | {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
+_VJEPA2 = _TIMESFORMER | {"crop_size": 256}
 # Per class of processor: the value of each field that its file leaves out.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VideoMAEImageProcessor": _VIDEOMAE,
@@ -32,12 +33,18 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VivitImageProcessor": _VIVIT,
     "VivitVideoProcessor": _VIVIT,
     "TimesformerVideoProcessor": _TIMESFORMER,
+    "VJEPA2VideoProcessor": _VJEPA2,
+}
+# Classes that take no `size`, whatever the file says: the short side follows from the crop's height.
+SHORT_SIDE: Mapping[str, Callable[[int], int]] = {
+    "VJEPA2VideoProcessor": lambda height: int(height * 256 / 224),
 }
 # Where a file does not name its class, it is that of the model's family.
 OF_FAMILY = {
     "videomae": "VideoMAEVideoProcessor",
     "vivit": "VivitVideoProcessor",
     "timesformer": "VideoMAEImageProcessor",
+    "vjepa2": "VJEPA2VideoProcessor",
 }
 KINDS = ("video_processor_type", "image_processor_type", "feature_extractor_type")
 # They say how arrays are passed around and where frames come from; tsf samples frames itself.
@@ -66,6 +73,9 @@ def preprocessing_of(values: Mapping[str, Any], model_type: str | None = None) -
                 f"only a remark of yours, delete it"
             )
     settings = {**defaults, **values}
+    if kind in SHORT_SIDE:
+        height, _ = _crop_sides(settings["crop_size"])
+        settings["size"] = {"shortest_edge": SHORT_SIDE[kind](height)}
     if settings["resample"] != BILINEAR:
         raise ValueError(f"resample is {settings['resample']!r}; only 2 (bilinear) is supported")
     if settings["offset"] != defaults["offset"] and kind != "VivitImageProcessor":
@@ -136,21 +146,23 @@ def _crop(settings: Mapping[str, Any], resize: int | tuple[int, int]) -> tuple[i
                 "and a crop_size, or size with height and width"
             )
         return sides
-    crop = settings["crop_size"]
-    match crop:
-        case int(side):
-            height, width = side, side
-        case [int(height), int(width)]:
-            pass
-        case {"height": int(height), "width": int(width), **more} if not more:
-            pass
-        case _:
-            raise ValueError(f"crop_size is {crop!r:.80}; it must be height and width")
+    height, width = _crop_sides(settings["crop_size"])
     if height > sides[0] or width > sides[1]:
         raise ValueError(
             f"crop_size is {height}x{width}, larger than the resized picture ({sides[0]}x{sides[1]})"
         )
-    return _side(height), _side(width)
+    return height, width
+
+
+def _crop_sides(crop: Any) -> tuple[int, int]:
+    match crop:
+        case int(side):
+            return _side(side), _side(side)
+        case [int(height), int(width)]:
+            return _side(height), _side(width)
+        case {"height": int(height), "width": int(width), **more} if not more:
+            return _side(height), _side(width)
+    raise ValueError(f"crop_size is {crop!r:.80}; it must be height and width")
 
 
 def _side(pixels: int) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.weights.layout import Layout
+from timesformer_cli.weights.layout import Layout, numberless
 from timesformer_cli.weights.layout_tables import BY_NAME
 from timesformer_cli.weights.seems import is_pretraining, seems
 from timesformer_cli.weights.tensors import require_plain
@@ -176,8 +176,7 @@ def _weight_sets(tensors: Mapping[str, Tensor]) -> list[_WeightSet]:
             if OWN.match(rest):
                 own.add(prefix)
             name = re.sub(r"\bmodule\.", "", rest)  # DDP around a part; no layout has that word
-            numberless = re.sub(r"\b\d+\b", "{}", name, count=1)
-            for layout in {*BY_NAME.get(numberless, ()), *BY_NAME.get(name, ())}:
+            for layout in {*BY_NAME.get(numberless(name), ()), *BY_NAME.get(name, ())}:
                 names = known.setdefault(prefix, {}).setdefault(layout, {})
                 if name == rest or name not in names:
                     names[name] = long

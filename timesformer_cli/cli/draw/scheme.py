@@ -34,6 +34,7 @@ CLASS_TOKEN = {
     "global": "the class token is seen in every group, and itself sees every patch",
 }
 NO_CLASS_TOKEN = "there is no class token: the mean of the patches is read out"
+POOLED = "there is no class token: a pooler reads the patches out"
 
 
 def show_scheme(name: str, stream: TextIO) -> None:
@@ -116,7 +117,8 @@ def _facts(number: int, scheme: Scheme) -> Iterator[Text]:
         yield Text(f"no further than {grouping.reach[0]} frame away")
     if grouping.stride > 1:
         yield Text(f"of rows and columns, one in {grouping.stride} is seen")
-    yield Text(CLASS_TOKEN[grouping.cls] if scheme.has_cls else NO_CLASS_TOKEN)
+    without = POOLED if scheme.pooler_blocks else NO_CLASS_TOKEN
+    yield Text(CLASS_TOKEN[grouping.cls] if scheme.has_cls else without)
     reached = int((_relation(number, scheme) != ELSEWHERE).sum())
     yield Text(f"{reached} of {prod(GRID)} patches reached")
 

@@ -47,6 +47,8 @@ def as_json(facts: "ModelFacts") -> None:
 def show_labels(facts: "ModelFacts") -> None:
     """Print every label on a line of its own; raises UsageError where none are known."""
     if not facts.labels:
+        if not facts.classes:
+            raise UsageError(f"{facts.name}: an encoder, which knows no labels")
         raise UsageError(f"{facts.name}: its {facts.classes:,} labels are known once it is here")
     for label in facts.labels:
         print(printable(label))
@@ -69,9 +71,11 @@ def _lines(facts: "ModelFacts") -> Iterator[tuple[str, str, str]]:
         yield kept if name == "resize" else name, _value(value), facts.preprocessing_from[name]
     first = ", ".join(facts.labels[:FIRST]) + (", ..." if len(facts.labels) > FIRST else "")
     known = f": {first}" if facts.labels else ", their names not known here"
-    yield "labels", f"{facts.classes:,}{known}", facts.labels_from if facts.labels else ""
+    if facts.classes:
+        yield "labels", f"{facts.classes:,}{known}", facts.labels_from if facts.labels else ""
     yield "read out", facts.readout, ""
-    yield "scores", facts.scores, ""
+    if facts.classes:
+        yield "scores", facts.scores, ""
     if facts.dtype:
         yield "dtype", facts.dtype, ""
     if facts.input:

@@ -44,7 +44,7 @@ def _here(row: ListedWeights) -> str:
 COLUMNS = (
     WeightsColumn("name", lambda row: row.name, 0),
     WeightsColumn("recognises", lambda row: row.data, 2),
-    WeightsColumn("classes", lambda row: f"{row.classes:,}", 8, "right"),
+    WeightsColumn("classes", lambda row: f"{row.classes:,}" if row.classes else "", 8, "right"),
     WeightsColumn("scheme", lambda row: row.attention, 9),
     WeightsColumn("clip", _clip, 5),
     WeightsColumn("px", lambda row: str(row.image_size), 7, "right"),
@@ -88,7 +88,7 @@ def as_table(rows: Sequence[ListedWeights]) -> None:
 REMARKS = {
     "clip": "clip: frames x stride (of 30 fps)",
     "top-1": "top-1: per cent, as reported, three crops of one clip, of VideoMAE's 5\n"
-    "(Something-Something: 2) and of ViViT's 4",
+    "(Something-Something: 2), of ViViT's 4 and of V-JEPA 2's 2",
     "GMACs": "GMACs: billions of multiply-adds for one clip",
     "licence": "licence: CC-BY-NC weights are not for commercial use",
 }

@@ -15,7 +15,7 @@ from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
 from timesformer_cli.model.encoders import FastPath, FrameEncoder
-from timesformer_cli.model.positions import Sinusoids
+from timesformer_cli.model.positions import NoPositions, Sinusoids
 from timesformer_cli.model.routing import ClassRoute, Mix
 
 # Letters are those of model/. Joined tokens are `(b n d)`: the class tokens, then the patches in
@@ -76,7 +76,10 @@ class FastEncoder(nn.Module):
         b, t, h, w, d = patches.shape
         classes = self._classes((t, h, w))
         cls = patches.new_zeros(b, 0, d) if self.cls is None else self.cls.expand(b, classes, -1)
-        return join_tokens(*self.positions(cls, patches)), (t, h, w)
+        tokens = join_tokens(*self.positions(cls, patches))
+        if self.cls is None and isinstance(self.positions, NoPositions):
+            tokens = tokens.clone()  # still the caller's, and blocks change theirs
+        return tokens, (t, h, w)
 
     def read(self, tokens: Tensor, grid: Grid) -> Tensor:
         """The class tokens after the last block; all tokens in a model without class tokens."""

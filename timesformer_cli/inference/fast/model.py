@@ -12,6 +12,7 @@ from timesformer_cli.inference.fast.kernels import find_mix, in_dtype
 from timesformer_cli.inference.fast.linear import PlainLinear, find_linear
 from timesformer_cli.inference.fast.patches import FROM_PIXELS, PixelPatches
 from timesformer_cli.inference.fast.pathways import FastPathway
+from timesformer_cli.inference.fast.pooler import FastPooler
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.encoders import FrameEncoder
@@ -48,6 +49,9 @@ class FastModel(nn.Module):
         self.fast = None
         if model.fast is not None:
             self.fast = FastPathway(model.fast, model.preprocessing, make, consume=consume)
+        self.pooler = None
+        if model.pooler is not None:
+            self.pooler = FastPooler(model.pooler, make, consume=consume)
         self.norm, self.head = make.copy(model.norm), make.copy(model.head)
         self.eval().requires_grad_(False)
 
@@ -91,6 +95,10 @@ class FastModel(nn.Module):
         tokens = units[:, :, 0, 0] if self.config.frames_apart else first(units)
         for encoder in more:
             tokens = encoder(tokens[:, :, None, None])
+        if self.pooler is not None:
+            t, h, w = units.shape[1:4]
+            pooled: Tensor = self.pooler(self.norm(tokens), (t, h, w))
+            return pooled
         features: Tensor = self.norm(read_out(tokens, self.config))
         return features
 
