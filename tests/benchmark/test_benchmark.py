@@ -135,7 +135,7 @@ ERRORS = {
     "output folder": (["-o", "no/such/out.json"], 2, "cannot be written"),
     "explain": (["--explain", "diagonal"], 2, "space, joint, divided, sparse, axial"),
     "checkpointing alone": (["--checkpoint-gradients"], 2, "give --train as well"),
-    "size": (["--size", "huge"], 2, "huge"),
+    "size": (["--size", "enormous"], 2, "enormous"),
     "runs": (["--runs", "0"], 2, "runs"),
 }
 

@@ -22,6 +22,8 @@ VARIANTS = [
     {"qkv_bias": False},
     {"positions": "table", "token_shift": True},
 ]
+# What V-JEPA 2 has, under other groupings of patches.
+POOLED = {"positions": "rotary-3d", "pooler_blocks": 2}
 
 
 def coloured_frames(*shape):
@@ -58,6 +60,7 @@ def model(scheme, changes):
         *((scheme, "plain", changes) for scheme in PAPER for changes in VARIANTS),
         *((scheme, "plain", changes) for scheme in RELATIVES for changes in ({}, VARIANTS[-1])),
         *((scheme, "fastest", {}) for scheme in SCHEMES),
+        *((scheme, "plain", POOLED) for scheme in ("vivit-3", "vivit-4", "windowed")),
     ],
     ids=str,
 )
@@ -94,9 +97,10 @@ def test_products_are_attention(shape, budget, masked, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("scheme", ["divided", "vjepa2"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
-def test_lower_precision_gives_nearly_the_same_scores(dtype):
-    model = randomised(tiny(heads=2))
+def test_lower_precision_gives_nearly_the_same_scores(dtype, scheme):
+    model = randomised(tiny(heads=2, attention=scheme))
     frames = coloured_frames(4, 8, 64, 64)
     with torch.inference_mode():
         expected = make_fast(model, CPU, torch.float32)(frames).softmax(dim=-1)
@@ -133,12 +137,14 @@ def test_it_has_no_share_in_the_models_memory():
         torch.testing.assert_close(form(frames), expected, atol=0, rtol=0)
 
 
-def test_a_consumed_model_holds_its_blocks_no_more():
-    model = randomised(tiny())
+@pytest.mark.parametrize("scheme", ["divided", "vjepa2"])
+def test_a_consumed_model_holds_its_blocks_no_more(scheme):
+    model = randomised(tiny(attention=scheme))
     expected = FastModel(model)
     frames = coloured_frames(1, 8, 64, 64)
     form = FastModel(model, consume=True)
     assert not list(model.blocks.parameters())
+    assert model.pooler is None or not list(model.pooler.blocks.parameters())
     with torch.inference_mode():
         torch.testing.assert_close(form(frames), expected(frames), atol=0, rtol=0)
 

@@ -119,6 +119,10 @@ def test_a_clip_that_does_not_fit_is_refused_in_words(shape, words):
         ({"embedding": "conv-stem", "patch": 14}, "power of two"),
         ({"depth": 10**9}, "depth"),
         ({"drop_path": 1.0}, "drop_path"),
+        ({"pooler_blocks": 2}, "divided has class tokens"),
+        ({"positions": "rotary-3d"}, "divided has class tokens"),
+        ({"attention": "vjepa2", "pooler_blocks": -2}, "pooler_blocks is -2"),
+        ({"attention": "vjepa2", "pooler_blocks": 10**9}, "pooler_blocks"),
     ],
 )
 def test_an_impossible_configuration_is_refused_in_words(fields, words):

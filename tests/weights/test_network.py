@@ -5,7 +5,10 @@ import pytest
 import torch
 from einops import rearrange
 
+from timesformer_cli import cost
+from timesformer_cli.model import TimeSformer
 from timesformer_cli.video.transform import prepare_frame
+from timesformer_cli.weights.catalogue import WEIGHTS
 from timesformer_cli.weights.load import load_model
 
 # The five best classes that fcakyon's conversion of the weights gave for `archery.mp4`.
@@ -22,16 +25,19 @@ GOLDEN = {
 }
 
 
-@pytest.mark.network
-@pytest.mark.parametrize("name", GOLDEN)
-def test_the_published_weights_name_the_published_classes(name):
-    import av
-    from huggingface_hub import hf_hub_download
+# The best class and its score that transformers' conversion of V-JEPA 2 checks for `bowling`.
+BOWLING = {
+    "vjepa2-large-ssv2": (145, 0.30867),
+    "vjepa2-giant-ssv2": (112, 0.26408),
+    "vjepa2-large-diving48": (35, 0.32875),
+    "vjepa2-giant-diving48": (22, 0.35351),
+}
 
-    path = hf_hub_download("nateraw/video-demo", "archery.mp4", repo_type="dataset")
-    model, _ = load_model(name)
-    count = model.sampling.frames
-    wanted = np.linspace(0, 2 * count - 1, count).astype(int)  # as the conversion was checked
+
+def logits(model: TimeSformer, path: str, wanted: np.ndarray) -> torch.Tensor:
+    """The model's answer to these frames of a video."""
+    import av
+
     with av.open(path) as container:
         pictures = [
             frame.to_ndarray(format="rgb24")
@@ -45,5 +51,39 @@ def test_the_published_weights_name_the_published_classes(name):
         for values in (model.preprocessing.mean, model.preprocessing.std)
     )
     with torch.inference_mode():
-        best = model((clip - mean) / std)[0].topk(5).indices.tolist()
-    assert best == GOLDEN[name]
+        return model((clip - mean) / std)[0]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_published_weights_name_the_published_classes(name):
+    from huggingface_hub import hf_hub_download
+
+    path = hf_hub_download("nateraw/video-demo", "archery.mp4", repo_type="dataset")
+    model, _ = load_model(name)
+    count = model.sampling.frames
+    wanted = np.linspace(0, 2 * count - 1, count).astype(int)  # as the conversion was checked
+    assert logits(model, path, wanted).topk(5).indices.tolist() == GOLDEN[name]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", BOWLING)
+def test_a_published_vjepa_2_gives_the_published_score(name):
+    from huggingface_hub import hf_hub_download
+
+    clip = "val/bowling/-WH-lxmGJVY_000005_000015.mp4"
+    path = hf_hub_download("nateraw/kinetics-mini", clip, repo_type="dataset")
+    model, _ = load_model(name)
+    scores = logits(model, path, np.arange(0, 128, 128 // model.sampling.frames)).softmax(dim=-1)
+    index, score = BOWLING[name]
+    assert scores.argmax().item() == index
+    assert scores[index].item() == pytest.approx(score, abs=5e-3)  # resized in torch there
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "name", [name for name, row in WEIGHTS.items() if row.repo and not row.classes]
+)
+def test_a_published_encoder_has_the_tensors_of_its_row(name):
+    model, _ = load_model(name, encoder=True)
+    assert cost.of_encoder(model.config) == cost.of_encoder(WEIGHTS[name].config)

@@ -45,7 +45,7 @@ def benchmark(
         str, typer.Option(metavar="PX[,PX]", help="Height and width.", rich_help_panel=MODEL)
     ] = "224",
     size: Annotated[
-        Literal["tiny", "small", "base", "large"],
+        Literal["tiny", "small", "base", "large", "huge", "giant"],
         typer.Option(help="Width, depth and heads, as in ViT.", rich_help_panel=MODEL),
     ] = "base",
     batch_size: options.BatchSize = 1,

@@ -48,7 +48,7 @@ def train(
         ),
     ] = None,
     size: Annotated[
-        Literal["tiny", "small", "base", "large"],
+        Literal["tiny", "small", "base", "large", "huge", "giant"],
         typer.Option(help="Size of a model from scratch.", rich_help_panel=START),
     ] = "tiny",
     image_size: Annotated[
