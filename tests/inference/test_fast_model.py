@@ -137,6 +137,15 @@ def test_it_has_no_share_in_the_models_memory():
         torch.testing.assert_close(form(frames), expected, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if not SCHEMES[name].fused])
+def test_what_frames_give_can_be_used_in_several_windows(scheme):
+    form = FastModel(randomised(tiny(attention=scheme)))
+    with torch.inference_mode():
+        units = form.per_frame(coloured_frames(1, 8, 64, 64))
+        first = form.over_time(units)
+        torch.testing.assert_close(form.over_time(units), first, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("scheme", ["divided", "vjepa2"])
 def test_a_consumed_model_holds_its_blocks_no_more(scheme):
     model = randomised(tiny(attention=scheme))

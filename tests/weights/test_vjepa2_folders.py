@@ -249,6 +249,20 @@ def test_an_encoder_answers_nothing_and_says_what_gives_it_classes(encoder):
     assert ran.exit_code == 3 and "an encoder without a classifier" in ran.stderr
 
 
+@pytest.mark.parametrize("name", ["vjepa2-large", "facebook/vjepa2-vitg-fpc64-384"])
+@pytest.mark.parametrize(
+    "command",
+    [["classify", "x.mp4", "-m"], ["export", "--onnx", "-m"], ["timeline", "x.mp4", "-m"]],
+)
+def test_a_published_encoder_is_refused_before_it_is_fetched(tmp_path, monkeypatch, command, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("timesformer_cli.weights.hub.locate.fetch", pytest.fail)
+    (tmp_path / "x.mp4").write_bytes(b"")
+    ran = CliRunner().invoke(app, [*command, name])
+    assert ran.exit_code == 3, ran.stderr
+    assert f"{name}: an encoder without a classifier" in ran.stderr
+
+
 def test_tsf_info_tells_of_an_encoder_what_there_is(encoder):
     ran = CliRunner().invoke(app, ["info", str(encoder), "--format", "json"])
     facts = json.loads(ran.stdout)

@@ -1,5 +1,6 @@
 """Progress of long work, shown on stderr while that is a terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.markup import escape
 
 from timesformer_cli.cli.stderr import printable, stderr
+from timesformer_cli.errors import WeightsError
 
 if TYPE_CHECKING:
     from timesformer_cli.callbacks import TransferCallback
@@ -43,10 +45,17 @@ def transfer() -> Iterator["TransferCallback | None"]:
         yield report
 
 
-def locate_shown(name: str) -> "Located":
-    """Find what a model's name means; what the cache lacks is fetched, with progress bars."""
+def locate_shown(name: str, *, encoder: bool = False) -> "Located":
+    """Find what a model's name means; what the cache lacks is fetched, with progress bars.
+
+    Raises WeightsError for an encoder of the catalogue before it is fetched, unless it is asked for.
+    """
+    from timesformer_cli.weights.catalogue import ENCODER, find_weights
     from timesformer_cli.weights.hub.locate import locate
 
+    row = find_weights(name)
+    if row is not None and not row.classes and not encoder and not os.path.exists(name):
+        raise WeightsError(f"{name}: {ENCODER}")
     with transfer() as progress:
         return locate(name, progress=progress)
 

@@ -17,6 +17,9 @@ HALF: Channels = (0.5, 0.5, 0.5)
 NON_COMMERCIAL = "CC-BY-NC-4.0"
 APACHE = "Apache-2.0"
 MIT = "MIT"
+ENCODER = (
+    "an encoder without a classifier; tsf train --init gives it one (without --freeze-backbone)"
+)
 AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"
 VIDEOMAE_ZOO = "model zoo of VideoMAE's authors: 5 clips of Kinetics, 2 of Something-Something"
@@ -108,9 +111,10 @@ _VIDEOMAE = (
     ("small", "ssv2", None, 66.8, 90.3),
     ("base", "ssv2", None, 70.6, 92.6),
 )
-# Name, shape, data set, repository, frames, stride, size, licence, top-1. The authors take the frames
-# of a clip closer or farther apart than a video of Something-Something is long, so they are spread;
-# for Diving48 they read out four layers, and the weights on the hub one: theirs is another accuracy.
+# Name, shape, data set, repository, frames, stride, size, licence, top-1. The authors' clips of
+# Something-Something (16 frames at a step of 4, or 64 at a step of 2, of 12 a second) are longer than
+# most of its videos, so frames are spread over these. For Diving48 the authors read out four layers,
+# and the weights on the hub one: the accuracy is that of another model.
 _VJEPA2 = (
     ("large-ssv2", "large", "ssv2", "vitl-fpc16-256-ssv2", 16, None, 256, MIT, 73.7),
     ("giant-ssv2", "giant", "ssv2", "vitg-fpc64-384-ssv2", 64, None, 384, MIT, 77.3),

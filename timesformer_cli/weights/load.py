@@ -15,7 +15,7 @@ import torch
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
-from timesformer_cli.weights.catalogue import Weights
+from timesformer_cli.weights.catalogue import ENCODER, Weights
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.digest import SHA256, update
 from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
@@ -79,10 +79,7 @@ def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeS
     """
     described = checkpoint.description
     if checkpoint.encoder and not encoder:
-        raise WeightsError(
-            f"{checkpoint.file}: an encoder without a classifier; tsf train --init gives it one "
-            "(without --freeze-backbone)"
-        )
+        raise WeightsError(f"{checkpoint.file}: {ENCODER}")
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
             described.config,
