@@ -62,10 +62,11 @@ class TimeSformer(nn.Module):
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
         """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
-        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast path the features of both paths stand side by side. `frames` `(b t)` is false
-        for frames that only fill up a batch of clips of different lengths; models with a global
-        class token take it. It is kept for parity with lucidrains' TimeSformer, which has such a
-        mask: parity tests give it, no command does.
+        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast
+        path the features of both paths stand side by side. `frames` `(b t)` is false for frames
+        that only fill up a batch of clips of different lengths; models with a global class token
+        take it. It is kept for parity with lucidrains' TimeSformer, which has such a mask: parity
+        tests give it, no command does.
         """
         self._require_fitting(clip, frames)
         fast = None if self.fast is None else self.fast.start(clip)
