@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.camera_motion.data import SHAKES, Maker
+from scripts.camera_motion.data import KINDS, SHAKES, Maker
 from scripts.camera_motion.paths import (
     BOTH,
     DRIFT,
@@ -27,7 +27,7 @@ from scripts.camera_motion.paths import (
     UNCLEAR,
     ZOOM,
 )
-from scripts.camera_motion.samples import seen
+from scripts.camera_motion.samples import PLAIN_FROM, seen
 from scripts.camera_motion.wear import Clip
 from timesformer_cli.dataset.metrics import calibration_error
 from timesformer_cli.model import TimeSformer
@@ -121,8 +121,9 @@ interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also wit
 {seen:,} clips ({fresh:,} made, each used twice under one of the sixteen symmetries: mirrored, upside down,
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
-of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth. {beside} more outputs
-learned where the camera is at each frame; they are not part of this model.
+of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth, plain scenes, bars,
+dissolves and the second static with epoch {plain_from}. {beside} more outputs learned where the camera is at each frame; they are
+not part of this model.
 
 ## Accuracy
 
@@ -142,6 +143,7 @@ Of the answers "unclear" {unclear_precision:.1%} are right, and {unclear_recall:
 
 - One answer a clip, and the scene is still made of pictures: nothing here is real footage. How to measure on your own:
   `python -m scripts.camera_motion.real VIDEOS`; what was measured so stands in `docs/training.md`.
+- Two moves at once are mostly called by one of them: {two_moves:.1%} of such clips are called unclear.
 - Below the smallest moves above, expect static; a hand-held camera that means to stand still is between static and
   shake.
 - Things that fill most of the frame are taken for the scene: their motion will be read as the camera's.
@@ -260,6 +262,8 @@ def write_card(report: dict[str, Any], facts: dict[str, Any]) -> str:
         by_size=", ".join(f"{share:.1%}" for share in report["by_size"]),
         confusion=confusion_table(report["confusion"]),
         scenes=scenes_table(report["scenes"]),
+        two_moves=report["scenes"].get(KINDS["two moves"], (0, 0.0))[1],
+        plain_from=PLAIN_FROM + 1,
         shift=SHIFT,
         zoom=ZOOM,
         roll=ROLL,
