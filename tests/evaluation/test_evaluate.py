@@ -23,7 +23,7 @@ from timesformer_cli.installing import how_to_install
 from timesformer_cli.weights.load import load_model, save_model
 
 FOLDER = Path(__file__).parents[2] / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.mp4"))
+EXAMPLES = sorted(path for path in FOLDER.glob("*.mp4") if "then" not in path.stem)
 LABELS = ("walk", "run", "=jump", "sit\x1b[31m", "stand 立つ")
 SCORES = (
     "videos readable correct top1 top1_interval top5 mean_class_accuracy calibration_error "
@@ -60,7 +60,7 @@ def examples(tmp_path_factory) -> Path:
 def mirrored(tmp_path_factory) -> Path:
     """camera-motion with left and right exchanged, its labels in another order and spelling."""
     model, _ = load_model("camera-motion")
-    order = list(reversed(range(10)))
+    order = list(reversed(range(len(model.labels))))
     swapped = {"pan left": "Pan-Right", "pan right": "Pan-Left"}
     model.labels = tuple(swapped.get(model.labels[one], model.labels[one]) for one in order)
     with torch.no_grad():
@@ -111,11 +111,11 @@ def test_the_bundled_model_is_right_on_all_its_examples(compared):
     ran, report, _ = compared
     assert ran.exit_code == 1, "two videos could not be read"
     found = report["evaluations"][0]["scores"]
-    assert (found["videos"], found["readable"], found["correct"]) == (13, 11, 11)
+    assert (found["videos"], found["readable"], found["correct"]) == (12, 10, 10)
     assert found["top1"] == found["top5"] == found["mean_class_accuracy"] == 1
-    assert found["top1_interval"] == pytest.approx([0.7412, 1], abs=5e-5)
+    assert found["top1_interval"] == pytest.approx([0.7225, 1], abs=5e-5)
     assert 0 < found["calibration_error"] < 0.2
-    assert {one["videos"] for one in found["confusion"]} == {1, 2}
+    assert {one["videos"] for one in found["confusion"]} == {1}
     assert all(one["label"] == one["predicted"] for one in found["confusion"])
 
 
@@ -138,11 +138,11 @@ def test_json_has_the_fields_of_the_dataclasses(compared):
 
 def test_two_models_are_compared_on_the_same_videos(compared):
     report = compared[1]
-    assert [one["scores"]["correct"] for one in report["evaluations"]] == [11, 8]
+    assert [one["scores"]["correct"] for one in report["evaluations"]] == [10, 8]
     found = report["comparison"]
     counts = {name: found[name] for name in ("both", "only_first", "only_second", "neither")}
-    assert counts == {"both": 8, "only_first": 3, "only_second": 0, "neither": 0}
-    assert found["p_value"] == 0.25, "three heads of three, or none: 2 / 8"
+    assert counts == {"both": 8, "only_first": 2, "only_second": 0, "neither": 0}
+    assert found["p_value"] == 0.5, "two heads of two, or none: 2 / 4"
     assert {Path(one["video"]).stem for one in found["differences"]} == {
         path.stem for path in EXAMPLES if path.stem.startswith("pan")
     }
@@ -158,12 +158,12 @@ def test_predictions_are_a_line_a_video_in_order(compared):
         "cut.mp4",
         "gone.mp4",
     ]
-    for line in lines[:11]:
+    for line in lines[:10]:
         assert list(line) == ["video", "status", "label", "predicted", "correct", "predictions"]
         assert line["correct"] is True and line["predicted"] == line["label"]
         assert len(line["predictions"]) == 5
         assert line["predictions"][0]["label"] == line["predicted"]
-    assert [list(line) for line in lines[11:]] == [["video", "status", "label", "error"]] * 2
+    assert [list(line) for line in lines[10:]] == [["video", "status", "label", "error"]] * 2
 
 
 def test_the_confusion_matrix_is_drawn(compared):
@@ -183,7 +183,7 @@ def test_the_tables_fit_80_columns_and_say_what_was_not_read(examples, mirrored,
     assert re.search(r"^not read, not counted +2", ran.stdout, re.MULTILINE)
     assert "cut.mp4: truncated: " in ran.stdout and "gone.mp4: not_found: " in ran.stdout
     if rival:
-        assert "McNemar's exact test: p = 0.250" in ran.stdout
+        assert "McNemar's exact test: p = 0.500" in ran.stdout
     else:
         assert re.search(r"^10 shake( +·){9} +1$", ran.stdout, re.MULTILINE)
 
@@ -272,7 +272,7 @@ def test_class_numbers_are_the_models_own(model, mirrored, tmp_path):
     assert {one["label"] for one in found["classes"] if one["videos"]} == {LABELS[4], LABELS[1]}
     ran = tsf(tmp_path / "list.txt", "-m", "camera-motion", "--compare", mirrored)
     assert ran.exit_code == 2
-    assert "class 4 is 'tilt down' to camera-motion and 'zoom in' to" in ran.stderr
+    assert "class 4 is 'tilt down' to camera-motion and 'zoom out' to" in ran.stderr
 
 
 def test_a_picture_without_matplotlib_names_the_extra(model, data, tmp_path, monkeypatch):
