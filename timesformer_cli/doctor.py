@@ -113,6 +113,9 @@ _PACKAGES = (
     ("onnxruntime", "onnxruntime", False, "models that end in .onnx"),
     ("onnxscript", "onnxscript", False, "tsf export --onnx"),
     ("matplotlib", "matplotlib", False, "plots"),
+    ("pyarrow", "pyarrow", False, "answers as Parquet"),
+    ("lance", "pylance", False, "libraries: tsf search"),
+    ("opentimelineio", "opentimelineio", False, "tsf timeline --format otio"),
 )
 
 
