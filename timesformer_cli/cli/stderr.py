@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -97,13 +97,8 @@ def interrupted_at_once() -> Iterator[None]:
     def leave(number: int, frame: object) -> None:
         _leave("interrupted", ExitCode.INTERRUPTED)
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # as a shell asks of what it runs in the background
-        signal.signal(signal.SIGINT, leave)
-    try:
+    with _handled([signal.SIGINT], leave):
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _leave(word: str, code: ExitCode) -> NoReturn:
@@ -127,7 +122,7 @@ def claiming(*paths: Path | None) -> Iterator[None]:
     def leave(number: int, frame: object) -> None:
         _leave(*_endings()[number])
 
-    with _ended_by(leave), ExitStack() as stack:
+    with _handled(_endings(), leave), ExitStack() as stack:
         with _signals_later():  # a claim that is half made would stay
             stack.enter_context(claimed(*paths))
         yield
@@ -137,16 +132,8 @@ def claiming(*paths: Path | None) -> Iterator[None]:
 def _signals_later() -> Iterator[None]:
     """Let the signals that end a command wait for the end of the block, which must be short."""
     waiting: list[int] = []
-    numbers = [signal.SIGINT, *_endings()]
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, lambda number, frame: waiting.append(number))
+    with _handled([signal.SIGINT, *_endings()], lambda number, frame: waiting.append(number)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     for number in waiting:
         signal.raise_signal(number)
 
@@ -158,17 +145,20 @@ def _endings() -> dict[int, tuple[str, ExitCode]]:
 
 
 @contextmanager
-def _ended_by(leave: Callable[[int, Any], None]) -> Iterator[None]:
-    """Until the block ends, the signals that ask for an end call `leave`, unless ignored."""
-    before = {number: signal.getsignal(number) for number in _endings()}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, leave)
+def _handled(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Until the block ends, these signals call `handler`, unless they were told to be ignored.
+
+    A shell asks for that with what it runs in the background, and so does nohup.
+    """
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, earlier in before.items():
+        if earlier is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 @contextmanager
@@ -184,5 +174,5 @@ def terminated_in_order() -> Iterator[None]:
             stderr().print(word)
         raise SystemExit(code)
 
-    with _ended_by(leave):
+    with _handled(_endings(), leave):
         yield
