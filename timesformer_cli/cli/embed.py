@@ -1,6 +1,6 @@
 """`tsf embed`: videos as vectors."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -137,7 +137,7 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
         found = locate_shown(asked["model"])
         require_writable(output, [*needed, *found.files], beside)
         located = found
-    results = _first_at_once(_results(context, files, located, {}))
+    results = _first_at_once(_results(context, files, located))
     if written in RENDERERS:
         return show_results(results, RENDERERS[written], output, files)
     assert output is not None
@@ -184,7 +184,9 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     looked = with_progress(filling.to_embed(files), len(files), "looking for what is new")
     todo = list(only_read(looked))
     if todo:
-        results = _first_at_once(_results(context, todo, located, filling.contents))
+        results = _first_at_once(
+            _results(context, todo, located, contents=filling.contents, revision=making.revision)
+        )
         for _ in only_read(filling.write(results)):
             pass
     counts = [f"{number:,} {name}" for name, number in asdict(filling.added).items() if number]
@@ -214,9 +216,9 @@ def _results(
     context: typer.Context,
     files: "Sequence[VideoPath]",
     located: "AnyModel",
-    contents: "Mapping[str, str]",
+    **known: Any,
 ) -> "Iterator[EmbedResult]":
-    """The vectors as they come, with progress on stderr."""
+    """The vectors as they come, with progress on stderr; `known` is what need not be computed."""
     from timesformer_cli.cli.stderr import note
     from timesformer_cli.inference.classify import failed
     from timesformer_cli.library.embed import embed_videos, embed_windows
@@ -230,7 +232,7 @@ def _results(
 
         clips, crops = options.parse_views(context.params["views"])
         one = options.fill(ClassifyOptions, context, clips=clips, crops=crops, model=located)
-        results = embed_videos(files, one, note, normalise=normalise, contents=contents)
+        results = embed_videos(files, one, note, normalise=normalise, **known)
         yield from with_progress(results, len(files), "embedding")
     else:
         from timesformer_cli.cli.timeline_progress import timelines_shown
@@ -246,7 +248,7 @@ def _results(
             lambda run, tell: timelines_shown(run, files, tell_also=tell),
             note,
             normalise=normalise,
-            contents=contents,
+            **known,
         )
 
 

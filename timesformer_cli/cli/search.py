@@ -121,13 +121,16 @@ def _embedded(library: "Library", clip: Path, since: float, until: float, **how:
         if since == 0 and math.isinf(until):
             clips, crops = options.parse_views(made.views)
             one = ClassifyOptions(clips=clips, crops=crops, **shared)
-            (result,) = embed_videos(files, one, note)
+            (result,) = embed_videos(files, one, note, revision=made.revision)
         else:
             from timesformer_cli.cli.timeline_progress import timelines_shown
 
             many = TimelineOptions(start=since, end=until, cuts=False, **shared)
             (result,) = embed_windows(
-                many, lambda run, tell: timelines_shown(run, files, tell_also=tell), note
+                many,
+                lambda run, tell: timelines_shown(run, files, tell_also=tell),
+                note,
+                revision=made.revision,
             )
     if isinstance(result, Failed):
         raise UsageError(f"{clip}: {result.error.message}")

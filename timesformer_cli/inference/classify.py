@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from timesformer_cli.inference.batching import Scored, ScoredVideo, Scorer
+    from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.predictor import Pending
     from timesformer_cli.inference.scorer import AnyModel
 
@@ -140,11 +140,7 @@ def classify_videos(
     cannot be read becomes a `Failed`, never an exception.
     """
     for video, outcome, scorer in score_paths(videos, options, note):
-        if isinstance(outcome, VideoError):
-            yield failed(video.path, outcome)
-        else:
-            assert scorer is not None
-            yield _result(video, outcome, scorer, options)
+        yield _result(video, outcome, scorer, options)
 
 
 def score_paths(
@@ -218,10 +214,7 @@ class WarmModel:
         """The labels of each video, or why there are none, in input order."""
         videos = list(videos)
         for video, outcome in zip(videos, self.scored(videos), strict=True):
-            if isinstance(outcome, VideoError):
-                yield failed(video.path, outcome)
-            else:
-                yield _result(video, outcome, self.scorer, self.options)
+            yield _result(video, outcome, self.scorer, self.options)
 
 
 class _Turns:
@@ -243,10 +236,12 @@ def failed(path: str, error: VideoError) -> Failed:
 
 
 def _result(
-    video: VideoPath, outcome: "ScoredVideo", scorer: "Scorer", options: ClassifyOptions
-) -> Classified:
+    video: VideoPath, outcome: "Scored", scorer: "Scorer | None", options: ClassifyOptions
+) -> Result:
+    if isinstance(outcome, VideoError):
+        return failed(video.path, outcome)
     decoded, outputs = outcome
-    assert outputs.view_scores is not None
+    assert scorer is not None and outputs.view_scores is not None
     labels, several = scorer.description.labels, len(decoded.views) > 1
     views = (
         ClassifiedView(

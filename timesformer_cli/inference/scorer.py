@@ -67,6 +67,14 @@ def model_name(model: "AnyModel") -> str:
     return model if isinstance(model, str) else type(model).__name__
 
 
+def model_revision(model: "AnyModel") -> str:
+    """Which weights a located model has; empty for others, whose weights have no name."""
+    from timesformer_cli.weights.hub.locate import Located
+    from timesformer_cli.weights.load import revision_of
+
+    return revision_of(model) if isinstance(model, Located) else ""
+
+
 def open_scorer(options: ScorerOptions, note: NoteCallback, stack: ExitStack) -> "Scorer":
     """Load the model and put it on its device; closing the stack ends its processes.
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from timesformer_cli.inference.classify import (
     failed,
     score_paths,
 )
+from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video import VideoPath
 
@@ -70,14 +71,15 @@ def embed_videos(
     *,
     normalise: bool = False,
     contents: Mapping[str, str] = NONE_KNOWN,
+    revision: str | None = None,
 ) -> Iterator[EmbedResult]:
     """One vector for each video: the mean over its views; results come one by one, in order.
 
-    With `normalise` a vector's length is 1; `contents` of files that are known are not computed
-    again. Raises as `classify_videos` does, and UsageError for an
+    With `normalise` a vector's length is 1. `contents` of files and the model's `revision` are not
+    computed again where they are known. Raises as `classify_videos` does, and UsageError for an
     exported model, which gives scores only.
     """
-    revision = _revision(options.model)
+    revision = model_revision(options.model) if revision is None else revision
     for video, outcome, scorer in score_paths(videos, options, note, features=True):
         if isinstance(outcome, VideoError):
             yield failed(video.path, outcome)
@@ -112,6 +114,7 @@ def embed_windows(
     *,
     normalise: bool = False,
     contents: Mapping[str, str] = NONE_KNOWN,
+    revision: str | None = None,
 ) -> Iterator[EmbedResult]:
     """A vector for each window of videos, as `tsf timeline` takes windows.
 
@@ -120,7 +123,7 @@ def embed_windows(
     """
     from timesformer_cli.timelines.run import TimelineRun
 
-    revision = _revision(options.model)
+    revision = model_revision(options.model) if revision is None else revision
     steps: list[Step] = []
     with TimelineRun(replace(options, features=True), note) as run:
         for result in follow(run, steps.append):
@@ -156,17 +159,9 @@ def _of_steps(steps: "Iterable[Step]", normalise: bool) -> Iterator[Embedding]:
             )
 
 
-def _prepared(vector: Vector, normalise: bool) -> "Vector":
+def _prepared(vector: Vector, normalise: bool) -> Vector:
     length = float(np.linalg.norm(vector)) if normalise else 0.0
     return vector / length if length else vector
-
-
-def _revision(model: Any) -> str:
-    """Which weights a model has; empty for a model object, whose weights have no name."""
-    from timesformer_cli.weights.hub.locate import Located
-    from timesformer_cli.weights.load import revision_of
-
-    return revision_of(model) if isinstance(model, Located) else ""
 
 
 def content_of(path: str) -> str:

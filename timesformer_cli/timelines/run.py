@@ -14,7 +14,7 @@ from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import best_predictions, failed
-from timesformer_cli.inference.scorer import open_scorer, windows_for
+from timesformer_cli.inference.scorer import model_revision, open_scorer, windows_for
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.timelines.journal import Journal, Past
 from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
@@ -27,8 +27,6 @@ from timesformer_cli.video.messages import Followed, FollowRequest
 from timesformer_cli.video.sample import Clip
 from timesformer_cli.video.stream import StreamedWindow, VideoFollower
 from timesformer_cli.video.windows import Shot, WindowPlan
-from timesformer_cli.weights.hub.locate import Located
-from timesformer_cli.weights.load import revision_of
 
 
 class Step(NamedTuple):
@@ -99,11 +97,9 @@ class TimelineRun:
             for field in fields(self.options)
             if field.name not in ("model", "debug", "timeout", "device", "dtype")
         }
-        model = self.options.model
-        revision = revision_of(model) if isinstance(model, Located) else ""
         return options | {
             "model": self.options.name,
-            "revision": revision,
+            "revision": model_revision(self.options.model),
             "device": self.scorer.device,
             "dtype": self.scorer.dtype,
         }
