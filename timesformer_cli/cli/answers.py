@@ -4,12 +4,13 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, TextIO, TypeVar
 
 from timesformer_cli.cli.formats import PARQUET, choose_format, require_writable, writing
 from timesformer_cli.cli.options import parse_shard
-from timesformer_cli.cli.stderr import complain, note, stderr
+from timesformer_cli.cli.stderr import complain, interrupted_at_once, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.files import AnyFile, require_folder
 from timesformer_cli.inference.classify import Failed
@@ -53,10 +54,8 @@ def find_videos_named(
     if not videos:
         raise UsageError("no videos given")
     if count > 1:
-        found, videos = (
-            len(videos),
-            [video for video in videos if share_of(video.path, count) == number],
-        )
+        found = len(videos)
+        videos = [video for video in videos if share_of(video.path, count) == number]
         note(f"shard {number}/{count}: {len(videos)} of {found} videos")
     return videos, [*(video.path for video in videos), *([STDIN] if "-" in arguments else [])]
 
@@ -100,15 +99,28 @@ def show_results(
     A file at `output` appears whole or not at all.
     """
     statuses: list[str] = []
-
-    def passing() -> Iterator[Answer]:
-        for result in results:
-            statuses.append(result.status)
-            yield result
-
     with writing(output) as stream:
-        render(passing(), stream, [video.path for video in videos])
+        render(noting(results, statuses), stream, [video.path for video in videos])
     return summary(statuses)
+
+
+def noting(results: Iterable[Answer], statuses: list[str]) -> Iterator[Answer]:
+    """Pass the results through, and note the status of each."""
+    for result in results:
+        statuses.append(result.status)
+        yield result
+
+
+def first_at_once(results: Iterator[Answer]) -> Iterator[Answer]:
+    """The results; Ctrl-C while the first one imports torch ends the process there and then."""
+    with interrupted_at_once():
+        first = list(islice(results, 1))
+    return chain(first, results)
+
+
+def complain_of(result: Failed) -> None:
+    """Name a video that failed, and why, on stderr."""
+    complain(f"{result.video}: {result.error.kind}: {result.error.message}")
 
 
 def answer_files(videos: "Sequence[VideoPath]", folder: Path, format: str) -> dict[str, Path]:
@@ -143,11 +155,10 @@ def write_each(
 
     A file appears whole or not at all, and takes the place of an earlier one. None is stdout.
     """
-    statuses = []
-    for result in results:
-        statuses.append(result.status)
+    statuses: list[str] = []
+    for result in noting(results, statuses):
         if isinstance(result, Failed):
-            complain(f"{result.video}: {result.error.kind}: {result.error.message}")
+            complain_of(result)
             continue
         answer = answers[result.video]
         try:

@@ -1,7 +1,6 @@
 """`tsf classify`: labels for videos."""
 
 from dataclasses import replace
-from itertools import chain, islice
 from typing import Annotated, Literal
 
 import typer
@@ -56,6 +55,7 @@ def classify(
         answer_files,
         choose_answer,
         find_videos_named,
+        first_at_once,
         show_results,
         write_each,
     )
@@ -65,7 +65,6 @@ def classify(
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
-        interrupted_at_once,
         note,
         quietly,
     )
@@ -88,9 +87,7 @@ def classify(
                 require_writable(output, located.files)
             chosen = replace(chosen, model=located)
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
-        with interrupted_at_once():  # the first result imports torch
-            first = list(islice(results, 1))
-        every = chain(first, results)
+        every = first_at_once(results)
         if output_dir is None:
             failed = show_results(every, RENDERERS[written], output, files)
         else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -117,7 +116,13 @@ def embed(
 
 def _write(context: typer.Context, written: str, output: Path | None) -> ExitCode:
     """Write the vectors to a file, or to stdout."""
-    from timesformer_cli.cli.answers import find_videos_named, show_results, summary
+    from timesformer_cli.cli.answers import (
+        find_videos_named,
+        first_at_once,
+        noting,
+        show_results,
+        summary,
+    )
     from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.show.embed import NPY, RENDERERS, table_beside, write_npy
@@ -137,20 +142,20 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
         found = locate_shown(asked["model"])
         require_writable(output, [*needed, *found.files], beside)
         located = found
-    results = _first_at_once(_results(context, files, located))
+    results = first_at_once(_results(context, files, located))
     if written in RENDERERS:
         return show_results(results, RENDERERS[written], output, files)
     assert output is not None
     statuses: list[str] = []
-    write_npy(_noted(results, statuses), output)
+    write_npy(noting(results, statuses), output)
     return summary(statuses)
 
 
 def _fill(context: typer.Context, output: Path) -> ExitCode:
     """Write what is new to a library, and say what was."""
-    from timesformer_cli.cli.answers import find_videos_named
+    from timesformer_cli.cli.answers import complain_of, find_videos_named, first_at_once
     from timesformer_cli.cli.progress import locate_shown, with_progress
-    from timesformer_cli.cli.stderr import complain, stderr
+    from timesformer_cli.cli.stderr import stderr
     from timesformer_cli.inference.classify import Failed
     from timesformer_cli.library.fill import Filling
     from timesformer_cli.library.store import Library, Making
@@ -177,14 +182,14 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
         for result in results:
             if isinstance(result, Failed):
                 failures += 1
-                complain(f"{result.video}: {result.error.kind}: {result.error.message}")
+                complain_of(result)
             else:
                 yield result
 
     looked = with_progress(filling.to_embed(files), len(files), "looking for what is new")
     todo = list(only_read(looked))
     if todo:
-        results = _first_at_once(
+        results = first_at_once(
             _results(context, todo, located, contents=filling.contents, revision=making.revision)
         )
         for _ in only_read(filling.write(results)):
@@ -193,15 +198,6 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     counts += [f"{failures:,} failed"] if failures else []
     stderr().print(f"[dim]{', '.join(counts) or 'nothing to do'}[/]")
     return ExitCode.SOME_FAILED if failures else ExitCode.OK
-
-
-def _first_at_once(results: "Iterator[EmbedResult]") -> "Iterator[EmbedResult]":
-    """The results; Ctrl-C while the first one imports torch ends the process there and then."""
-    from timesformer_cli.cli.stderr import interrupted_at_once
-
-    with interrupted_at_once():
-        first = list(islice(results, 1))
-    return chain(first, results)
 
 
 def _require_fitting(given: dict[str, object], *, windows: bool) -> None:
@@ -250,9 +246,3 @@ def _results(
             normalise=normalise,
             **known,
         )
-
-
-def _noted(results: "Iterator[EmbedResult]", statuses: list[str]) -> "Iterator[EmbedResult]":
-    for result in results:
-        statuses.append(result.status)
-        yield result

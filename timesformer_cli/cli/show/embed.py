@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+from timesformer_cli.cli.answers import complain_of
 from timesformer_cli.cli.formats import csv_cell, write_json_line, write_parquet
-from timesformer_cli.cli.stderr import complain, terminated_in_order
+from timesformer_cli.cli.stderr import terminated_in_order
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import delivering
 from timesformer_cli.inference.classify import Failed
@@ -52,7 +53,7 @@ def write_npy(results: Iterable[EmbedResult], path: Path) -> None:
             writer.writeheader()
             for result in results:
                 if isinstance(result, Failed):
-                    complain(f"{result.video}: {result.error.kind}: {result.error.message}")
+                    complain_of(result)
                     continue
                 for row in rows_of(result):
                     writer.writerow({name: csv_cell(value) for name, value in row.items()})
