@@ -14,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.support import clips
 from timesformer_cli.cli.app import app
 from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding
-from timesformer_cli.library.store import Hit, Library, Making
+from timesformer_cli.library.fill import Filling
+from timesformer_cli.library.store import Hit, KnownFile, Library, Making
+from timesformer_cli.video import VideoPath
 
 pytest.importorskip("lance")
 
@@ -90,6 +93,33 @@ def test_a_second_run_adds_what_is_new_and_replaces_what_changed(tsf, videos, tm
     kept = ("content", "start", "end", "label", "vector")
     one, other = ([[row[n] for n in kept] for row in rows(each)] for each in (library, whole))
     assert sorted(one) == sorted(other)
+
+
+def test_a_picture_that_changes_in_a_folder_is_seen(tsf, tmp_path):
+    pictures, library = tmp_path / "pictures", tmp_path / "l.lance"
+    pictures.mkdir()
+    for number in range(20):
+        Image.fromarray(clips.barcode(number)).save(pictures / f"{number:02}.png")
+    words = ["embed", pictures, "--fps", "25", "-o", library]
+    assert said(tsf(*words)) == "1 new" and said(tsf(*words)) == "1 known"
+    facts = pictures.stat()
+    Image.fromarray(clips.barcode(99)).save(pictures / "09.png")
+    os.utime(pictures, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert said(tsf(*words)) == "1 changed"
+
+
+def test_a_video_that_goes_away_meanwhile_is_kept_and_stops_nothing(videos, tmp_path):
+    library = Library.create(tmp_path / "l.lance", Making(model="m", revision="r"))
+    filling = Filling(library)
+    found = list(filling.to_embed([VideoPath(str(path)) for path in sorted(videos.iterdir())]))
+    results = [made(tmp_path / "x", n) for n in range(3)]
+    results = [
+        replace(each, video=video.path, content=filling.contents[video.path])
+        for each, video in zip(results, found, strict=True)
+    ]
+    (videos / "b.mp4").unlink()
+    assert len(list(filling.write(results))) == 3
+    assert len({row["video"] for row in rows(library.path)}) == 3 and filling.added.new == 3
 
 
 def test_vectors_that_were_made_otherwise_are_refused(tsf, videos, tmp_path, model_folder):
@@ -174,6 +204,10 @@ def made(path: Path, number: int, vectors: int = 2) -> Embedded:
     )  # fmt: skip
 
 
+def looked(videos: list[Embedded]) -> dict[str, KnownFile]:
+    return {video.video: KnownFile(video.video, video.content, 1, 2) for video in videos}
+
+
 def test_writers_at_one_time_write_everything_once(tmp_path):
     library = Library.create(tmp_path / "l.lance", Making(model="m", revision="r"))
     files = [made(tmp_path / f"it's {n}.mp4", n) for n in range(12)]
@@ -181,7 +215,7 @@ def test_writers_at_one_time_write_everything_once(tmp_path):
     def write(first: int) -> None:
         for number in range(12):  # each writes all, in another order
             own = Library.create(library.path, library.making)
-            own.add([files[(first + number) % 12]])
+            own.add([files[(first + number) % 12]], looked(files))
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, (0, 4, 8)))
@@ -198,7 +232,7 @@ def test_of_windows_that_overlap_the_best_is_found(tmp_path):
     close = [
         replace(each, start=each.start / 2, end=each.start / 2 + 2) for each in video.embeddings
     ]
-    library.add([replace(video, embeddings=tuple(close))])
+    library.add([replace(video, embeddings=tuple(close))], looked([video]))
     wanted = close[7]
     for hits in (library.similar(wanted.vector, 30), library.labelled("it's", 30)):
         assert 5 <= len(hits) <= 11
@@ -212,13 +246,15 @@ def test_of_windows_that_overlap_the_best_is_found(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from tests.library.test_library import made
+from tests.library.test_library import looked, made
+from timesformer_cli.library.fill import Filling
 from timesformer_cli.library.store import Library, Making
 folder = Path(sys.argv[1])
 library = Library.create(folder / "l.lance", Making(model="m", revision="r"))
 print("ready", flush=True)
 for number in range(40):
-    library.add([made(folder / f"{number}.mp4", number)])
+    video = made(folder / f"{number}.mp4", number)
+    library.add([video], looked([video]))
 """
 
 
@@ -238,7 +274,8 @@ def test_a_writer_that_is_killed_leaves_whole_videos(tmp_path):
             for row in rows(library.path):
                 by_video[row["video"]] = by_video.get(row["video"], 0) + 1
             assert set(by_video.values()) <= {2}
-    library.add([made(tmp_path / f"{number}.mp4", number) for number in range(40)])
+    videos = [made(tmp_path / f"{number}.mp4", number) for number in range(40)]
+    library.add(videos, looked(videos))
     assert len(rows(library.path)) == 80
 
 

@@ -19,7 +19,7 @@ class Filling:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.added = Added()
-        self.contents: dict[str, str] = {}  # of the files that were hashed, by path
+        self.looked: dict[str, KnownFile] = {}  # the files that were hashed, by path
         self._changed: set[str] = set()
 
     def to_embed(self, videos: Iterable[VideoPath]) -> Iterator[VideoPath | Failed]:
@@ -47,13 +47,18 @@ class Filling:
             if before is None:
                 if video.path in files:
                     self._changed.add(video.path)
-                by_content[content] = KnownFile(video.path, content, 0, 0)  # two copies: once
+                by_content[content] = self.looked[video.path]  # two copies: once
                 yield video
             elif before.path != video.path and not os.path.exists(before.path):
                 self.library.move(content, video.path)
                 self.added.moved += 1
             else:
                 self.added.known += 1
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """The SHA-256 of the files that were hashed, by path."""
+        return {path: file.content for path, file in self.looked.items()}
 
     def write(self, results: Iterable[EmbedResult]) -> Iterator[EmbedResult]:
         """Pass the results through, and write them; what came is written even after an error."""
@@ -75,16 +80,20 @@ class Filling:
         if not waiting:
             return
         changed = self._changed.intersection(video.video for video in waiting)
-        self.library.add(waiting, instead=changed)
+        self.library.add(waiting, self.looked, instead=changed)
         self.added.changed += len(changed)
         self.added.new += len(waiting) - len(changed)
         waiting.clear()
 
     def _content(self, path: str, known: KnownFile | None) -> str:
-        if known is not None and (known.size, known.modified) == file_facts(path):
+        size, modified = file_facts(path)
+        # A folder's own facts stay as they are when one of its pictures changes.
+        same = known is not None and (known.size, known.modified) == (size, modified)
+        if known is not None and same and not os.path.isdir(path):
             return known.content
-        self.contents[path] = content_of(path)
-        return self.contents[path]
+        # The facts of before: what is written to meanwhile is looked at again by the next run.
+        self.looked[path] = KnownFile(path, content_of(path), size, modified)
+        return self.looked[path].content
 
 
 def recheck(

@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import locked
-from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.library.embed import Embedded, Vector
-from timesformer_cli.parquet import PREDICTIONS, VECTOR, VERSION, arrow_type
+from timesformer_cli.library.write import COLUMNS, rows_of
+from timesformer_cli.parquet import VERSION, arrow_type
 
 if TYPE_CHECKING:
     import lance
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
 LOCK = ".tsf-lock"
 AT_ONCE = 65_536  # rows read from the disk at a time
 META = "tsf.library"
+# Of a row's columns what differs from row to row, with the file's size and time of change.
+STORED = "video content size modified start end label score predictions vector".split()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,10 +153,16 @@ class Library:
                 known[row[0]] = KnownFile(*row)
         return known
 
-    def add(self, videos: Sequence[Embedded], instead: Iterable[str] = ()) -> None:
+    def add(
+        self,
+        videos: Sequence[Embedded],
+        files: Mapping[str, KnownFile],
+        instead: Iterable[str] = (),
+    ) -> None:
         """Write videos, each with all of its vectors or not at all; raises OSError.
 
-        Rows of the paths `instead` go first. What another run has written meanwhile is not written
+        `files` are these videos, by path, as they were when they were looked at. Rows of the paths
+        `instead` go first. What another run has written meanwhile is not written
         twice. One run writes at a time, and the others wait for it.
         """
         import lance
@@ -171,7 +177,12 @@ class Library:
             self._forget(instead)
             dataset = self._dataset()
             there = self._contents(dataset, [video.content for video in videos])
-            rows = [row for video in videos if video.content not in there for row in _rows(video)]
+            rows = [
+                row | {"size": files[video.video].size, "modified": files[video.video].modified}
+                for video in videos
+                if video.content not in there
+                for row in rows_of(video)
+            ]
             if rows:
                 import pyarrow
 
@@ -339,42 +350,10 @@ def _in_groups(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]
         yield items[first : first + size]
 
 
-def _rows(video: Embedded) -> Iterator[dict[str, Any]]:
-    size, modified = file_facts(video.video)
-    for embedding in video.embeddings:
-        best: Prediction = embedding.predictions[0]
-        yield {
-            "video": video.video,
-            "content": video.content,
-            "size": size,
-            "modified": modified,
-            "start": embedding.start,
-            "end": embedding.end,
-            "label": best.label,
-            "score": best.score,
-            "predictions": [
-                {"label": p.label, "index": p.index, "score": p.score}
-                for p in embedding.predictions
-            ],
-            "vector": np.asarray(embedding.vector, np.float32),
-        }
-
-
 def _schema(width: int, making: Making) -> "pyarrow.Schema":
     import pyarrow
 
-    columns: dict[str, type | str] = {
-        "video": str,
-        "content": str,
-        "size": int,
-        "modified": int,
-        "start": float,
-        "end": float,
-        "label": str,
-        "score": float,
-        "predictions": PREDICTIONS,
-        "vector": VECTOR,
-    }
+    columns = {name: COLUMNS.get(name, int) for name in STORED}
     metadata = {META: json.dumps(making.told()), "tsf.schema": VERSION}
     return pyarrow.schema(
         [pyarrow.field(name, arrow_type(kind, width)) for name, kind in columns.items()],
