@@ -20,7 +20,7 @@ from timesformer_cli.model import TimeSformer
 from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
 from timesformer_cli.timelines.results import ScoredWindow, Segment, TimelineResult
 from timesformer_cli.timelines.run import Step, run_timelines
-from timesformer_cli.video import VideoPath
+from timesformer_cli.video import VideoPath, find_videos
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Path = str | os.PathLike[str]
@@ -86,14 +86,12 @@ def classify(
     The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride`
     (in frames of a 30-fps video) are those of the model where None. A video is seen in `clips`
     times `crops` (1 or 3) views, and their scores are averaged. A video may go `timeout` seconds
-    without progress. With `fps`, folders of pictures are videos of so many frames a second. A video that cannot be read becomes a result with `status` "error"; nothing is raised for it.
-    What had to be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
+    without progress. With `fps`, folders of pictures are videos of so many frames a second. A video
+    that cannot be read becomes a result with `status` "error"; nothing is raised for it. What had to
+    be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
     """
-    from timesformer_cli.video import find_videos
-
-    arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
     chosen = ClassifyOptions(
-        model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+        model=_named(model),
         top_k=top_k,
         frames=frames,
         stride=stride,
@@ -108,8 +106,17 @@ def classify(
         decoder=decoder,
         debug=debug,
     )
-    paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
+    paths = _paths(videos, fps)
     return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=5)))
+
+
+def _paths(videos: Path | Iterable[Path], fps: float | None) -> list[VideoPath]:
+    arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
+    return find_videos([os.fspath(path) for path in arguments], fps=fps)
+
+
+def _named(model: Path | TimeSformer | RunnableModel) -> str | TimeSformer | RunnableModel:
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else model
 
 
 class Classifier:
@@ -143,7 +150,7 @@ class Classifier:
         debug: bool = False,
     ) -> None:
         chosen = ClassifyOptions(
-            model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+            model=_named(model),
             top_k=top_k,
             frames=frames,
             stride=stride,
@@ -171,14 +178,10 @@ class Classifier:
         With `fps`, folders of pictures are videos of so many frames a second. A video that cannot
         be read becomes a result with `status` "error". Bytes are called "bytes" in their result.
         """
-        from timesformer_cli.video import find_videos
-
         if isinstance(videos, bytes):
             yield from self._of_bytes(videos)
-            return
-        arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
-        paths = find_videos([os.fspath(path) for path in arguments], fps=fps)
-        yield from self._warm.classified(paths)
+        else:
+            yield from self._warm.classified(_paths(videos, fps))
 
     def _of_bytes(self, content: bytes) -> Iterator[Result]:
         with TemporaryDirectory(prefix="tsf-") as folder:
@@ -261,7 +264,7 @@ def timeline(
     WeightsError and DeviceError, once the first window is asked for.
     """
     options = TimelineOptions(
-        model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
+        model=_named(model),
         every=every,
         start=start,
         end=end,
