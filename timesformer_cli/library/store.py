@@ -143,7 +143,7 @@ class Library:
         return _metadata(self.path) is not None
 
     def files(self) -> dict[str, KnownFile]:
-        """All videos by their path. Their names are held in memory: 0.3 GB for a million."""
+        """All videos by their path. They are held in memory: 0.4 GB for a million."""
         if not self.exists:
             return {}
         known: dict[str, KnownFile] = {}
