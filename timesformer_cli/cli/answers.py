@@ -4,13 +4,12 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, TextIO, TypeVar
 
 from timesformer_cli.cli.formats import PARQUET, choose_format, require_writable, writing
 from timesformer_cli.cli.options import parse_shard
-from timesformer_cli.cli.stderr import complain, interrupted_at_once, note, stderr
+from timesformer_cli.cli.stderr import complain, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.files import AnyFile, require_folder
 from timesformer_cli.inference.classify import Failed
@@ -109,13 +108,6 @@ def noting(results: Iterable[Answer], statuses: list[str]) -> Iterator[Answer]:
     for result in results:
         statuses.append(result.status)
         yield result
-
-
-def first_at_once(results: Iterator[Answer]) -> Iterator[Answer]:
-    """The results; Ctrl-C while the first one imports torch ends the process there and then."""
-    with interrupted_at_once():
-        first = list(islice(results, 1))
-    return chain(first, results)
 
 
 def complain_of(result: Failed) -> None:

@@ -55,12 +55,11 @@ def classify(
         answer_files,
         choose_answer,
         find_videos_named,
-        first_at_once,
         show_results,
         write_each,
     )
     from timesformer_cli.cli.formats import require_writable
-    from timesformer_cli.cli.progress import locate_shown, with_progress
+    from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
     from timesformer_cli.cli.show.classify import RENDERERS
     from timesformer_cli.cli.stderr import (
         claiming,

@@ -118,13 +118,12 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
     """Write the vectors to a file, or to stdout."""
     from timesformer_cli.cli.answers import (
         find_videos_named,
-        first_at_once,
         noting,
         show_results,
         summary,
     )
     from timesformer_cli.cli.formats import require_writable
-    from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.progress import first_at_once, locate_shown
     from timesformer_cli.cli.show.embed import NPY, RENDERERS, table_beside, write_npy
     from timesformer_cli.files import is_stream
 
@@ -153,8 +152,8 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
 
 def _fill(context: typer.Context, output: Path) -> ExitCode:
     """Write what is new to a library, and say what was."""
-    from timesformer_cli.cli.answers import complain_of, find_videos_named, first_at_once
-    from timesformer_cli.cli.progress import locate_shown, with_progress
+    from timesformer_cli.cli.answers import complain_of, find_videos_named
+    from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
     from timesformer_cli.cli.stderr import stderr
     from timesformer_cli.inference.classify import Failed
     from timesformer_cli.library.fill import Filling

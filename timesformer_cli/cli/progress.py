@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.markup import escape
 
-from timesformer_cli.cli.stderr import printable, stderr
+from timesformer_cli.cli.stderr import interrupted_at_once, printable, stderr
 from timesformer_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -88,6 +89,13 @@ def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:
                 progress.stop()
             yield result
             progress.start()
+
+
+def first_at_once(results: Iterator[T]) -> Iterator[T]:
+    """The results; Ctrl-C while the first one imports torch ends the process there and then."""
+    with interrupted_at_once():
+        first = list(islice(results, 1))
+    return chain(first, results)
 
 
 @contextmanager
