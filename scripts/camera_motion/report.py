@@ -50,7 +50,7 @@ tags: [video-classification, camera-motion, timesformer]
 What the camera does in a clip: {listed}.
 
 A TimeSformer with divided space-time attention and {parameters:.2f} million parameters: 8 frames of 96x96 pixels,
-4 blocks, width 128, 2 heads, patches of 16 pixels from a convolutional stem. Trained from nothing by
+{depth} blocks, width 128, 2 heads, patches of 16 pixels from a convolutional stem. Trained from nothing by
 `scripts/camera_motion/train.py` on clips whose motion is known because a virtual camera made it.
 
 {accuracy:.1%} of {clips:,} held-out clips are right, with every disturbance on and pictures never seen in
@@ -118,7 +118,7 @@ interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also wit
 
 ## Training
 
-{seen:,} clips ({fresh:,} made, each used twice under one of the sixteen symmetries: mirrored, upside down,
+{before}{seen:,} clips ({fresh:,} made, each used twice under one of the sixteen symmetries: mirrored, upside down,
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
 of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth, plain scenes, bars,

@@ -70,6 +70,7 @@ class MadeClips:
     count: int  # new clips per epoch
     epochs: int  # of the whole training
     seed: int
+    easy: bool = True  # at the beginning, for a network that knows nothing yet
 
     def __len__(self) -> int:
         return self.count * USES
@@ -81,7 +82,8 @@ class MadeClips:
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
         """Yield the samples of these numbers; a clip is held in memory until its second use."""
         held: dict[int, Made] = {}
-        how = {"hardness": min(1.0, epoch / (EASY * self.epochs)), "plain": epoch >= PLAIN_FROM}
+        hardness = min(1.0, epoch / (EASY * self.epochs)) if self.easy else 1.0
+        how = {"hardness": hardness, "plain": not self.easy or epoch >= PLAIN_FROM}
         for index in indices:
             number = epoch * self.count + index % self.count
             made = held.pop(number, None)

@@ -1,6 +1,8 @@
 """Train a model like the bundled camera-motion one from nothing, on clips that are made meanwhile.
 
-Two processes of one thread each: torchrun --nproc-per-node 2 -m scripts.camera_motion.train
+Two runs of two processes of one thread each, the second one deeper and on from the first:
+torchrun --nproc-per-node 2 -m scripts.camera_motion.train --out build/shallow
+torchrun --nproc-per-node 2 -m scripts.camera_motion.train --after build/shallow
 A run with the same --out goes on from its last checkpoint.
 """
 
@@ -17,7 +19,7 @@ from typing import Any
 
 import cv2
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scripts.camera_motion.data import Maker
@@ -51,20 +53,24 @@ CONFIG = ModelConfig(
     classes=len(LABELS),
 )
 EPOCHS = 40  # which see 245,760 clips
+DEEPER = 6  # blocks of a run that goes on from a finished one
+EPOCHS_DEEPER = 24  # of such a run, which see 147,456 clips
 CLIPS = 3072  # made in an epoch, by all processes together
 BATCH = 32  # clips a step, by all processes together
 RATE = 8e-4
+RATE_DEEPER = 4e-4
+SEED_DEEPER = 1  # added to the seed: such a run sees other clips than the one before
 BESIDE = 4 * (FRAMES - 1)  # outputs that learn the camera's path, and are cut off at the end
 WATCHED = 500  # held-out clips, after each epoch
 HELD_OUT_SEED = 1_000_003
 
 
-def recipe(epochs: int) -> Recipe:
+def recipe(epochs: int, rate: float) -> Recipe:
     """The recipe of this training."""
     return Recipe(
         optimizer="adamw",
         # A recipe's rate is for REFERENCE clips and grows with the square root of their number.
-        learning_rate=RATE * (REFERENCE / BATCH) ** 0.5,
+        learning_rate=rate * (REFERENCE / BATCH) ** 0.5,
         schedule="cosine",
         epochs=epochs,
         weight_decay=0.05,
@@ -76,9 +82,30 @@ def recipe(epochs: int) -> Recipe:
     )
 
 
+def deepened(shallow: dict[str, Tensor], config: ModelConfig) -> TimeSformer:
+    """A network that computes what a shallower one with these weights does.
+
+    The last matrix of every branch of the blocks that are new is zero, so they do nothing yet, as
+    in Net2Net (Chen et al. 2016, section 2.3).
+    """
+    model = TimeSformer(config)
+    new = [
+        block for n, block in enumerate(model.blocks) if f"blocks.{n}.norm.weight" not in shallow
+    ]
+    for block in new:
+        nn.init.zeros_(block.mlp.fc2.weight)
+        for branch in block.passes:
+            nn.init.zeros_((branch.attention.proj if branch.fc is None else branch.fc).weight)
+    model.load_state_dict(model.state_dict() | shallow)
+    return model
+
+
 def begin(options: argparse.Namespace, joined: Processes) -> Training:
     """A training at its start, or where the checkpoint in `--out` left it."""
-    words = {"epochs": options.epochs, "seed": options.seed}
+    deeper = options.after is not None
+    epochs = options.epochs or (EPOCHS_DEEPER if deeper else EPOCHS)
+    words = {"epochs": epochs, "seed": options.seed, "deeper": deeper}
+    config = replace(CONFIG, classes=len(LABELS) + BESIDE)
 
     def log(history: list[dict[str, Any]]) -> None:
         if joined.first:
@@ -87,9 +114,13 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
             sys.stderr.write(lines[-1])
 
     with seeded(options.seed):
-        model = TimeSformer(replace(CONFIG, classes=len(LABELS) + BESIDE))
+        if deeper:
+            shallow = checkpoint.read_training_state(options.after)["training"]["average"]
+            model = deepened(shallow, replace(config, depth=DEEPER))
+        else:
+            model = TimeSformer(config)
     settings = Settings(
-        recipe=recipe(options.epochs),
+        recipe=recipe(epochs, RATE_DEEPER if deeper else RATE),
         classes=len(LABELS),
         batch_size=BATCH // joined.count,
         seed=options.seed,
@@ -110,13 +141,23 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
     return training
 
 
-def finished(trained: nn.Module) -> TimeSformer:
+def before(folder: Path) -> str:
+    """A sentence about the finished run in a folder."""
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    return (
+        f"A network of {CONFIG.depth} blocks came first: {last['epoch'] * CLIPS * USES:,} clips, "
+        f"{last['seconds'] / 60:.0f} minutes, at {RATE}, easy clips at the beginning. The blocks "
+        "above them did nothing at first. The second run: "
+    )
+
+
+def finished(trained: TimeSformer) -> TimeSformer:
     """The trained model without the outputs beside its classes."""
     weights = trained.state_dict()
     for name in ("head.weight", "head.bias"):
         weights[name] = weights[name][: len(LABELS)]
     model = TimeSformer(
-        CONFIG,
+        replace(trained.config, classes=len(LABELS)),
         labels=LABELS,
         preprocessing=PREPROCESSING,
         sampling=Sampling(frames=FRAMES, stride=8),
@@ -135,10 +176,13 @@ def pictures_of(folder: Path, joined: Processes) -> dict[str, list[Picture]]:
 def train(options: argparse.Namespace, joined: Processes) -> None:
     """Train, write the averaged weights in float16, and measure the model as it was written."""
     pictures = pictures_of(options.pictures, joined)
-    maker = Maker(options.seed, pictures["train"], textures(options.seed, 300))
+    first = options.after is None
+    seed = options.seed + (0 if first else SEED_DEEPER)
+    maker = Maker(seed, pictures["train"], textures(options.seed, 300))
     unseen = Maker(HELD_OUT_SEED, pictures["held-out"], textures(HELD_OUT_SEED, 40))
     training = begin(options, joined)
-    made = MadeClips(maker, CLIPS, options.epochs, options.seed)
+    epochs = training.settings.recipe.epochs
+    made = MadeClips(maker, CLIPS, epochs, seed, easy=first)
     # For so few tokens its plain form is faster to go back through than the fused one.
     with sdpa_kernel(SDPBackend.MATH):
         training.run(made, HeldOut(cache(unseen), WATCHED))
@@ -156,14 +200,16 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
         return
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()) / 1e6,
+        "depth": model.config.depth,
+        "before": "" if first else before(options.after),
         "packages": ", ".join(PACKAGES),
         "train_pictures": len(pictures["train"]),
         "held_out_pictures": len(pictures["held-out"]),
-        "seen": options.epochs * CLIPS * USES,
-        "fresh": options.epochs * CLIPS,
+        "seen": epochs * CLIPS * USES,
+        "fresh": epochs * CLIPS,
         "minutes": training.position.seconds / 60,
         "processes": joined.count,
-        "rate": RATE,
+        "rate": RATE if first else RATE_DEEPER,
         "temperature": by,
         "calibration_clips": options.calibration_clips,
         "beside": BESIDE,
@@ -183,7 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--pictures", type=Path, default=Path("build/pictures"), help="cache of pictures"
     )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of {CLIPS} clips, used twice")
+    parser.add_argument(
+        "--after", type=Path, help=f"go on from a finished run's folder with {DEEPER} blocks"
+    )
+    parser.add_argument("--epochs", type=int, help=f"of {CLIPS} clips, used twice")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test-clips", type=int, default=10_000, help="held-out clips at the end")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """The camera-motion model's training: clips made once, and the same weights however often it stops."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from scripts.camera_motion.data import Made
 from scripts.camera_motion.paths import FRAMES, SIDE
 from scripts.camera_motion.pictures import textures
 from scripts.camera_motion.samples import USES, MadeClips, turn
+from timesformer_cli.model import TimeSformer
 from timesformer_cli.training import checkpoint, loop
 
 
@@ -67,9 +69,11 @@ def test_a_single_frame_is_static():
     assert 0 < sum(answer == 0 for _, answer, _ in turned) < 20
 
 
-def train(out: Path, pictures: Path, epochs: int = 2) -> dict[str, torch.Tensor]:
+def train(
+    out: Path, pictures: Path, epochs: int = 2, more: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
     arguments = ["--out", str(out), "--pictures", str(pictures), "--epochs", str(epochs)]
-    script.main([*arguments, "--test-clips", "24", "--calibration-clips", "11"])
+    script.main([*arguments, *more, "--test-clips", "24", "--calibration-clips", "11"])
     return load_file(out / "model.safetensors")
 
 
@@ -109,3 +113,24 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(small, monkeypatch
     monkeypatch.setattr(checkpoint, "save_training_state", save)
     again = train(killed, small)
     assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+
+
+def test_a_deeper_network_begins_as_the_shallower_one_and_learns():
+    config = replace(script.CONFIG, dim=32, depth=2, heads=1, mlp_dim=64)
+    shallow = TimeSformer(config).eval()
+    deep = script.deepened(shallow.state_dict(), replace(config, depth=3)).eval()
+    clips = torch.rand(2, FRAMES, 3, SIDE, SIDE)
+    assert torch.equal(deep(clips), shallow(clips))
+    deep(clips).square().sum().backward()
+    new = deep.blocks[2]
+    assert new.mlp.fc2.weight.grad.any() and new.passes[-1].attention.proj.weight.grad.any()
+
+
+def test_a_second_run_goes_on_deeper_from_other_clips(small):
+    train(small / "shallow", small)
+    weights = train(small / "deep", small, more=["--after", str(small / "shallow")])
+    assert f"blocks.{script.DEEPER - 1}.norm.weight" in weights
+    card = (small / "deep" / "README.md").read_text()
+    assert (
+        f"{script.DEEPER} blocks" in card and "A network of 1 blocks came first: 16 clips" in card
+    )
