@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from scripts.camera_motion.film import render, view_matrix, warp
 from scripts.camera_motion.paths import (
     FRAMES,
     LABELS,
@@ -27,13 +28,11 @@ from scripts.camera_motion.paths import (
     log_uniform,
 )
 from scripts.camera_motion.pictures import bars
+from scripts.camera_motion.texture import shows_edges, shows_nothing, shows_texture
 from scripts.camera_motion.things import Picture, Thing, draw_things
 from scripts.camera_motion.wear import Clip, degrade, expose, through_low_rate
-from scripts.camera_motion.world import PLAIN, World, draw_world
+from scripts.camera_motion.world import PLAIN, draw_world
 
-TEXTURE = 4.0  # least edges of a tile that shows motion, in squared grey levels a pixel
-TILES = 15  # of 36 that must show texture
-STILL_TILES = 8  # of 36 that must have an edge where the camera stands still
 SHAKES = MOTIONS.index("shake")
 DRAWN = (*range(len(LABELS)), 0)  # labels in turn: static twice, for it is the most common one
 DISSOLVES = 0.04  # share of the static clips
@@ -43,138 +42,6 @@ KINDS = {
     "two moves": "two moves at once",
     "blank": "nothing to see motion by",
 }
-
-
-def view_matrix(state: Floats, centre: Floats, view: float, keystone: Floats) -> Floats:
-    """Matrix from frame coordinates (-0.5..0.5, y down) to picture pixels for one camera state.
-
-    The frame's axes turn with the camera, so a clockwise camera turns the content the other way.
-    """
-    right, down, magnification, roll = state
-    scale = view * np.exp(-magnification)
-    cos, sin = np.cos(roll) * scale, np.sin(roll) * scale
-    x, y = centre + view * np.array([right, down])
-    lens = np.array([[1, 0, 0], [0, 1, 0], [keystone[0], keystone[1], 1]])
-    return np.array([[cos, -sin, x], [sin, cos, y], [0, 0, 1]]) @ lens
-
-
-def pixel_to_frame(side: int) -> Floats:
-    """Matrix from pixel indices of a square frame to frame coordinates."""
-    return np.array([[1 / side, 0, 0.5 / side - 0.5], [0, 1 / side, 0.5 / side - 0.5], [0, 0, 1]])
-
-
-def warp(picture: Picture, matrix: Floats, side: int, border: int) -> Picture:
-    """Sample a picture through a frame-to-picture matrix."""
-    full = matrix @ pixel_to_frame(side)
-    if np.any(full[2, :2]):  # only a keystone takes the full perspective
-        return cv2.warpPerspective(
-            picture,
-            full,
-            (side, side),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=border,
-        )
-    return cv2.warpAffine(
-        picture,
-        full[:2],
-        (side, side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=border,
-    )
-
-
-def tiles_of(frame: Picture) -> tuple[Floats, Floats]:
-    """For each of a frame's 36 tiles how strong its edges are: in their weakest direction, in all.
-
-    The smaller eigenvalue of a tile's structure tensor says whether it has edges in two directions:
-    with one direction only, motion along the edge is invisible. The other number is its trace.
-    """
-    grey = cv2.resize(
-        cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA
-    )
-    across = cv2.Sobel(grey, cv2.CV_32F, 1, 0) / 8
-    down = cv2.Sobel(grey, cv2.CV_32F, 0, 1) / 8
-    tiles = [
-        (a.reshape(6, 16, 6, 16)).mean(axis=(1, 3)) for a in (across**2, down**2, across * down)
-    ]
-    xx, yy, xy = tiles
-    return (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), xx + yy
-
-
-def shows_texture(frame: Picture, contrast: float = 1.0) -> bool:
-    """Whether motion could be seen in enough places of a frame, in both directions."""
-    return bool((tiles_of(frame)[0] > TEXTURE * contrast**2).sum() >= TILES)
-
-
-def shows_edges(frame: Picture, contrast: float = 1.0) -> bool:
-    """Whether there is something in the frame by which one sees that it stands still."""
-    return bool((tiles_of(frame)[1] > 1).sum() >= STILL_TILES)
-
-
-def shows_nothing(frame: Picture, contrast: float = 1.0) -> bool:
-    """Whether next to nothing in the frame could show motion."""
-    return bool((tiles_of(frame)[0] > TEXTURE).sum() <= 1)
-
-
-def render(
-    picture: Picture,
-    camera: Callable[[Floats], Floats],
-    *,
-    centre: Floats,
-    view: float,
-    times: Floats,
-    side: int,
-    things: Sequence[Thing] = (),
-    keystone: Floats | None = None,
-    shutter: float = 0.0,
-    world: World = PLAIN,
-) -> Clip:
-    """Film a picture; the result is `(frames side side 3)`.
-
-    `view` picture pixels fill the frame when the camera is at rest. `times` and `shutter` are
-    shares of the clip; a shutter above 0 averages three exposures per frame.
-    """
-    lens = np.zeros(2) if keystone is None else keystone
-    # A large view is averaged down first: sampling it directly would alias.
-    level = max(1, int(view / side / 1.3))
-    if level > 1:
-        picture = cv2.resize(
-            picture, None, fx=1 / level, fy=1 / level, interpolation=cv2.INTER_AREA
-        )
-        centre, view = (centre + 0.5) / level - 0.5, view / level
-
-    def scene(moment: float) -> Picture:
-        state = camera(np.array([moment]))[0]
-        if world.flat:
-            return warp(
-                picture, view_matrix(state, centre, view, lens), side, cv2.BORDER_REFLECT_101
-            )
-        x, y = world.places(state, moment, side, lens)
-        if world.delay:
-            last = moment + world.delay
-            late = world.places(camera(np.array([last]))[0], last, side, lens)
-            share = world.rows_late(side)
-            x, y = x + (late[0] - x) * share, y + (late[1] - y) * share
-        x, y = (
-            (view * axis + middle).astype(np.float32)
-            for axis, middle in zip((x, y), centre, strict=True)
-        )
-        return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-    frames = []
-    for t in times:
-        exposed = []
-        for moment in t + shutter * np.linspace(-0.5, 0.5, 3) if shutter else [t]:
-            frame = scene(float(moment))
-            state = camera(np.array([moment]))[0]
-            for thing in things:
-                place = thing.place(float(moment), state)
-                image, mask = thing.pose(float(moment))
-                there = warp(mask, place, side, cv2.BORDER_CONSTANT)
-                cv2.copyTo(warp(image, place, side, cv2.BORDER_CONSTANT), there, frame)
-            exposed.append(frame)
-        frames.append(np.mean(exposed, axis=0).astype(np.uint8) if shutter else exposed[0])
-    return np.stack(frames)
 
 
 class Made(NamedTuple):

@@ -12,8 +12,9 @@ import av
 import cv2
 import numpy as np
 
-from scripts.camera_motion.data import Picture, render
+from scripts.camera_motion.film import render
 from scripts.camera_motion.paths import Floats
+from scripts.camera_motion.things import Picture
 from scripts.camera_motion.wear import Clip
 
 WIDTH, HEIGHT, RATE = 426, 240, 30

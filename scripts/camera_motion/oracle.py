@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from scripts.camera_motion.data import Picture
 from scripts.camera_motion.paths import Floats
+from scripts.camera_motion.things import Picture
 from timesformer_cli.video.decoders.base import (
     EPSILON,
     Reading,

@@ -9,8 +9,8 @@ from itertools import groupby
 import cv2
 import numpy as np
 
-from scripts.camera_motion.data import Picture
 from scripts.camera_motion.oracle import Stretch
+from scripts.camera_motion.things import Picture
 from timesformer_cli.video.decoders.base import ReadJob
 from timesformer_cli.video.decoders.pyav import read_av
 from timesformer_cli.video.facts import UPRIGHT, Orientation

@@ -23,9 +23,11 @@ import av
 import cv2
 import numpy as np
 
-from scripts.camera_motion.data import Picture, shows_texture, view_matrix
+from scripts.camera_motion.film import view_matrix
 from scripts.camera_motion.paths import MOTIONS, SECONDS, Camera, Floats, draw_camera
 from scripts.camera_motion.pictures import load_pictures, textures
+from scripts.camera_motion.texture import shows_texture
+from scripts.camera_motion.things import Picture
 from scripts.camera_motion.train import HELD_OUT_SEED
 from timesformer_cli.files import replace_file
 

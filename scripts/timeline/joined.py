@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from scripts.camera_motion.data import Picture
+from scripts.camera_motion.things import Picture
 from scripts.timeline.score import CLASSES, MODEL, NEAR, cuts_of, near, timelines
 from timesformer_cli.api import classify, load_model
 from timesformer_cli.inference.classify import Classified, Prediction

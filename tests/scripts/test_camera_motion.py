@@ -11,12 +11,9 @@ from scripts.camera_motion.data import (
     SHAKES,
     Maker,
     filled_up,
-    render,
     sampled_times,
-    shows_edges,
-    shows_nothing,
-    shows_texture,
 )
+from scripts.camera_motion.film import render
 from scripts.camera_motion.paths import (
     FRAMES,
     LABELS,
@@ -29,6 +26,7 @@ from scripts.camera_motion.paths import (
     transform,
 )
 from scripts.camera_motion.pictures import draw_texture, textures
+from scripts.camera_motion.texture import shows_edges, shows_nothing, shows_texture
 from scripts.camera_motion.things import draw_things
 from scripts.camera_motion.wear import Clip
 from scripts.camera_motion.world import CELLS, PLAIN, World, draw_world

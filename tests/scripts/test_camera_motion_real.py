@@ -11,7 +11,8 @@ cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 pytest.importorskip("av")
 
 from scripts.camera_motion import real
-from scripts.camera_motion.data import render
+from scripts.camera_motion.figures import UNCLEAR, Row, figures, table
+from scripts.camera_motion.film import render
 from scripts.camera_motion.oracle import ANSWERS, MotionPicker, Stretch, clear_motions
 from scripts.camera_motion.paths import MOTION, MOTIONS, Camera, Ease
 from scripts.camera_motion.pictures import draw_texture
@@ -60,7 +61,7 @@ def footage(tmp_path_factory):
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
     """A model of 16 frames, of another size, which may say that it does not know."""
-    labels = (*MOTIONS, real.UNCLEAR)
+    labels = (*MOTIONS, UNCLEAR)
     model = randomised(tiny(frames=16, classes=len(labels)))
     model.labels, model.sampling = labels, Sampling(frames=16, stride=4)
     model.preprocessing = Preprocessing(resize=72, crop=(64, 64))
@@ -160,7 +161,7 @@ def test_models_are_measured_side_by_side_on_what_classify_sees(footage, longer,
     models = ["--model", "camera-motion", longer]
     said = run(capsys, footage, broken, *models, "-o", out)
     assert "| what the oracle says | clear windows | camera-motion |" in said.out
-    assert f"| called {real.UNCLEAR} |  | 0 |" in said.out
+    assert f"| called {UNCLEAR} |  | 0 |" in said.out
     assert f"left out: {broken}" in said.err
     rows = rows_of(out)
     assert [(row["oracle"], row["start"]) for row in rows] == [
@@ -213,7 +214,7 @@ def test_models_that_cannot_share_windows_are_refused(longer, tmp_path):
 
 
 def row(oracle, label, score, start=0.0):
-    return real.Row(
+    return Row(
         video="a.mp4",
         start=start,
         end=start + 2.1,
@@ -232,11 +233,11 @@ def test_figures_are_as_counted_by_hand():
         row("static", "static", 0.88),
         row("static", "zoom in", 0.82),
         row("pan left", "pan left", 0.5),
-        row("pan left", real.UNCLEAR, 0.81),
+        row("pan left", UNCLEAR, 0.81),
     ]
-    found = real.figures(rows, "m", (*MOTIONS, real.UNCLEAR))
+    found = figures(rows, "m", (*MOTIONS, UNCLEAR))
     assert found.right == {"static": 2, "pan left": 1}
-    assert found.wrong == {("static", "zoom in"): 1, ("pan left", real.UNCLEAR): 1}
+    assert found.wrong == {("static", "zoom in"): 1, ("pan left", UNCLEAR): 1}
     assert found.accuracy == pytest.approx(3 / 5)
     assert found.class_mean == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert (found.standing, found.moving) == pytest.approx((2 / 3, 1 / 2))
@@ -250,12 +251,12 @@ def test_figures_are_as_counted_by_hand():
 
 
 def test_figures_of_nothing_are_none():
-    found = real.figures([row("pan left", "pan right", 0.3)], "m", MOTIONS)
+    found = figures([row("pan left", "pan right", 0.3)], "m", MOTIONS)
     assert (found.standing, found.precision, found.unclear) == (None, None, None)
     assert found.accuracy == found.confident == 0
-    table = real.table([row("pan left", "pan right", 0.3)], {"m": MOTIONS})
-    assert "- pan left: pan right 1" in table
-    assert f"called {real.UNCLEAR}" not in table
+    told = table([row("pan left", "pan right", 0.3)], {"m": MOTIONS})
+    assert "- pan left: pan right 1" in told
+    assert f"called {UNCLEAR}" not in told
 
 
 def test_the_same_windows_are_drawn_each_time():
