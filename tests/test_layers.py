@@ -16,7 +16,7 @@ LEVELS = [
     "weights",
     "dataset",
     "inference",
-    "timelines",
+    "timelines explain",
     "library",
     "training evaluation benchmark export",
     "doctor",

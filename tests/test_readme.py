@@ -102,6 +102,7 @@ ABOUT = {
     "docs/python.md": ("classify",),
     "docs/weights.md": ("classify", "download-weights"),
     "docs/embed.md": ("embed",),
+    "docs/explain.md": ("explain",),
     "docs/library.md": ("search", "library", "embed"),
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),

@@ -14,6 +14,7 @@ COMMANDS = [
     ["classify", "VIDEO", "--model", "MODEL", "--device", "cpu,cpu"],
     ["timeline", "VIDEO", "--model", "MODEL"],
     ["watch", "STREAM", "--model", "MODEL", "--follow", "--idle", "0.1"],
+    ["explain", "VIDEO", "--model", "MODEL"],
     ["embed", "VIDEO", "--model", "MODEL"],
     ["info", "MODEL"],
     ["evaluate", "TABLE", "--model", "MODEL"],

@@ -17,6 +17,7 @@ from timesformer_cli.cli.doctor import doctor
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.embed import embed
 from timesformer_cli.cli.evaluate import evaluate
+from timesformer_cli.cli.explain import explain
 from timesformer_cli.cli.export import export
 from timesformer_cli.cli.group import CommandGroup
 from timesformer_cli.cli.info import info
@@ -43,6 +44,7 @@ for command in (
     classify,
     timeline,
     watch,
+    explain,
     embed,
     search,
     library,

@@ -28,7 +28,7 @@ BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
 SUFFIXES |= {
     f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u")
-}
+} | {f".{name}": name for name in ("png", "gif", "mp4", "npz")}
 PARQUET = "parquet"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and

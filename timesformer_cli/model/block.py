@@ -149,7 +149,7 @@ def make_blocks(config: ModelConfig) -> nn.ModuleList:
     return nn.ModuleList(Block(config, number, rate) for number, rate in enumerate(rates))
 
 
-def checkpoint_gradients(blocks: nn.ModuleList) -> None:
+def checkpoint_gradients(blocks: Iterable[nn.Module]) -> None:
     """Let each block drop its activations and compute them again in the backward pass."""
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)

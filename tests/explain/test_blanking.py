@@ -1,0 +1,87 @@
+"""Blanking finds what a score hangs on, where that is known."""
+
+import numpy as np
+import pytest
+
+from timesformer_cli.explain.blanking import (
+    carried_by_frames,
+    occlusion,
+    prove_map,
+    scorings,
+    with_only,
+)
+from timesformer_cli.explain.results import Curve
+
+GRID, SIDE = (4, 6, 8), 8  # patches, and pixels along one
+GREY = np.full(3, 100, np.uint8)
+SPOT = (2, 3, 4)  # the patch that the score hangs on
+
+
+def frames():
+    clip = np.full((8, 48, 64, 3), 10, np.uint8)  # two frames a row of the map
+    clip[4:6, 24:32, 32:40] = 250
+    return clip
+
+
+class Bright:
+    """The share of the spot that is bright; what was asked is counted."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, clips):
+        found = []
+        for clip in clips:
+            self.asked += 1
+            found.append((clip[4:6, 24:32, 32:40] > 200).mean())
+        return np.array(found, np.float32)
+
+
+def test_only_what_is_shown_stays():
+    shown = np.zeros(GRID, bool)
+    shown[SPOT] = True
+    clip = with_only(frames(), shown, GREY)
+    assert (clip[4:6, 24:32, 32:40] == 250).all()
+    assert (clip == 100).all(-1).sum() == 8 * 48 * 64 - 2 * 8 * 8
+
+
+def test_occlusion_finds_the_box_with_the_spot():
+    fallen = occlusion(frames(), GRID, GREY, Bright())
+    assert fallen[SPOT] == 1
+    assert fallen.sum() == 1 * 2 * 2
+    assert fallen[2, 2:4, 4:6].all()
+
+
+def test_only_the_row_with_the_spot_carries_the_score():
+    assert carried_by_frames(frames(), 4, Bright()) == (0, 0, 1, 0)
+    assert carried_by_frames(frames(), 1, Bright()) == (0,)
+
+
+def test_a_map_of_the_spot_is_better_than_chance_and_one_of_nothing_is_not():
+    class BrightRow(Bright):
+        """Of a whole row of patches: no random order comes upon all of it at once."""
+
+        def __call__(self, clips):
+            return np.array([(clip[4:6, 24:32] == 10).mean() for clip in clips], np.float32)
+
+    right = np.zeros(GRID, np.float32)
+    right[2, 3] = 1
+    assert prove_map(frames(), right, GREY, BrightRow()).better_than_chance
+    assert not prove_map(frames(), np.zeros(GRID, np.float32), GREY, BrightRow()).better_than_chance
+
+
+def test_areas_are_those_under_the_curves():
+    curve = Curve(deletion=(1, 0.5, 0), insertion=(0, 1, 1))
+    assert (curve.deleted, curve.inserted) == pytest.approx((0.5, 0.75))
+
+
+@pytest.mark.parametrize("proved", [False, True])
+@pytest.mark.parametrize("occluded", [False, True])
+def test_the_runs_are_counted_beforehand(occluded, proved):
+    score = Bright()
+    carried_by_frames(frames(), 4, score)
+    if occluded:
+        occlusion(frames(), GRID, GREY, score)
+    if proved:
+        prove_map(frames(), np.zeros(GRID, np.float32), GREY, score)
+    assert score.asked == scorings(4, GRID, occluded=occluded, proved=proved)

@@ -1,0 +1,115 @@
+"""Blank parts of a clip and look what becomes of its score: occlusion, proofs, and frames.
+
+Nothing here knows the model: `Score` gives one label's score for each of some clips.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from timesformer_cli.explain.results import Curve, Map, MapProof
+from timesformer_cli.grouping import Grid
+from timesformer_cli.video.facts import Pixels
+
+Score = Callable[[Iterator[Pixels]], npt.NDArray[np.float32]]
+Shown = npt.NDArray[np.bool_]  # (t h w)
+
+BOX = (1, 2, 2)  # frames, rows and columns of patches that occlusion blanks at once
+STEPS = 12  # of a deletion or insertion curve
+RANDOM_ORDERS = 3
+SEED = 0
+
+
+def with_only(frames: Pixels, shown: Shown, grey: Pixels) -> Pixels:
+    """The frames `(frames height width 3)` where their patches are shown, one colour elsewhere."""
+    tall, wide = (
+        side // count for side, count in zip(frames.shape[1:3], shown.shape[1:], strict=True)
+    )
+    whole = shown.repeat(len(frames) // len(shown), 0).repeat(tall, 1).repeat(wide, 2)
+    return np.where(whole[..., None], frames, grey)
+
+
+def occlusion(frames: Pixels, grid: Grid, grey: Pixels, score: Score) -> Map:
+    """By how much the score falls when boxes of BOX patches are blanked (arXiv 1311.2901)."""
+    boxes = [
+        tuple(slice(start, start + size) for start, size in zip(corner, BOX, strict=True))
+        for corner in product(*(range(0, n, size) for n, size in zip(grid, BOX, strict=True)))
+    ]
+
+    def blanked() -> Iterator[Pixels]:
+        yield frames
+        for box in boxes:
+            shown = np.ones(grid, bool)
+            shown[box] = False
+            yield with_only(frames, shown, grey)
+
+    whole, *others = score(blanked())
+    fallen = np.zeros(grid, np.float32)
+    for box, other in zip(boxes, others, strict=True):
+        fallen[box] = max(0.0, float(whole - other))
+    return fallen
+
+
+def carried_by_frames(frames: Pixels, rows: int, score: Score) -> tuple[float, ...]:
+    """By how much the score falls when a row of the map shows its neighbour; see `Explained`."""
+    parts = np.split(frames, rows)
+    pairs = [
+        (row, other) for row in range(rows) for other in (row - 1, row + 1) if 0 <= other < rows
+    ]
+
+    def replaced() -> Iterator[Pixels]:
+        yield frames
+        for row, other in pairs:
+            yield np.concatenate([*parts[:row], parts[other], *parts[row + 1 :]])
+
+    whole, *others = score(replaced())
+    fallen = [0.0] * rows
+    for (row, _), other in zip(pairs, others, strict=True):
+        fallen[row] = max(fallen[row], round(float(whole - other), 6))
+    return tuple(fallen)
+
+
+def prove_map(frames: Pixels, map: Map, grey: Pixels, score: Score) -> MapProof:
+    """Deletion and insertion curves (arXiv 1806.07421) of the map, of chance, and of the centre."""
+    random = np.random.default_rng(SEED)
+    t, h, w = map.shape
+    rows, columns = (np.abs(np.arange(n) - (n - 1) / 2) / n for n in (h, w))
+    near = -np.hypot(rows[:, None], columns[None])
+    orders: list[Map] = [
+        map,
+        *(random.random(map.shape, np.float32) for _ in range(RANDOM_ORDERS)),
+        np.stack([near] * t).astype(np.float32),
+    ]
+    # Equal patches come in random order: a map of zeros is then no better than chance.
+    ranks = [_ranks(order, random.random(order.shape, np.float32)) for order in orders]
+    ends = [round(step * map.size / STEPS) for step in range(STEPS + 1)]
+
+    def masked() -> Iterator[Pixels]:
+        for rank in ranks:
+            for end in ends:
+                yield with_only(frames, rank >= end, grey)
+            for end in ends:
+                yield with_only(frames, rank < end, grey)
+
+    scores = score(masked()).reshape(len(ranks), 2, len(ends)).round(6).tolist()
+    curves = [Curve(deletion=tuple(d), insertion=tuple(i)) for d, i in scores]
+    return MapProof(map=curves[0], random=tuple(curves[1:-1]), centre=curves[-1])
+
+
+def scorings(rows: int, grid: Grid, *, occluded: bool, proved: bool) -> int:
+    """How many clips the functions above score together."""
+    boxes = int(np.prod([-(-n // size) for n, size in zip(grid, BOX, strict=True)]))
+    return (
+        (1 + 2 * (rows - 1))
+        + (1 + boxes if occluded else 0)
+        + ((2 + RANDOM_ORDERS) * 2 * (STEPS + 1) if proved else 0)
+    )
+
+
+def _ranks(order: Map, among_equals: Map) -> npt.NDArray[np.intp]:
+    """The place of each patch when those with the largest numbers come first."""
+    ranks = np.empty(order.size, np.intp)
+    ranks[np.lexsort((among_equals.ravel(), -order.ravel()))] = np.arange(order.size)
+    return ranks.reshape(order.shape)
