@@ -8,6 +8,8 @@ from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,7 @@ from tests.support.videos import decode
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video.decode import READERS
-from timesformer_cli.video.decoders.base import Picker, ReaderDeclined, ReadJob
-from timesformer_cli.video.facts import Pixels
+from timesformer_cli.video.decoders.base import Picker, ReaderDeclined
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
 
@@ -518,27 +519,41 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
     assert done.returncode == 0, done.stderr
 
 
-def test_no_picture_is_converted_in_several_threads() -> None:
+def test_no_picture_is_converted_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     av = pytest.importorskip("av")
     from timesformer_cli.video.decoders import pyav
 
     if int(av.__version__.split(".")[0]) < pyav.SCALES_IN_THREADS:
         pytest.skip("this PyAV has no threads to convert in")
-    plain = av.VideoFrame.from_ndarray(np.zeros((180, 320, 3), np.uint8), format="rgb24")
     asked = []
 
-    class Frame:
-        width, height = 320, 180
-
-        def to_ndarray(self, **options: object) -> Pixels:
+    class Converter:
+        def reformat(self, frame: Any, *size: int, **options: Any) -> Any:
             asked.append(options)
-            return plain.to_ndarray(**options)
+            return frame.reformat(*size, **options)
 
-        def reformat(self, *size: int, **options: object) -> object:
-            asked.append(options)
-            return plain.reformat(*size, **options)
-
-    job = ReadJob(None, None, (), lambda picture, *, pixel_aspect: picture)
-    pyav._picture(Frame(), 1.0, job)
-    pyav.small_picture(Frame())
+    converters = SimpleNamespace(whole=Converter(), small=Converter())
+    monkeypatch.setattr(pyav, "_converters", lambda: converters)
+    plain = av.VideoFrame.from_ndarray(np.zeros((180, 320, 3), np.uint8), format="rgb24")
+    pyav.whole_picture(plain)
+    pyav.small_picture(plain)
     assert [options["threads"] for options in asked] == [1, 1]
+
+
+def test_one_converter_for_all_pictures_gives_what_each_frames_own_gives(real_clips) -> None:
+    av = pytest.importorskip("av")
+    from timesformer_cli.video.decoders import pyav
+
+    seen = set()
+    for path in sorted(real_clips.glob("*.*")):
+        if path.suffix not in (".mp4", ".mkv", ".avi", ".webm", ".mov", ".gif"):
+            continue
+        with (
+            suppress(av.error.FFmpegError),
+            av.open(str(path), metadata_errors="ignore") as container,
+        ):
+            for number, frame in zip(range(3), container.decode(video=0), strict=False):
+                seen.add((frame.format.name, frame.width, frame.height))
+                own = frame.to_ndarray(format="rgb24", **pyav._one_thread())
+                assert np.array_equal(pyav.whole_picture(frame), own), (path, number)
+    assert len({name for name, *_ in seen}) > 1 and len(seen) > 5

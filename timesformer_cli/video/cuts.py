@@ -7,10 +7,12 @@ is seen as few cells of one colour each, which small motions and noise hardly ch
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from timesformer_cli.video.ahead import Starts
 from timesformer_cli.video.facts import Pixels
 
 LAG = 2  # frames after which a frame is known to begin a shot or not
@@ -37,7 +39,7 @@ class CutFinder:
     def __init__(self, fps: float) -> None:
         self._shortest = max(1, round(SHORTEST * fps))
         self._changes: deque[_Change] = deque(maxlen=2 * LAG + 1)
-        self._cells: Any = None  # of the frame before
+        self._seen: tuple[Any, Any] | None = None  # the frame before, as BGR and as HSV
         self._count = self._last = 0
 
     def feed(self, small: Pixels) -> int | None:
@@ -59,13 +61,44 @@ class CutFinder:
 
         size = small.shape[1] // SAMPLES, small.shape[0] // SAMPLES
         cells = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-        before, self._cells = self._cells, cells
+        seen = cells, cv2.cvtColor(cells, cv2.COLOR_BGR2HSV)
+        before, self._seen = self._seen, seen
         if before is None:
             return _Change(0.0, 0.0)
-        if before.shape != cells.shape:  # the video changes its shape here
-            before = cv2.resize(before, size, interpolation=cv2.INTER_AREA)
-        hsv = [cv2.cvtColor(each, cv2.COLOR_BGR2HSV) for each in (before, cells)]
-        return _Change(_distance(*hsv), _distance(before, cells))
+        if before[0].shape != cells.shape:  # the video changes its shape here
+            again = cv2.resize(before[0], size, interpolation=cv2.INTER_AREA)
+            before = again, cv2.cvtColor(again, cv2.COLOR_BGR2HSV)
+        rgb, hsv = (_distance(*both) for both in zip(before, seen, strict=True))
+        return _Change(hsv, rgb)
+
+
+class CutWatch:
+    """Has the frames of a video looked at, and says of each whether it begins a new shot.
+
+    So many frames as it is `behind` may be looked at while whoever decodes goes on.
+    """
+
+    def __init__(self, fps: float, start: Starts, behind: int) -> None:
+        self.lag = LAG + behind  # frames that must have come before a frame is asked about
+        self._finder, self._start = CutFinder(fps), start
+        self._looks: deque[Callable[[], int | None]] = deque()
+        self._heard = 0  # looks whose result is known
+        self._found: set[int] = set()
+
+    def look(self, small: Callable[[], Pixels]) -> None:
+        """Begin to look at the next frame."""
+        self._looks.append(self._start(lambda: self._finder.feed(small())))
+
+    def begins_shot(self, number: int) -> bool:
+        """Whether a frame does; asked once of each frame, in order."""
+        while self._looks and self._heard <= number + LAG:
+            self._heard += 1
+            cut = self._looks.popleft()()
+            if cut is not None:
+                self._found.add(cut)
+        found = number in self._found
+        self._found.discard(number)
+        return found
 
 
 def _distance(one: Any, other: Any) -> float:

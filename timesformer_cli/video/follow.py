@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Protocol
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.video.ahead import Ahead
 from timesformer_cli.video.decode import (
     HELD,
     NO_FRAMES,
@@ -38,6 +39,8 @@ from timesformer_cli.video.windows import (
     WindowSink,
     pictures_that_wait,
 )
+
+BEHIND = 4  # pictures that may wait for the thread that looks at them and prepares them
 
 
 def follow(request: FollowRequest, sink: "FollowSink", beat: Beat = no_beat) -> Followed:
@@ -111,25 +114,29 @@ def _read(
     counted = _Counted(sink)
     pickers: list[WindowPicker] = []
     most = pictures_that_wait(described.coded_width, described.coded_height)
-
-    def picker(interval: float, tail: float) -> WindowPicker:
-        if counted.windows:  # it would begin again, and tell of every window twice
-            raise _Late("its times run backwards")
-        pickers.append(WindowPicker(request.plan, counted, interval, tail, beat, most))
-        return pickers[-1]
-
     prepare = partial(
         prepare_frame, preprocessing=request.preprocessing, orientation=described.orientation
     )
-    try:
-        reading = reader(ReadJob(file, described, (), prepare, beat, follow=picker))
-        require_undamaged(reading)
-    except Exception as error:
-        if not counted.windows or isinstance(error, MemoryError):
-            raise
-        # What was told stays told; the rest of the video is lost.
-        reading = pickers[-1].finish()
-        return reading, first_line(error)
+    behind = min(most, BEHIND)
+    with Ahead(behind) as ahead:
+
+        def picker(interval: float, tail: float) -> WindowPicker:
+            if counted.windows:  # it would begin again, and tell of every window twice
+                raise _Late("its times run backwards")
+            pickers.append(
+                WindowPicker(request.plan, counted, interval, tail, beat, most, ahead, behind)
+            )
+            return pickers[-1]
+
+        try:
+            reading = reader(ReadJob(file, described, (), prepare, beat, follow=picker))
+            require_undamaged(reading)
+        except Exception as error:
+            if not counted.windows or isinstance(error, MemoryError):
+                raise
+            # What was told stays told; the rest of the video is lost.
+            reading = pickers[-1].finish()
+            return reading, first_line(error)
     if not reading.decoded:
         raise ReaderDeclined(NO_FRAMES)
     return reading, ""

@@ -22,7 +22,8 @@ from math import inf
 from typing import Any, Protocol
 
 from timesformer_cli.config import Sampling
-from timesformer_cli.video.cuts import LAG, CutFinder
+from timesformer_cli.video.ahead import Starts, at_once
+from timesformer_cli.video.cuts import CutWatch
 from timesformer_cli.video.decoders.base import (
     EPSILON,
     Beat,
@@ -104,13 +105,17 @@ class _Frame:
     time: float
     picture: Callable[[], Any] | None  # None once it is prepared, or nobody can want it
     until: float = inf  # the next frame's time
-    prepared: Pixels | None = None
+    prepared: Callable[[], Any] | None = None
     sent: bool = False
 
-    def prepare(self) -> None:
+    def prepare(self, start: Starts) -> None:
         if self.picture is not None:
-            (self.prepared,) = self.picture().values()
-            self.picture = None
+            self.prepared, self.picture = start(self.picture), None
+
+    def pixels(self) -> Pixels:
+        assert self.prepared is not None
+        (only,) = self.prepared().values()
+        return only  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
@@ -136,15 +141,17 @@ class WindowPicker:
         tail: float = 0.0,
         beat: Beat = no_beat,
         most: int = 1,  # pictures that may wait to be wanted, as decoded
+        start: Starts = at_once,  # what prepares them, and looks for cuts
+        behind: int = 0,  # frames by which the look for cuts may lag
     ) -> None:
         length = span(plan.sampling)
         assert length is not None
-        self.plan, self.sink, self.beat, self.most = plan, sink, beat, most
+        self.plan, self.sink, self.beat = plan, sink, beat
+        self.most, self.start = most, start
         self.length, self.interval, self.tail = length, interval, max(tail, interval)
         self.reading = Reading([], [])
         self.last: tuple[float, Callable[[], Any]] | None = None
-        self._cuts = CutFinder(1 / interval) if plan.cuts else None
-        self._found: set[int] = set()  # numbers of frames that begin a shot
+        self._cuts = CutWatch(1 / interval, start, behind) if plan.cuts else None
         self._undecided: deque[_Frame] = deque()
         self._kept: deque[_Frame] = deque()  # frames that a window may still want
         self._raw: deque[_Frame] = deque()  # those that no window wanted so far
@@ -178,12 +185,11 @@ class WindowPicker:
             self._undecided[-1].until = time
         self.last = (time, picture)
         self.reading.decoded += 1
-        if self._cuts is not None and (cut := self._cuts.feed(small())) is not None:
-            self._found.add(cut)
+        if self._cuts is not None:
+            self._cuts.look(small)
         self._undecided.append(_Frame(self._count, time, picture))
         self._count += 1
-        lag = LAG if self._cuts is not None else 1
-        while len(self._undecided) > lag:
+        while len(self._undecided) > (1 if self._cuts is None else self._cuts.lag):
             self._decide(self._undecided.popleft())
         if time < self.plan.end:
             return True
@@ -202,8 +208,7 @@ class WindowPicker:
 
     def _decide(self, frame: _Frame) -> None:
         """Take a frame of which it is known whether it begins a shot."""
-        cut = frame.number in self._found
-        self._found.discard(frame.number)
+        cut = self._cuts is not None and self._cuts.begins_shot(frame.number)
         if frame.until <= self.plan.start + EPSILON or frame.time >= self.plan.end:
             return
         if self._start is None and self._skip:  # in the middle of a shot
@@ -222,7 +227,7 @@ class WindowPicker:
             while len(window.frames) < len(window.clip.times) and (
                 window.next < frame.until - EPSILON
             ):
-                frame.prepare()
+                frame.prepare(self.start)
                 window.frames.append(frame)
         self._tell_complete()
         if frame.picture is not None:
@@ -233,7 +238,7 @@ class WindowPicker:
             if self._whole:
                 waiting.picture = None
             else:
-                waiting.prepare()
+                waiting.prepare(self.start)
 
     def _tell_complete(self) -> None:
         """Tell of the windows that have all their frames; forget the frames that nobody wants."""
@@ -280,10 +285,9 @@ class WindowPicker:
     def _tell(self, clip: Clip, frames: Sequence[_Frame]) -> None:
         fresh = []
         for frame in frames:
-            frame.prepare()
+            frame.prepare(self.start)
             if not frame.sent:
                 frame.sent = True
-                assert frame.prepared is not None
-                fresh.append((frame.number, frame.prepared))
+                fresh.append((frame.number, frame.pixels()))
         oldest = self._kept[0].number if self._kept else self._count
         self.sink.window(Window(clip, tuple(frame.number for frame in frames), oldest), fresh)

@@ -1,5 +1,6 @@
 """Read with PyAV: in order, with seeks where a container keeps its times exact after them."""
 
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -111,18 +112,37 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
 
 def _picture(frame: "VideoFrame", aspect: float, job: ReadJob) -> Any:
     """A frame, of its own size and pixel shape, as what is kept of it."""
+    return job.prepare(whole_picture(frame), pixel_aspect=aspect)
+
+
+def whole_picture(frame: "VideoFrame") -> Pixels:
+    """A frame in RGB; raises VideoError where it is too large."""
     require_pixels_within_limit(frame.width, frame.height)
-    picture = np.asarray(frame.to_ndarray(format="rgb24", **_one_thread()), np.uint8)
-    return job.prepare(require_picture(picture, frame.width, frame.height), pixel_aspect=aspect)
+    shown = _converters().whole.reformat(frame, format="rgb24", **_one_thread())
+    return require_picture(np.asarray(shown.to_ndarray(), np.uint8), frame.width, frame.height)
 
 
 def small_picture(frame: "VideoFrame") -> Pixels:
     """A frame as small as what finds cuts wants it, made of what the decoder has."""
     width, height = small_size(frame.width, frame.height)
-    small = frame.reformat(
-        width, height, format="bgr24", interpolation="FAST_BILINEAR", **_one_thread()
+    small = _converters().small.reformat(
+        frame, width, height, format="bgr24", interpolation="FAST_BILINEAR", **_one_thread()
     )
     return np.asarray(small.to_ndarray(), np.uint8)
+
+
+class _Converters(threading.local):
+    """What converts the pictures of one thread; a frame's own would be set up for each anew."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.whole, self.small = VideoReformatter(), VideoReformatter()
+
+
+@cache
+def _converters() -> _Converters:
+    return _Converters()
 
 
 @cache

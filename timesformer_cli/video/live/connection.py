@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import VideoError
-from timesformer_cli.video.decoders.base import first_line, require_picture
+from timesformer_cli.video.decoders.base import first_line
 from timesformer_cli.video.decoders.container import best_stream
-from timesformer_cli.video.decoders.pyav import small_picture
+from timesformer_cli.video.decoders.pyav import small_picture, whole_picture
 from timesformer_cli.video.facts import Orientation, Pixels, require_pixels_within_limit
 from timesformer_cli.video.live.backlog import Backlog, HeldFrame, HeldFrames
 from timesformer_cli.video.live.bytes import GrowingBytes, PipeBytes
@@ -269,10 +267,8 @@ def _prepared(
     frame: "VideoFrame", stream: "VideoStream", preprocessing: Preprocessing, turned: Orientation
 ) -> Pixels:
     aspect = float(stream.codec_context.sample_aspect_ratio or 1) or 1.0
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    require_picture(picture, frame.width, frame.height)
     (pixels,) = prepare_frame(
-        picture, preprocessing, orientation=turned, pixel_aspect=aspect
+        whole_picture(frame), preprocessing, orientation=turned, pixel_aspect=aspect
     ).values()
     return pixels
 
