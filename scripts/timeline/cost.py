@@ -2,7 +2,8 @@
 
 Both run in processes of their own, in turns. Following takes a window every second and tells cuts
 apart, on two processes: one decodes, the other runs the model. Decoding alone is PyAV in one
-thread, every frame decoded and none converted.
+thread, as following does it, every frame decoded and none converted. The last line of each length
+says how many times as long the whole run takes.
 """
 
 from __future__ import annotations
@@ -164,13 +165,14 @@ def _cpu(child: int) -> float:
 def rows(folder: Path, minutes: Sequence[int], runs: int) -> Iterator[str]:
     """One line of the table per length and way: medians of the runs."""
     for length in minutes:
+        middle: dict[str, float] = {}
         path = make_long(folder, length)
         size = path.stat().st_size
         turns = {what: partial(in_a_process, what, path) for what in ("follow", "decode")}
         done = alternate(turns, runs=runs, warmup=0, doing=f"{length} min")
         load = os.getloadavg()[0]
         for what, costs in done.items():
-            seconds = median(cost.seconds for cost in costs)
+            seconds = middle[what] = median(cost.seconds for cost in costs)
             read = median(cost.bytes_read for cost in costs) / size
             yield (
                 f"| {length} | {size / 1e6:.0f} | {what} | {seconds:.1f} | "
@@ -179,6 +181,10 @@ def rows(folder: Path, minutes: Sequence[int], runs: int) -> Iterator[str]:
                 f"{max(cost.decoder_peak for cost in costs) / 1e6:.0f} | "
                 f"{read:.3f} of the file | {costs[0].windows} | {load:.1f} |"
             )
+        yield (
+            f"| {length} | | follow / decode | {middle['follow'] / middle['decode']:.2f} | | | | "
+            f"| | | {load:.1f} |"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -155,6 +155,21 @@ def test_a_cut_video_keeps_what_was_seen_and_is_warned_of(format, tsf, tmp_path)
         assert "claims 4.0 s, holds" in ran.stderr
 
 
+def test_timestamps_that_jump_back_are_read_on_as_one_video(tsf, tmp_path):
+    """Two transport streams in one file, as `cat` joins them."""
+    parts = [
+        clips.write(tmp_path / f"{n}.ts", 60, format="mpegts", options={"g": "10"}) for n in (1, 2)
+    ]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    ran = tsf(joined, "--format", "json", "--no-cuts", "--every", "0.25", "--windows")
+    assert ran.exit_code == 0, ran.stderr
+    (found,) = json.loads(ran.stdout)
+    assert found["duration"] == pytest.approx(4.0, abs=0.2)
+    starts = [window["start"] for window in found["windows"]]
+    assert starts == sorted(starts) and starts[-1] > 3
+
+
 @pytest.mark.parametrize("format", ["srt", "table"])
 def test_a_partial_video_ends_with_1_and_says_so(format, tsf, clip, monkeypatch):
     from timesformer_cli.timelines.run import TimelineRun

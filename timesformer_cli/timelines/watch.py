@@ -7,12 +7,11 @@
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +21,8 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.classify import Prediction, best_predictions
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.inference.scorer import model_name, open_scorer, windows_for
-from timesformer_cli.video.live.reader import LiveBatch, LiveReader, LiveWindow
+from timesformer_cli.timelines.connections import ConnectionSums, RetryPause
+from timesformer_cli.video.live.reader import LiveBatch, LiveReader
 from timesformer_cli.video.sample import spread
 from timesformer_cli.video.stream import StreamedWindow
 from timesformer_cli.video.windows import Window, WindowPlan
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
 
     from timesformer_cli.inference.batching import Scorer
     from timesformer_cli.inference.scorer import AnyModel
-    from timesformer_cli.inference.window_scores import WindowScorer
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a lost stream is opened again
-STEADY = 10.0  # seconds that a connection lasts, then the next loss is a new one
 BEAT = 0.25  # seconds between two signs of life while a stream is lost
-RATE_OVER = 3.0  # seconds over which frames a second are counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,93 +93,6 @@ class WatchStatus:
 WatchEvent = WatchedWindow | WatchStatus
 
 
-class _Pause:
-    """How long to wait before a lost stream is opened again, and how often that is tried."""
-
-    def __init__(self, retries: int | None) -> None:
-        self.retries, self.tries, self._last = retries, 0, 0.0
-
-    def allows(self, lasted: float) -> bool:
-        """Whether to try once more after a connection that lasted so long."""
-        if lasted >= STEADY:
-            self.tries, self._last = 0, 0.0
-        return self.retries is None or self.tries < self.retries
-
-    def next(self) -> float:
-        """Seconds to wait now."""
-        self.tries += 1
-        self._last = min(max(FIRST_PAUSE, 2 * self._last), LONGEST_PAUSE)
-        return self._last
-
-
-class _Sums:
-    """What all connections gave so far; each counts anew."""
-
-    def __init__(self) -> None:
-        self.windows = 0
-        self.began: float | None = None
-        self._before = _Counts(0, 0, 0)  # of connections that are closed
-        self._now = _Counts(0, 0, 0)
-        self._frames: deque[tuple[float, int]] = deque()  # when, and frames until then
-        self._shot, self._shots = (-1, -1), -1
-        self._part = -1
-        self._scorer: WindowScorer | None = None
-
-    @property
-    def dropped(self) -> int:
-        """Windows."""
-        return self._before.dropped + self._now.dropped
-
-    @property
-    def damaged(self) -> int:
-        """Packets and frames."""
-        return self._before.damaged + self._now.damaged
-
-    def add(self, batch: LiveBatch) -> None:
-        """Take over what the connection counts."""
-        self.began = self.began or batch.began
-        self._now = _Counts(batch.frames, batch.dropped, batch.damaged)
-        now = time.monotonic()
-        self._frames.append((now, batch.frames))
-        while now - self._frames[0][0] > RATE_OVER:
-            self._frames.popleft()
-
-    def close_connection(self) -> None:
-        """What comes now is of another connection."""
-        self._before = _Counts(*(a + b for a, b in zip(self._before, self._now, strict=True)))
-        self._now = _Counts(0, 0, 0)
-        self._frames.clear()
-        self._shot, self._scorer = (-1, -1), None
-
-    def rate(self, now: float) -> float:
-        """Frames a second over the last seconds."""
-        if len(self._frames) < 2:
-            return 0.0
-        (first, before), (_, count) = self._frames[0], self._frames[-1]
-        return (count - before) / (now - first)
-
-    def shot_of(self, window: LiveWindow) -> int:
-        """The number of its shot, over all connections."""
-        if (window.part, window.shot) != self._shot:
-            self._shot = window.part, window.shot
-            self._shots += 1
-        return self._shots
-
-    def scorer_of(self, window: LiveWindow, scorer: "Scorer", batch_size: int) -> "WindowScorer":
-        """What scores the windows of its part; frames are counted anew in the next one."""
-        from timesformer_cli.inference.window_scores import WindowScorer
-
-        if self._scorer is None or window.part != self._part:
-            self._part, self._scorer = window.part, WindowScorer(scorer, batch_size)
-        return self._scorer
-
-
-class _Counts(NamedTuple):
-    frames: int
-    dropped: int
-    damaged: int
-
-
 class Watcher:
     """A source that is open and a model that is ready. Leaving its context ends its processes."""
 
@@ -237,8 +146,8 @@ class Watcher:
         Ends with a pipe, a file, or the time. Raises VideoError where the stream is lost for good,
         WeightsError and DeviceError.
         """
-        sums = _Sums()
-        pause = _Pause(self.options.retries)
+        sums = ConnectionSums()
+        pause = RetryPause(self.options.retries)
         lost: float | None = None  # since when
         while not self._over(sums):
             opened = time.monotonic()
@@ -272,7 +181,7 @@ class Watcher:
         reader.open()
         return reader
 
-    def _batches(self, reader: LiveReader, sums: _Sums) -> Iterator[LiveBatch]:
+    def _batches(self, reader: LiveReader, sums: ConnectionSums) -> Iterator[LiveBatch]:
         """What one connection gives, to its end; raises VideoError where it is lost."""
         most = self.options.batch_size
         reader.begin(self.plan, self.preprocessing, most, sums.began)
@@ -283,13 +192,13 @@ class Watcher:
             if batch.ended:
                 return
 
-    def _over(self, sums: _Sums) -> bool:
+    def _over(self, sums: ConnectionSums) -> bool:
         limit = self.options.seconds
         if limit is None or sums.began is None:
             return False
         return time.monotonic() - sums.began >= limit
 
-    def _scored(self, batch: LiveBatch, sums: _Sums) -> Iterator[WatchedWindow]:
+    def _scored(self, batch: LiveBatch, sums: ConnectionSums) -> Iterator[WatchedWindow]:
         if not batch.windows:
             return
         windows = sums.scorer_of(batch.windows[0], self.scorer, self.options.batch_size)
@@ -320,7 +229,7 @@ class Watcher:
         reached = float(scores[best]) >= self.options.threshold
         return self.scorer.description.labels[best] if counts and reached else None
 
-    def _status(self, sums: _Sums, *, live: bool) -> WatchStatus:
+    def _status(self, sums: ConnectionSums, *, live: bool) -> WatchStatus:
         now = time.monotonic()
         return WatchStatus(
             live=live,
