@@ -145,6 +145,77 @@ def test_only_labels_that_count_and_reach_the_threshold_are_labels(watched):
 
 
 @pytest.mark.slow  # it goes by the clock
+@pytest.mark.parametrize(("timeout", "lost"), [(2.0, True), (12.0, False)])
+def test_a_stop_of_five_seconds_over_udp_is_a_loss_or_a_wait(watched, timeout, lost):
+    port = live.free_port()
+
+    def send():
+        live.send_udp(port, live.stream("red", 2.0), 2.0)
+        time.sleep(5)
+        live.send_udp(port, live.stream("blue", 4.0, first=7.0), 4.0)
+
+    live.in_background(send)
+    windows, statuses, notes = watched(
+        f"udp://127.0.0.1:{port}", timeout=timeout, seconds=9.0, every=0.25
+    )
+    assert runs(windows)[0] == "red" and runs(windows)[-1] == "blue"
+    assert len(notes) == 2 * lost
+    assert all(status.live for status in statuses) != lost
+    assert max(w.lag for w in windows) < 1.5
+
+
+@pytest.mark.slow  # it goes by the clock
+def test_a_pipe_that_stops_for_five_seconds_is_waited_for(watched):
+    ours, theirs = os.pipe()
+    before = os.dup(0)
+    os.dup2(ours, 0)
+    os.close(ours)
+
+    def write():
+        data = live.datagrams(live.stream("red blue", 2.0))
+        for part in live.paced(data[: len(data) // 2], 2.0):
+            os.write(theirs, part)
+        time.sleep(5)
+        live.write_paced(theirs, b"".join(data[len(data) // 2 :]), 2.0)
+
+    live.in_background(write)
+    try:
+        windows, _, notes = watched("-", timeout=2.0, every=0.25)
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert runs(windows) == ["red", "blue"] and not notes
+    assert windows[-1].dropped == 0
+
+
+@pytest.mark.slow  # it goes by the clock
+def test_a_pipe_at_twice_the_models_speed_drops_windows_and_stays_near(watched):
+    with live.piped(live.stream("red green blue " * 2, 1.0), 6.0):
+        windows, statuses, notes = watched("-", model=0.5, every=0.25)
+    assert 0.25 < statuses[-1].share_dropped < 0.8 and not notes
+    assert {"red", "green", "blue"} == set(runs(windows))
+    assert max(w.lag for w in windows) < 2 * 0.5 + 0.5
+
+
+@pytest.mark.slow  # it goes by the clock
+def test_datagrams_that_are_lost_or_damaged_cost_pictures_and_not_the_watch(watched):
+    port = live.free_port()
+    parts, dice = live.datagrams(live.stream("red green blue", 2.0)), random.Random(5)
+    for number in dice.sample(range(10, len(parts)), len(parts) // 20):
+        parts[number] = b""
+    for number in dice.sample(range(10, len(parts)), len(parts) // 20):
+        damaged = bytearray(parts[number])
+        for _ in range(bool(damaged) * 8):
+            damaged[dice.randrange(len(damaged))] ^= 255
+        parts[number] = bytes(damaged)
+    live.in_background(live.send_udp, port, b"".join(parts), 6.0)
+    windows, statuses, notes = watched(f"udp://127.0.0.1:{port}", seconds=4.5, every=0.25)
+    assert windows and not notes and statuses[-1].damaged > 0
+    assert {"green"} <= set(runs(windows)) <= {"red", "green", "blue"}
+    assert max(w.lag for w in windows) < 1.5
+
+
+@pytest.mark.slow  # it goes by the clock
 def test_retries_end_and_silence_counts_as_lost(watched):
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

@@ -4,6 +4,7 @@ import http.server
 import os
 import re
 import signal
+import sys
 import time
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from timesformer_cli.video.live.backlog import HELD, Backlog, HeldFrame, HeldFra
 from timesformer_cli.video.live.clock import LiveClock
 from timesformer_cli.video.live.connection import Connection
 from timesformer_cli.video.live.reader import LiveReader
-from timesformer_cli.video.live.source import SCHEMES, find_source
+from timesformer_cli.video.live.source import CAMERAS, SCHEMES, LiveSource, find_source
 from timesformer_cli.video.sample import spread
 from timesformer_cli.video.windows import Window, WindowPlan
 
@@ -247,6 +248,32 @@ def test_a_child_that_dies_or_stops_is_an_error_and_not_a_hang(number, word, mon
         os.kill(reader.pid, number)
         with pytest.raises(VideoError, match=word):
             read(reader)
+
+
+def device(target, driver):
+    """A camera as `find_source` gives it, on another of FFmpeg's devices: few machines have a camera."""
+    source = LiveSource(name=target, kind="camera", target=target, containers=driver)
+    return Connection(source, -1)
+
+
+def test_a_cameras_raw_pictures_make_windows():
+    connection = device("testsrc2=size=160x120:rate=25:duration=2,format=yuyv422", "lavfi")
+    connection.begin(PLAN, SMALL, 100, None)
+    connection.run()
+    assert connection.facts["codec"] in ("rawvideo", "wrapped_avframe")
+    assert (connection.facts["width"], connection.facts["fps"]) == (160, 25.0)
+    assert connection.frames == 50 and str(connection.fault) == "the stream ended"
+    windows = connection.backlog.take(100, 0)
+    assert len(windows) >= 6
+    first, last = (w.frames[w.window.frames[-1]].pixels() for w in (windows[0], windows[-1]))
+    assert first.shape == last.shape == (64, 64, 3) and not np.array_equal(first, last)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="video4linux is Linux's")
+def test_what_is_no_camera_is_refused_by_video4linux():
+    connection = device("/dev/null", CAMERAS)
+    connection.run()
+    assert "cannot be read: Inappropriate ioctl" in str(connection.fault)
 
 
 @pytest.mark.slow  # it goes by the clock

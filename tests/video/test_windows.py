@@ -10,11 +10,16 @@ from weakref import WeakSet
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.clips import barcode, read_barcode, write
+from tests.support.models import randomised, tiny
 from tests.support.videos import decode
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
+from timesformer_cli.inference.fast.model import make_fast
+from timesformer_cli.inference.predictor import Predictor
+from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.follow import follow
 from timesformer_cli.video.messages import Followed, FollowRequest
@@ -85,6 +90,44 @@ def test_a_window_is_the_clip_that_classify_takes_there(clip, decoder):
         seen, end = followed(clip, decoder, every=every, start=start)
         assert len(seen.windows) >= 10 and not end.fault
         require_same(clip, seen, decoder)
+
+
+FIVE = {
+    "h264.mp4": {"options": {"crf": "10"}},
+    "slow.mp4": {"fps": 12, "frames": 90},
+    "b.mkv": {"codec": "mpeg4", "options": {"bf": "2"}},
+    "turned.mp4": {"rotation": 90},
+    "pictures.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("five")
+    return [write(folder / name, **{"frames": 150, **how}) for name, how in FIVE.items()]
+
+
+@pytest.mark.parametrize("decoder", ["av", "decord", "opencv"])
+def test_fifty_random_moments_of_five_files_have_the_scores_of_classify(decoder, five):
+    model = Predictor(make_fast(randomised(tiny(frames=4)), torch.device("cpu"), torch.float32))
+    small, generator = Preprocessing(resize=64, crop=(64, 64)), random.Random(decoder)
+    for path in five:
+        seen, scorer = Seen(), WindowScorer(model, 1)
+        plan = WindowPlan(
+            sampling=SAMPLING,
+            every=generator.uniform(0.1, 0.2),
+            start=generator.random(),
+            cuts=False,
+        )
+        follow(FollowRequest(path=str(path), plan=plan, preprocessing=small, decoder=decoder), seen)
+        for window, pixels in generator.sample(seen.windows, 10):
+            fresh = dict(zip(window.frames, pixels, strict=True))
+            scores = scorer.score([StreamedWindow(window, fresh)]).scores
+            jitter = Jitter((window.clip.start / (seen.probe.duration - SPAN),))
+            alone = decode(str(path), SAMPLING, small, decoder=decoder, jitter=jitter)
+            assert alone.views[0].times == pytest.approx(window.clip.times, abs=1e-3)
+            expected = model.start(alone.frames)().scores
+            assert torch.allclose(scores, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
