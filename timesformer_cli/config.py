@@ -6,23 +6,25 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import Grid
-from timesformer_cli.schemes import SCHEMES, PositionKind, Scheme
+from timesformer_cli.schemes import INNER, SCHEMES, PositionKind, Scheme
+from timesformer_cli.text_config import TextConfig
 
 Embedding = Literal["linear", "conv-stem"]
 Readout = Literal["mean", "first"]
 
-LEAST = {"pooler_blocks": 0}  # 1 for all other counts
+LEAST = {"pooler_blocks": 0, "time_blocks": 0, "classes": 0}  # 1 for all other counts
 # Far above every published model, but low enough that a hostile file cannot take all memory.
 LARGEST = {
     "dim": 16384,
     "depth": 256,
     "pooler_blocks": 256,
+    "time_blocks": 256,
     "frames": 4096,
     "height": 8192,
     "width": 8192,
 }
 # Values that a field takes from its scheme: what stands for "the scheme's own".
-UNSAID: dict[str, Any] = {"tubelet": 0, "positions": "", "pooler_blocks": -1}
+UNSAID: dict[str, Any] = {"tubelet": 0, "positions": "", "pooler_blocks": -1, "time_blocks": -1}
 NARROWER = 4  # times: the width, heads and MLPs of a fast path
 
 
@@ -71,10 +73,14 @@ class ModelConfig:
     drop_path: float = 0.0  # of the last block; earlier ones have less
     readout: Readout = "mean"  # what the head sees of several tokens: their mean, or the first
     pooler_blocks: int = -1  # of an attentive pooler, 0 for none; -1 takes the scheme's own
+    time_blocks: int = (
+        -1
+    )  # over the same place in all frames, 0 for none; -1 takes the scheme's own
     multi_label: bool = False  # whether a clip may have several classes: scores are then sigmoids
+    text: TextConfig | None = None  # of a model whose classes are words; 0 classes until they come
 
     def __post_init__(self) -> None:
-        if self.attention not in SCHEMES:
+        if self.attention not in SCHEMES | INNER:
             known = ", ".join(SCHEMES)
             raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
         for own, unsaid in UNSAID.items():
@@ -114,6 +120,12 @@ class ModelConfig:
                 f"{self.attention} has class tokens: rotary-3d positions and a pooler need a scheme "
                 "without"
             )
+        if self.time_blocks and not self.scheme.time_blocks:
+            raise UsageError(f"{self.attention} has no second transformer over time")
+        if self.classes < 1 and self.text is None:
+            raise UsageError("classes is 0; only a model that takes words begins without any")
+        if self.text is not None and self.text.dim != self.dim:
+            raise UsageError(f"the text tower's width is {self.text.dim}, the model's {self.dim}")
         self.scheme.require_divisible(self.grid)
 
     @classmethod
@@ -130,7 +142,7 @@ class ModelConfig:
     @property
     def scheme(self) -> Scheme:
         """The attention scheme's definition."""
-        return SCHEMES[self.attention]
+        return SCHEMES[self.attention] if self.attention in SCHEMES else INNER[self.attention]
 
     @property
     def grid(self) -> Grid:
@@ -155,8 +167,9 @@ class ModelConfig:
 
     @property
     def frames_apart(self) -> bool:
-        """Whether each frame, or tubelet, becomes a class token without a look at any other."""
-        return self.scheme.cls_per_frame and not self.scheme.mixes_time and not self.token_shift
+        """Whether the first of two transformers makes of a frame, or tubelet, what it shows alone."""
+        second = self.scheme.cls_per_frame or self.time_blocks
+        return bool(second) and not self.scheme.mixes_time and not self.token_shift
 
     @property
     def over_frames(self) -> "ModelConfig | None":
@@ -193,22 +206,36 @@ class ModelConfig:
     def pooler(self) -> "ModelConfig | None":
         """The attentive pooler, whose last block is the query's; None without one.
 
-        Whatever the blocks before it have, its MLPs are four times as wide as a token, its maps
-        have biases, and it knows no places, as in the published code.
+        Whatever the blocks before it have, its maps have biases and it knows no places, as in the
+        published code.
         """
         if not self.pooler_blocks:
             return None
         return replace(
             self,
-            # Every patch sees every other.
-            attention="videomae",
+            attention=self.scheme.pooler_scheme,
             positions="sinusoidal",
             depth=self.pooler_blocks,
-            mlp_dim=4 * self.dim,
+            mlp_dim=self.scheme.pooler_mlp_ratio * self.dim or self.mlp_dim,
             qkv_bias=True,
             drop_path=0.0,
             token_shift=False,
             pooler_blocks=0,
+            time_blocks=0,
+        )
+
+    @property
+    def over_time(self) -> "ModelConfig | None":
+        """The second transformer, over the same place in all frames; None without one."""
+        if not self.time_blocks:
+            return None
+        return replace(
+            self,
+            attention="time",
+            positions="time",
+            depth=self.time_blocks,
+            pooler_blocks=0,
+            time_blocks=0,
         )
 
     @property
@@ -238,15 +265,20 @@ class ModelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """The inverse of `to_dict`; raises UsageError for unknown fields and wrong types."""
         types = {field.name: field.type for field in fields(cls)}
-        for name, value in values.items():
+        given = {**values}
+        if given.get("text") is not None:
+            given["text"] = TextConfig.from_dict(given["text"])
+        for name, value in given.items():
             if name not in types:
                 raise UsageError(f"unknown configuration field '{name}'")
+            if name == "text":
+                continue
             kind = types[name] if types[name] in (int, float, bool) else str
             # Not isinstance: it would take True for an int.
             fits = type(value) is kind or (kind is float and type(value) is int)
             if not fits:
                 raise UsageError(f"configuration field '{name}' has the wrong type: {value!r:.80}")
-        return cls(**values)
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,7 +293,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """How a picture becomes input: resized (bilinear, antialiased), cropped, scaled, normalised."""
+    """How a picture becomes input: resized (antialiased), cropped, scaled, normalised."""
 
     # Pixels after resizing: of the short side, which keeps the aspect ratio; or height and width,
     # which both become as given.
@@ -270,6 +302,7 @@ class Preprocessing:
     # Per RGB channel: values are scaled to 0..1, then `(x - mean) / std`.
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+    filter: Literal["bilinear", "bicubic"] = "bilinear"  # of the resizing
 
     def resized_by(self, factor: float) -> "int | tuple[int, int]":
         """`resize` times a factor, rounded."""

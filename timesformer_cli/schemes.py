@@ -5,7 +5,8 @@ from typing import Literal
 
 from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
 
-PositionKind = Literal["separate", "table", "sinusoidal", "rotary", "rotary-3d"]
+PositionKind = Literal["separate", "table", "sinusoidal", "rotary", "rotary-3d", "frame", "time"]
+PoolerKind = Literal["block", "heads"]
 Activation = Literal["gelu", "gelu-tanh", "geglu"]
 # Channels of the MLP's first map that become one in the activation: geglu takes a value and a gate.
 ACTIVATION_INPUTS: dict[Activation, int] = {"gelu": 1, "gelu-tanh": 1, "geglu": 2}
@@ -31,6 +32,13 @@ class Scheme:
     # Blocks of an attentive pooler, where the configuration does not say: the patches pass through
     # all but the last, in which one learned query reads them. 0 means that their mean is read.
     pooler_blocks: int = 0
+    pooler: PoolerKind = "block"  # what the query's is: a block of its own, or wide heads alone
+    pooler_scheme: str = "videomae"  # of its other blocks: every patch sees every other
+    pooler_mlp_ratio: int = 4  # times the width, of its MLPs; 0 means as in the blocks
+    # Blocks of a second transformer, where the configuration does not say: over the same place in
+    # all frames, after the first one's norm.
+    time_blocks: int = 0
+    softcap: float = 0  # attention's logits are bent to stay between this and its negative; 0: not
 
     def passes_of(self, block: int) -> tuple[Grouping, ...]:
         """The passes of the block with this number, from 0."""
@@ -44,7 +52,7 @@ class Scheme:
     @property
     def sees_time(self) -> bool:
         """Whether frames meet anywhere, be it as class tokens of a second transformer."""
-        return self.mixes_time or self.frame_blocks > 0
+        return self.mixes_time or self.frame_blocks > 0 or self.time_blocks > 0
 
     @property
     def cls_per_frame(self) -> bool:
@@ -149,6 +157,17 @@ RELATIVES: dict[str, Scheme] = {
         positions="rotary-3d",
         pooler_blocks=4,
     ),
+    "videoprism": Scheme(  # arXiv 2402.13217
+        (FRAME,),
+        "each frame alone, then each place through all frames; a pooler that attends reads them out",
+        positions="frame",
+        pooler_blocks=1,
+        pooler="heads",
+        pooler_scheme="capped",
+        pooler_mlp_ratio=0,
+        time_blocks=4,
+        softcap=50,
+    ),
     "lucidrains": Scheme(  # github.com/lucidrains/TimeSformer-pytorch
         (replace(TIME, cls="global"), replace(SPACE, cls="global")),
         "divided, with a class token that sees every patch, and rotary positions",
@@ -174,3 +193,10 @@ RELATIVES: dict[str, Scheme] = {
     ),
 }
 SCHEMES = PAPER | RELATIVES
+# Of second transformers only.
+INNER: dict[str, Scheme] = {
+    "time": Scheme((TIME,), "the same place in all frames", positions="time", softcap=50),
+    "capped": Scheme(
+        (PATCHES,), "every patch sees every other", positions="sinusoidal", softcap=50
+    ),
+}

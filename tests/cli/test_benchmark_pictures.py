@@ -41,6 +41,7 @@ SEEN_OF_RELATIVES = {
     "vivit-4": ([18], 19),
     "videomae": ([63], 64),
     "vjepa2": ([63], 64),
+    "videoprism": ([15], 16),
     "lucidrains": ([3, 15], 64),
     "windowed": ([15], 16),
     "shifted": ([7, 7], 64),

@@ -55,7 +55,7 @@ def locate_shown(name: str, *, encoder: bool = False) -> "Located":
     from timesformer_cli.weights.hub.locate import locate
 
     row = find_weights(name)
-    if row is not None and not row.classes and not encoder and not os.path.exists(name):
+    if row is not None and row.encoder and not encoder and not os.path.exists(name):
         raise WeightsError(f"{name}: {ENCODER}")
     with transfer() as progress:
         return locate(name, progress=progress)

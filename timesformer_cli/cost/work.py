@@ -5,6 +5,7 @@ from math import prod
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.grouping import Grouping
+from timesformer_cli.text_config import TextConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +46,11 @@ def macs(config: ModelConfig) -> Macs:
                 bridged = sum(_updated(encoder, grouping) for grouping in passes[:-1])
                 projections += bridged * encoder.dim**2
     if (pooler := config.pooler) is not None:
-        # One query: its own map, keys and values of all tokens, and its MLP.
-        projections += (1 + 2 * tokens(pooler)) * pooler.dim**2
-        attention += 2 * tokens(pooler) * pooler.dim
-        mlp += _mlp_macs(pooler)
+        # One query: its own map, keys and values of all tokens, and its MLP or its map back.
+        width, back = _query_maps(config)
+        projections += (1 + 2 * tokens(pooler) + back) * pooler.dim * width
+        attention += 2 * tokens(pooler) * width
+        mlp += 0 if back else _mlp_macs(pooler)
     embedding = _embedding_macs(config)
     if (fast := config.fast) is not None:
         embedding += _embedding_macs(fast)
@@ -83,9 +85,16 @@ def parameters(config: ModelConfig) -> int:
         for encoder, depth in stacks(config)
     )
     if (pooler := config.pooler) is not None:
-        dim = pooler.dim
-        query, maps, norms = dim, 3 * (dim**2 + dim), 4 * dim
-        inner += query + maps + norms + _mlp_parameters(pooler)
+        dim, (width, back) = pooler.dim, _query_maps(config)
+        query, maps = dim, 3 * (dim + 1) * width
+        if back:  # a scale per channel of a head, the map back, and the norm behind it
+            inner += query + maps + width // pooler.heads + (width + 1) * dim + 2 * dim
+        else:
+            inner += query + maps + 4 * dim + _mlp_parameters(pooler)
+    if config.over_time is not None:
+        inner += 2 * config.dim  # the norm before it
+    if config.text is not None:
+        inner += text_parameters(config.text)
     embeddings = _embedding_parameters(config)
     if (fast := config.fast) is not None:
         embeddings += _embedding_parameters(fast)
@@ -136,7 +145,7 @@ def scores_per_head(config: ModelConfig, grouping: Grouping) -> int:
 
 def encoders(config: ModelConfig) -> list[ModelConfig]:
     """The model's transformers: itself and, where there is one, the second."""
-    every = (config, config.over_frames, config.fast)
+    every = (config, config.over_frames, config.over_time, config.fast)
     return [encoder for encoder in every if encoder is not None]
 
 
@@ -144,6 +153,20 @@ def stacks(config: ModelConfig) -> list[tuple[ModelConfig, int]]:
     """Every transformer with the number of its blocks; a pooler's last is none, it has one query."""
     rows = [(encoder, encoder.depth) for encoder in encoders(config)]
     return rows if config.pooler is None else [*rows, (config.pooler, config.pooler.depth - 1)]
+
+
+def text_parameters(text: TextConfig) -> int:
+    """Trainable numbers of a text tower."""
+    dim, mlp = text.dim, text.mlp_dim
+    maps = 4 * (dim**2 + dim) + 2 * dim * mlp + mlp + dim
+    return (text.vocabulary + 1) * dim + text.depth * (maps + 4 * dim) + 2 * dim
+
+
+def _query_maps(config: ModelConfig) -> tuple[int, bool]:
+    """Channels of a pooler's query over all heads, and whether they are mapped back to a token's."""
+    if config.scheme.pooler == "heads":
+        return config.mlp_dim // config.heads * config.heads, True
+    return config.dim, False
 
 
 def _fusions(config: ModelConfig) -> int:
@@ -180,6 +203,8 @@ def _table_parameters(config: ModelConfig) -> int:
     t, h, w = config.grid
     classes = int(config.scheme.has_cls)
     tables = {
+        "frame": h * w,
+        "time": t,
         "separate": classes + h * w + (t if config.scheme.mixes_time else 0),
         "table": classes + t * h * w,
     }

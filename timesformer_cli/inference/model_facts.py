@@ -176,7 +176,11 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
         labels=labels,
         sampling=Sampling(frames=row.frames, stride=row.stride),
         preprocessing=Preprocessing(
-            resize=row.resize or row.size, crop=(row.size, row.size), mean=row.mean, std=row.std
+            resize=row.resize or row.size,
+            crop=(row.size, row.size),
+            mean=row.mean,
+            std=row.std,
+            filter=row.filter,
         ),
     )
     origins = _Origins(
@@ -200,7 +204,7 @@ def _of_row(name: str, row: Weights) -> ModelFacts:
         revision=row.revision or row.sha256,
         notes=(f"not on this machine: {how}; its own files may say more",),
     )
-    return facts if row.classes else _of_encoder(facts, config)
+    return _of_encoder(facts, config) if row.encoder else facts
 
 
 def _of_encoder(facts: ModelFacts, config: ModelConfig) -> ModelFacts:

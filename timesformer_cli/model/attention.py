@@ -3,6 +3,7 @@
 # Letters here and in the rest of model/:
 # b clips · c channels or class tokens · t h w patch grid · g groups · m members · k head width · d width
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,6 +24,23 @@ class TokenLinear(nn.Linear):
         return mapped.view(*tokens.shape[:-1], self.out_features)
 
 
+def capped_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    seen: Tensor | None = None,
+    *,
+    cap: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attention `(n heads m k)` whose logits are bent to stay between `cap` and its negative."""
+    scores = cap * torch.tanh(q @ k.mT * (q.shape[-1] ** -0.5 / cap))
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(v)
+    return F.dropout(weights, dropout) @ v
+
+
 class GroupedAttention(nn.Module):
     """Multi-head self-attention within the groups of `grouping`.
 
@@ -41,9 +59,10 @@ class GroupedAttention(nn.Module):
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
         angles: Angles | None = None,
+        softcap: float = 0,
     ) -> None:
         super().__init__()
-        self.grouping = grouping
+        self.grouping, self.softcap = grouping, softcap
         self.route = route_of(grouping, heads, angles)
         self.attention_dropout = attention_dropout
         self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
@@ -62,4 +81,6 @@ class GroupedAttention(nn.Module):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
         """The kernel, on `(n heads m k)`. `seen` masks the keys of each query; None shows all."""
         dropout = self.attention_dropout if self.training else 0.0
+        if self.softcap:
+            return capped_attention(q, k, v, seen, cap=self.softcap, dropout=dropout)
         return F.scaled_dot_product_attention(q, k, v, seen, dropout_p=dropout)

@@ -50,6 +50,7 @@ class AttentionPass(nn.Module):
             attention_dropout=config.attention_dropout,
             dropout=config.dropout,
             angles=angles_of(config),
+            softcap=config.scheme.softcap,
         )
         self.fc = TokenLinear(config.dim, config.dim) if bridged else None
 

@@ -15,6 +15,9 @@ from timesformer_cli.model.patches import EMBEDDINGS
 from timesformer_cli.model.positions import POSITIONS
 from timesformer_cli.model.regroup import group
 from timesformer_cli.model.routing import Mix, by_head
+from timesformer_cli.schemes import PoolerKind
+
+SOFTPLUS_UNIT = 1.442695041  # 1 / softplus(0), to the digits of the published code
 
 
 class FrameEncoder(nn.Module):
@@ -38,6 +41,29 @@ class FrameEncoder(nn.Module):
             cls, patches = block(cls, patches)
         clip: Tensor = cls
         return clip
+
+
+class TimeEncoder(nn.Module):
+    """Lets each place see itself in all frames: patches `(b t h w d)` to the same.
+
+    The second transformer of VideoPrism (arXiv 2402.13217), on the normed patches of the first.
+    """
+
+    cls = None
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.positions = POSITIONS[config.positions](config)
+        self.blocks = make_blocks(config)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        cls = patches.new_zeros(len(patches), 0, self.config.dim)
+        cls, patches = self.positions(cls, self.norm(patches))
+        for block in self.blocks:
+            cls, patches = block(cls, patches)
+        return patches
 
 
 class AttentivePooler(nn.Module):
@@ -82,6 +108,53 @@ class AttentivePooler(nn.Module):
         dropout = self.config.attention_dropout if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, seen, dropout_p=dropout)
 
+
+class HeadsPooler(nn.Module):
+    """Maps patches `(b t h w d)` to one token per clip, `(b d)`, with a norm of its own.
+
+    Patches attend to one another, then one learned query reads them with wide heads, whose channels
+    each have a learned scale. The query's token is not added (VideoPrism, arXiv 2402.13217).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.mlp_dim // config.heads
+        self.blocks = nn.ModuleList(
+            Block(config, number, drop_path=0.0) for number in range(config.depth - 1)
+        )
+        self.query = nn.Parameter(torch.empty(1, 1, config.dim))
+        self.scale = nn.Parameter(torch.zeros(width))
+        self.q, self.k, self.v = (TokenLinear(config.dim, width * config.heads) for _ in range(3))
+        self.proj = TokenLinear(width * config.heads, config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        cls = patches.new_zeros(len(patches), 0, self.config.dim)
+        for block in self.blocks:
+            cls, patches = block(cls, patches)
+        tokens = patches.flatten(1, 3)[:, None]
+        q = self.scaled_query().expand(len(tokens), -1, -1)[:, None]
+        mixed = by_head(q, self.k(tokens), self.v(tokens), self.config.heads, self.mix)
+        normed: Tensor = self.norm(self.proj(mixed[:, 0, 0]))
+        return normed
+
+    def scaled_query(self) -> Tensor:
+        """The mapped query `(1 1 d)`, each channel of a head by its scale, 1 for a scale of 0."""
+        scale = F.softplus(self.scale) * SOFTPLUS_UNIT
+        q: Tensor = self.q(self.query)
+        return q * scale.repeat(self.config.heads)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The kernel, with dropout in training."""
+        dropout = self.config.attention_dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(q, k, v, seen, dropout_p=dropout)
+
+
+POOLERS: dict[PoolerKind, type[AttentivePooler | HeadsPooler]] = {
+    "block": AttentivePooler,
+    "heads": HeadsPooler,
+}
 
 State = tuple[Tensor, Tensor]  # class tokens (b c d) and patches (b t h w d) of the fast path
 

@@ -1,14 +1,26 @@
 """TimeSformer (arXiv 2102.05095), any attention scheme, any clip shape."""
 
+import warnings
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model.block import Block, make_blocks
-from timesformer_cli.model.encoders import AttentivePooler, FastPath, FrameEncoder, Fusion
+from timesformer_cli.model.encoders import (
+    POOLERS,
+    AttentivePooler,
+    FastPath,
+    FrameEncoder,
+    Fusion,
+    HeadsPooler,
+    TimeEncoder,
+)
 from timesformer_cli.model.patches import EMBEDDINGS
-from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTables
+from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTables, SmoothTable
+from timesformer_cli.model.text import TextTower, unit
 
 
 def read_out(tokens: Tensor, config: ModelConfig) -> Tensor:
@@ -46,9 +58,11 @@ class TimeSformer(nn.Module):
         self.fast = None
         if config.fast is not None and config.scheme.fused is not None:
             self.fast = FastPath(config, config.fast, config.scheme.fused)
+        self.over_time = TimeEncoder(config.over_time) if config.over_time else None
         self.norm = nn.LayerNorm(config.dim, eps=config.final_norm_eps)
-        self.pooler = AttentivePooler(config.pooler) if config.pooler else None
-        self.head = nn.Linear(config.features, config.classes)
+        self.pooler = POOLERS[config.scheme.pooler](config.pooler) if config.pooler else None
+        self.head = make_head(config)
+        self.text = TextTower(config.text) if config.text else None
         self.reset_parameters()
 
     def forward(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
@@ -81,10 +95,12 @@ class TimeSformer(nn.Module):
             if self.fast is not None:
                 patches, fast = self.fast(number, patches, fast)
             cls, patches = block(cls, patches, frames)
+        if self.over_time is not None:
+            patches = self.over_time(patches)
         if self.pooler is not None:
             patches = self.norm(patches)  # under its own name: what it was made of is freed
             pooled: Tensor = self.pooler(patches)
-            return pooled
+            return pooled if self.text is None else unit(pooled)
         if self.over_frames is not None:
             cls = self.over_frames(cls)
         tokens = patches.flatten(1, 3) if self.cls is None else cls
@@ -99,11 +115,25 @@ class TimeSformer(nn.Module):
 
     def renew_readout(self) -> None:
         """Give the model a new pooler, where it has one, and a new head."""
-        self.head = nn.Linear(self.config.features, self.config.classes)
+        self.head = make_head(self.config)
         initialise(self.head)
         if self.config.pooler:
-            self.pooler = AttentivePooler(self.config.pooler)
+            self.pooler = POOLERS[self.config.scheme.pooler](self.config.pooler)
             initialise(self.pooler)
+
+    def take_words(self, labels: tuple[str, ...], vectors: Tensor) -> None:
+        """Make words its classes, of whose vectors `(n d)` each has length 1.
+
+        A clip's logits are then its likeness to each, divided by the temperature.
+        """
+        text = self.config.text
+        assert text is not None
+        self.config = replace(self.config, classes=len(labels))
+        self.labels = labels
+        self.head = make_head(self.config).to(vectors)
+        with torch.no_grad():
+            self.head.weight.copy_(vectors / text.temperature)
+            self.head.bias.zero_()
 
     def _require_fitting(self, clip: Tensor, frames: Tensor | None) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:
@@ -118,17 +148,28 @@ class TimeSformer(nn.Module):
             )
 
 
+def make_head(config: ModelConfig) -> nn.Linear:
+    """A new head; it has no rows in a model that was not given its words yet."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(config.features, config.classes)
+
+
 def initialise(model: nn.Module) -> None:
     """Give a model, or a part of one, new weights: see `TimeSformer.reset_parameters`."""
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.out_features:
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, SeparateTables | PositionTable):
+        elif isinstance(module, SeparateTables | PositionTable | SmoothTable):
             module.reset_parameters()
-        elif isinstance(module, AttentivePooler):
+        elif isinstance(module, AttentivePooler | HeadsPooler):
             nn.init.trunc_normal_(module.query, std=0.02)
+        elif isinstance(module, TextTower):
+            nn.init.trunc_normal_(module.end, std=0.02)
+        elif isinstance(module, nn.Embedding):
+            nn.init.trunc_normal_(module.weight, std=0.02)
         if isinstance(module, TimeSformer | FrameEncoder | FastPath) and module.cls is not None:
             nn.init.trunc_normal_(module.cls, std=0.02)
     # Last, since the loop above fills the maps that must be zero.

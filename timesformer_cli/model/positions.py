@@ -3,6 +3,8 @@
 The turns stand in `rotary`.
 """
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -12,11 +14,14 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.model.rotary import LONGEST_WAVE
 
 
-def resize_table(table: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
+def resize_table(
+    table: Tensor, size: tuple[int, ...], mode: str, *, antialias: bool = False
+) -> Tensor:
     """Resample a table `(*grid d)` to `(*size d)`; one that already fits is returned as it is."""
     if tuple(table.shape[:-1]) == size:
         return table
-    resized = F.interpolate(table.movedim(-1, 0)[None].float(), size=size, mode=mode)
+    volume = table.movedim(-1, 0)[None].float()
+    resized = F.interpolate(volume, size=size, mode=mode, antialias=antialias)
     return resized[0].movedim(0, -1).to(table.dtype)
 
 
@@ -77,6 +82,35 @@ class PositionTable(nn.Module):
         nn.init.trunc_normal_(self.table, std=0.02)
 
 
+class SmoothTable(nn.Module):
+    """One table over rows and columns, or over time; no class token (arXiv 2402.13217)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        t, h, w = config.grid
+        self.size = (t,) if config.positions == "time" else (h, w)
+        self.table = nn.Parameter(torch.empty(1, prod(self.size), config.dim))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the table to patches `(b t h w d)`; there are no class tokens, `(b 0 d)`."""
+        _, t, h, w, _ = patches.shape
+        return cls, self.dropout(patches + self.resized(t, h, w))
+
+    def resized(self, t: int, h: int, w: int) -> Tensor:
+        """The table for a grid of this size, as it is added to patches."""
+        table = self.table[0].view(*self.size, -1)
+        if len(self.size) > 1:
+            return resize_table(table, (h, w), "bilinear", antialias=True)
+        # Channels stand for columns: torch's antialiasing is wrong for pictures one pixel wide.
+        table = resize_table(table[..., None], (t, table.shape[-1]), "bilinear", antialias=True)
+        return rearrange(table, "t d 1 -> t 1 1 d")
+
+    def reset_parameters(self) -> None:
+        """Initialise with a truncated normal of 0.02."""
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+
 class Sinusoids(nn.Module):
     """Sines and cosines of a patch's number in the clip; nothing is learned (arXiv 2203.12602).
 
@@ -131,4 +165,6 @@ POSITIONS = {
     "sinusoidal": Sinusoids,
     "rotary": NoPositions,
     "rotary-3d": NoPositions,
+    "frame": SmoothTable,
+    "time": SmoothTable,
 }

@@ -7,6 +7,8 @@ from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video.facts import MAX_PIXELS, UPRIGHT, Orientation, Pixels
 
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
 
 def upright(frame: Pixels, orientation: Orientation) -> Pixels:
     """The picture as it is meant to be seen (a view of the same memory)."""
@@ -73,7 +75,7 @@ def prepare_frame(
         shown = shown[1], shown[0]
     size = resized_size(*shown, preprocessing)
     image = Image.fromarray(np.ascontiguousarray(upright(frame, orientation)))
-    picture = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    picture = np.asarray(image.resize(size, FILTERS[preprocessing.filter]))
     if crops == 0:
         return {"whole": picture}
     high, wide = preprocessing.crop

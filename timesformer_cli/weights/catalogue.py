@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from timesformer_cli.config import ModelConfig
+from timesformer_cli.config import SIZES, ModelConfig
+from timesformer_cli.text_config import TextConfig
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -17,6 +19,7 @@ HALF: Channels = (0.5, 0.5, 0.5)
 NON_COMMERCIAL = "CC-BY-NC-4.0"
 APACHE = "Apache-2.0"
 MIT = "MIT"
+UNKNOWN = "see its model card"
 ENCODER = (
     "an encoder without a classifier; tsf train --init gives it one (without --freeze-backbone)"
 )
@@ -39,7 +42,9 @@ class Weights:
     frames: int
     stride: int | None  # in frames at 30 fps; None spreads the frames over the video
     size: int  # height and width of a crop, pixels
-    classes: int  # 0: an encoder, to which `tsf train` gives classes
+    classes: (
+        int  # 0: an encoder, to which `tsf train` gives classes, or one whose classes are words
+    )
     licence: str
     attention: str = "divided"
     shape: str = "base"  # a key of config.SIZES
@@ -49,7 +54,11 @@ class Weights:
     sha256: str | None = None  # of the weights file; the first digits are enough
     bundled: bool = False  # comes with the package
     labels: str | None = None  # a list in the package, for files without label names
-    resize: int | None = None  # of the short side, in pixels; None means `size`
+    resize: int | tuple[int, int] | None = None  # as in Preprocessing, in pixels; None means `size`
+    filter: Literal["bilinear", "bicubic"] = "bilinear"  # of the resizing
+    patch: int = 16  # pixels along each side
+    pooler_blocks: int = -1  # as in a configuration
+    text: TextConfig | None = None  # of a model whose classes are words
     mean: Channels = (0.45, 0.45, 0.45)
     std: Channels = (0.225, 0.225, 0.225)
     top1: float | None = None  # per cent, for three crops of one clip unless `reported` says more
@@ -59,18 +68,27 @@ class Weights:
 
     @property
     def config(self) -> ModelConfig:
-        """The architecture: every published model is a ViT with patches of 16.
+        """The architecture: every published model is a ViT.
 
         An encoder's has one class, and reads the mean of its patches.
         """
+        encoder = {"classes": 1, "pooler_blocks": 0}
         return ModelConfig.of_size(
             self.shape,
             attention=self.attention,
             frames=self.frames,
             height=self.size,
             width=self.size,
-            **({"classes": self.classes} if self.classes else {"classes": 1, "pooler_blocks": 0}),
+            patch=self.patch,
+            text=self.text,
+            **{"classes": self.classes, "pooler_blocks": self.pooler_blocks}
+            | (encoder if self.encoder else {}),
         )
+
+    @property
+    def encoder(self) -> bool:
+        """Whether it is an encoder, to which `tsf train` gives classes."""
+        return not self.classes and self.text is None
 
 
 # Per data set: its title, its classes, and its label list in the package, in the order of the
@@ -81,6 +99,7 @@ _DATA = {
     "ssv2": ("Something-Something v2", 174, "something_something_v2"),
     "diving48": ("Diving48", 48, None),  # its files name their labels
     None: ("nothing yet: an encoder", 0, None),
+    "words": ("the words that you give", 0, None),
 }
 # org/shape, data set, frames, stride, size, official name, top-1, top-5, pinned revision.
 _HUB = (
@@ -125,6 +144,13 @@ _VJEPA2 = (
     ("giant", "giant", None, "vitg-fpc64-256", 64, None, 256, APACHE, None),
     ("giant-384", "giant", None, "vitg-fpc64-384", 64, None, 384, APACHE, None),
 )  # fmt: skip
+# Name, shape, data, repository, frames, blocks of the pooler. Their pictures are squeezed to a square.
+_VIDEOPRISM = (
+    ("base", "base", None, "base-f16r288", 16, 0),
+    ("large", "large", None, "large-f8r288", 8, 0),
+    ("lvt-base", "base", "words", "lvt-base-f16r288", 16, 3),
+    ("lvt-large", "large", "words", "lvt-large-f8r288", 8, 3),
+)
 
 
 def _hub_rows() -> Iterator[Weights]:
@@ -236,6 +262,33 @@ def _vjepa2_rows() -> Iterator[Weights]:
         )
 
 
+def _videoprism_rows() -> Iterator[Weights]:
+    for name, shape, data, repo, frames, blocks in _VIDEOPRISM:
+        dim, _, heads, mlp_dim = SIZES[shape]
+        text = TextConfig(
+            dim=dim, depth=12, heads=heads, mlp_dim=mlp_dim, vocabulary=32000, length=64
+        )
+        yield Weights(
+            name=f"videoprism-{name}",
+            about=_DATA[data][0],
+            attention="videoprism",
+            shape=shape,
+            frames=frames,
+            stride=None,
+            size=288,
+            classes=0,
+            licence=UNKNOWN,
+            repo=f"google/videoprism-{repo}",
+            resize=(288, 288),
+            filter="bicubic",
+            patch=18,
+            pooler_blocks=blocks,
+            text=text if data else None,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+        )
+
+
 _ROWS = (
     Weights(
         name=BUNDLED,
@@ -270,6 +323,7 @@ _ROWS = (
         reported=VIVIT_ZOO,
     ),
     *_vjepa2_rows(),
+    *_videoprism_rows(),
 )
 WEIGHTS = {row.name: row for row in _ROWS}
 

@@ -13,12 +13,12 @@ from timesformer_cli.files import regular_file
 from timesformer_cli.weights.layout import ATTENTION_TYPES
 from timesformer_cli.weights.layout_tables import TRANSFORMERS
 from timesformer_cli.weights.transformers_config import (
-    KEYS,
     MULTIPLE,
     SINGLE,
     label_names,
     model_config,
 )
+from timesformer_cli.weights.transformers_families import KEYS
 from timesformer_cli.weights.transformers_processor import preprocessing_of, processor_file
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -8,6 +8,7 @@ from typing import Any
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.text_config import TextConfig
 from timesformer_cli.weights.layout import Layout, Theirs
 from timesformer_cli.weights.layout_tables import (
     LUCIDRAINS,
@@ -19,6 +20,7 @@ from timesformer_cli.weights.layout_tables import (
     VIVIT_IN_MEMORY,
     VJEPA2,
 )
+from timesformer_cli.weights.layout_videoprism import VIDEOPRISM, VIDEOPRISM_WORDS
 
 Shape = tuple[int, ...]
 # Shapes do not show the number of heads. Those of published models are 64 wide up to ViT-L; larger
@@ -29,6 +31,7 @@ VJEPA2_HEADS = {**HEADS, 1408: 22}
 VJEPA2_SIDE = 256
 FRAMES, SIDE = 8, 224  # assumed where no table of positions shows them
 VIDEOMAE_FRAMES = VJEPA2_FRAMES = 16
+TEXT_LENGTH = 64
 REMEDY = "give the folder it came from, or put its config.json beside it"
 
 
@@ -62,9 +65,10 @@ class Shapes:
         """The number of blocks."""
         return self._blocks(self.layout.block)
 
-    def pooler_depth(self) -> int:
-        """The number of blocks of a pooler, without its query's."""
-        return self._blocks(self.layout.pooler)
+    def depth_of(self, part: str) -> int:
+        """The number of blocks of a further transformer; of a pooler, without its query's."""
+        table = self.layout.further.get(part)
+        return 0 if table is None else self._blocks(table)
 
     def _blocks(self, block: Mapping[str, Theirs]) -> int:
         name = re.escape(str(block["norm"])).replace(r"\{\}", r"(\d+)") + r"\.weight"
@@ -83,7 +87,8 @@ def infer_config(shapes: Mapping[str, Shape], layout: Layout) -> tuple[ModelConf
     lookup = Shapes(shapes, layout)
     infer, assumed = _INFER.get(layout, (_timesformer, ""))
     try:
-        lookup.of("head", "weight")
+        if not layout.lacks:
+            lookup.of("head", "weight")
         config = infer(lookup)
     except _UnsaidError as error:
         raise WeightsError(f"{layout.about}, {error}: {REMEDY}") from error
@@ -191,8 +196,34 @@ def _vjepa2(lookup: Shapes) -> ModelConfig:
         attention="vjepa2",
         frames=VJEPA2_FRAMES,
         qkv_bias=lookup.has("space.attention.qkv", "bias"),
-        pooler_blocks=lookup.pooler_depth() + 1,
+        pooler_blocks=lookup.depth_of("pooler") + 1,
         **{**shown, "heads": _heads(shown["dim"], VJEPA2_HEADS)},
+    )
+
+
+def _videoprism(lookup: Shapes) -> ModelConfig:
+    """A VideoPrism, whose tables have a row per frame, and per patch of a square picture."""
+    shown = _tubelets(lookup)
+    side = _root(lookup.of("positions.table")[1]) * shown["patch"]
+    text = None
+    if lookup.layout is VIDEOPRISM_WORDS:
+        vocabulary, width = lookup.of("text.tokens", "weight")
+        name = str(lookup.layout.further["text"]["fc1"]).format(0)
+        text = TextConfig(
+            dim=width,
+            depth=lookup.depth_of("text"),
+            heads=_heads(width),
+            mlp_dim=lookup.shapes[f"{name}.weight"][0],
+            vocabulary=vocabulary,
+            length=TEXT_LENGTH,
+        )
+    return ModelConfig(
+        attention="videoprism",
+        frames=lookup.of("over_time.positions.table")[1],
+        time_blocks=lookup.depth_of("over_time"),
+        pooler_blocks=lookup.depth_of("pooler") + 1,
+        text=text,
+        **{**shown, "height": side, "width": side},
     )
 
 
@@ -202,7 +233,7 @@ def _common(lookup: Shapes, dim: int) -> dict[str, Any]:
         "dim": dim,
         "depth": lookup.depth(),
         "heads": _heads(dim),
-        "classes": lookup.of("head", "weight")[0],
+        "classes": 0 if lookup.layout.lacks else lookup.of("head", "weight")[0],
     }
 
 
@@ -234,6 +265,8 @@ _INFER: dict[Layout, tuple[Callable[[Shapes], ModelConfig], str]] = {
     LUCIDRAINS_SHIFT: (_lucidrains, ""),
     **dict.fromkeys(VIDEOMAES, (_videomae, f"{VIDEOMAE_FRAMES} frames of {_SIZE}")),
     VJEPA2: (_vjepa2, f"{VJEPA2_FRAMES} frames of {VJEPA2_SIDE} px are assumed"),
+    VIDEOPRISM: (_videoprism, ""),
+    VIDEOPRISM_WORDS: (_videoprism, ""),
     VIVIT: (_vivit, f"pictures of {_SIZE}"),
     VIVIT_IN_MEMORY: (_vivit, f"pictures of {_SIZE}"),
 }

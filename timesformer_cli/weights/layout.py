@@ -12,7 +12,8 @@ from timesformer_cli.weights.catalogue import DEFAULT
 # stands for a part that they lack, which is zero in ours.
 Theirs = str | tuple[str | None, ...]
 
-READOUT = ("pooler.", "head.")  # what of our tensors an encoder lacks
+HEAD = ("head.",)  # what of our tensors a model lacks whose classes are words
+READOUT = ("pooler.", "head.")  # what an encoder lacks
 
 # Our schemes as the transformers configuration and the official code call them.
 ATTENTION_TYPES = {
@@ -39,11 +40,18 @@ class Layout:
     typical: str = DEFAULT  # published weights whose clips are what its authors' clips are
     readout: Readout = "mean"  # of its models with several tokens to read out
     patch: str = "c p q"  # order of a patch's pixels: channel, row, column
-    # Modules of block `{}` of an attentive pooler; its query's block belongs to the stem.
-    pooler: Mapping[str, Theirs] = field(default_factory=dict)
+    # Modules of block `{}` of further transformers, by our names of these: an attentive pooler, whose
+    # query's block belongs to the stem, a second transformer over time, a text tower.
+    further: Mapping[str, Mapping[str, Theirs]] = field(default_factory=dict)
     # Their tensors of a part that no score comes from, whose blocks we do not count: `{}` is any.
     left: frozenset[str] = frozenset()
-    encoder: bool = False  # whether its models end before READOUT
+    lacks: tuple[str, ...] = ()  # what of our tensors its models do not have: HEAD or READOUT
+    norms_from_zero: bool = False  # whether it stores the weights of its norms less 1
+
+    @property
+    def encoder(self) -> bool:
+        """Whether its models end before their readout."""
+        return self.lacks == READOUT
 
     def has(self, config: ModelConfig) -> bool:
         """Whether the code base has a model of this configuration."""
@@ -66,9 +74,15 @@ class Layout:
                     continue
                 ours = f"{passes[role]}.{rest}" if role in passes else ours
                 named[f"blocks.{number}.{ours}"] = _numbered(theirs, number)
-        for number in range(config.pooler_blocks - 1):
-            for ours, theirs in self.pooler.items():
-                named[f"pooler.blocks.{number}.{ours}"] = _numbered(theirs, number)
+        blocks = {
+            "pooler": config.pooler_blocks - 1,
+            "over_time": config.time_blocks,
+            "text": config.text.depth if config.text else 0,
+        }
+        for part, table in self.further.items():
+            for number in range(blocks[part]):
+                for ours, theirs in table.items():
+                    named[f"{part}.blocks.{number}.{ours}"] = _numbered(theirs, number)
         return named
 
     def unneeded(self, names: Iterable[str], config: ModelConfig) -> set[str]:
@@ -78,7 +92,7 @@ class Layout:
 
     def known(self) -> set[str]:
         """Every name that their tensors can have; a block's number stands as `{}`."""
-        tables: tuple[Mapping[str, Theirs], ...] = (self.stem, self.block, self.pooler)
+        tables = (self.stem, self.block, *self.further.values())
         tensors = (
             join_leaf(theirs, leaf)
             for table in tables
@@ -122,7 +136,7 @@ def _numbered(theirs: Theirs, number: int) -> Theirs:
 
 
 def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -> dict[str, Theirs]:
-    """Map our tensor names to theirs; a layout of None is our own. An encoder's has no READOUT.
+    """Map our tensor names to theirs, but for those that the layout lacks; None is our own layout.
 
     Raises WeightsError where the layout has no names for such a model.
     """
@@ -131,7 +145,7 @@ def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -
     modules = layout.names(config)
     translated: dict[str, Theirs] = {}
     for name in ours:
-        if layout.encoder and name.startswith(READOUT):
+        if layout.lacks and name.startswith(layout.lacks):
             continue
         module, _, leaf = name.rpartition(".")
         if not layout.has(config) or not modules.keys() & {name, module}:

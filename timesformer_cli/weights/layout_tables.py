@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from timesformer_cli.weights.layout import Layout, Theirs, as_parts
+from timesformer_cli.weights.layout import READOUT, Layout, Theirs, as_parts
+from timesformer_cli.weights.layout_videoprism import VIDEOPRISMS
 
 TRANSFORMERS = Layout(
     "transformers",
@@ -251,7 +252,7 @@ VJEPA2_ENCODER = Layout(
     any_tubelet=True,
     typical="vjepa2-large-ssv2",
     left=_VJEPA2_PREDICTOR,
-    encoder=True,
+    lacks=READOUT,
 )
 
 
@@ -279,16 +280,18 @@ VJEPA2 = replace(
         "head": "classifier",
     },
     block={ours: _within("vjepa2.", theirs) for ours, theirs in _VJEPA2_BLOCK.items()},
-    pooler={
-        "passes.0.norm": f"{_LAYER}.layer_norm1",
-        "passes.0.attention.qkv": tuple(f"{_LAYER}.self_attn.{part}_proj" for part in "qkv"),
-        "passes.0.attention.proj": f"{_LAYER}.self_attn.out_proj",
-        "norm": f"{_LAYER}.layer_norm2",
-        "mlp.fc1": f"{_LAYER}.mlp.fc1",
-        "mlp.fc2": f"{_LAYER}.mlp.fc2",
+    further={
+        "pooler": {
+            "passes.0.norm": f"{_LAYER}.layer_norm1",
+            "passes.0.attention.qkv": tuple(f"{_LAYER}.self_attn.{part}_proj" for part in "qkv"),
+            "passes.0.attention.proj": f"{_LAYER}.self_attn.out_proj",
+            "norm": f"{_LAYER}.layer_norm2",
+            "mlp.fc1": f"{_LAYER}.mlp.fc1",
+            "mlp.fc2": f"{_LAYER}.mlp.fc2",
+        }
     },
     left=frozenset(f"vjepa2.{name}" for name in _VJEPA2_PREDICTOR),
-    encoder=False,
+    lacks=(),
 )
 
 
@@ -338,6 +341,7 @@ LAYOUTS = (
     *VIDEOMAES,
     VJEPA2,
     VJEPA2_ENCODER,
+    *VIDEOPRISMS,
     LUCIDRAINS,
     LUCIDRAINS_SHIFT,
 )

@@ -15,6 +15,7 @@ import torch
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
+from timesformer_cli.model.network import make_head
 from timesformer_cli.weights.catalogue import ENCODER, Weights
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.digest import SHA256, update
@@ -88,8 +89,10 @@ def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeS
             sampling=described.sampling,
         )
     state = checkpoint.state(model.state_dict())
-    model.load_state_dict(state, strict=not checkpoint.encoder, assign=True)
+    model.load_state_dict(state, strict=checkpoint.whole, assign=True)
     if not checkpoint.encoder:
+        if not checkpoint.whole:  # its classes are words, which come later
+            model.head = make_head(model.config)
         return model.eval(), checkpoint.notes
     model.renew_readout()
     new = f"{checkpoint.called}: an encoder; what reads it out, and its head, are new"

@@ -56,12 +56,17 @@ class Checkpoint:
         """Whether it ends before its pooler and its classifier."""
         return self.layout is not None and self.layout.encoder
 
+    @property
+    def whole(self) -> bool:
+        """Whether it has all tensors of the network: the head of words, or a readout, may lack."""
+        return self.layout is None or not self.layout.lacks
+
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors under our names, all of them checked.
 
         `expected` is the state dict of the built model; only its names, shapes and types are used,
         so it may be on the meta device. Raises one WeightsError for all tensors that are missing,
-        left over, of another shape or not finite. An encoder has no tensors for its readout.
+        left over, of another shape or not finite. One that is not whole has no tensors for the rest.
         """
         names = translate(expected, self.layout, self.description.config)
         faults = []
@@ -91,6 +96,8 @@ class Checkpoint:
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
                 state[ours] = tensor.to(wanted.dtype)
+                if ours.endswith("norm.weight") and self.layout and self.layout.norms_from_zero:
+                    state[ours] = state[ours] + 1
         if faults:
             scheme = self.description.config.attention
             layout = "our own" if self.layout is None else f"the {self.layout.name}"
@@ -231,7 +238,7 @@ def _complete(
     known = row is not None and row.classes == config.classes and row.labels
     if known and labels in ((), numbered):
         labels = read_labels(known)
-    elif not labels:
+    elif not labels and numbered:
         labels = numbered
         notes.append("no label names in it; classes are shown as LABEL_<index>")
     # Whoever publishes no more than a network has most often trained it as its authors did.
@@ -251,6 +258,7 @@ def _complete(
             crop=(config.height, config.width),
             mean=like.mean,
             std=like.std,
+            filter=like.filter,
         )
         if row is None:
             mean, std = (

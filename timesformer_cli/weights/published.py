@@ -8,7 +8,7 @@ from pathlib import Path
 from timesformer_cli import cost
 from timesformer_cli.callbacks import NoteCallback, TransferCallback
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.catalogue import ASSETS, WEIGHTS, Weights, find_weights
+from timesformer_cli.weights.catalogue import ASSETS, UNKNOWN, WEIGHTS, Weights, find_weights
 from timesformer_cli.weights.description import read_description
 from timesformer_cli.weights.hub import locate
 from timesformer_cli.weights.hub.locate import VerifiedFile
@@ -67,7 +67,7 @@ def download_weights(
         except WeightsError as error:
             yield error
         else:
-            licence = "see its model card" if located.row is None else located.row.licence
+            licence = UNKNOWN if located.row is None else located.row.licence
             yield ReadyWeights(name, str(located.path), licence)
 
 
@@ -130,7 +130,7 @@ def _beside(path: Path) -> Path:
 def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
     config = read_description(ASSETS / row.name).config if row.bundled else row.config
     work, parameters = cost.macs(config).total, cost.parameters(config)
-    if not row.classes:
+    if row.encoder:
         work, parameters = cost.of_encoder(config)
     return ListedWeights(
         name=row.name,

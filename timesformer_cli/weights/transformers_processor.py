@@ -1,11 +1,14 @@
 """What a preprocessor file of transformers means: each of its fields, honoured or refused."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from timesformer_cli.config import Preprocessing
 
-BILINEAR = 2  # Pillow's number for it
+FILTERS: Mapping[int, Literal["bilinear", "bicubic"]] = {
+    2: "bilinear",
+    3: "bicubic",
+}  # by Pillow's number
 LARGEST_SIDE = 8192  # pixels
 
 HALF, IMAGENET_MEAN, IMAGENET_STD = [0.5] * 3, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -13,7 +16,7 @@ _VIDEOMAE = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
     "default_to_square": False,
-    "resample": BILINEAR,
+    "resample": 2,
     "do_center_crop": True,
     "crop_size": {"height": 224, "width": 224},
     "do_rescale": True,
@@ -26,6 +29,13 @@ _VIDEOMAE = {
 _VIVIT = _VIDEOMAE | {"size": {"shortest_edge": 256}, "rescale_factor": 1 / 127.5, "offset": True}
 _TIMESFORMER = _VIDEOMAE | {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
 _VJEPA2 = _TIMESFORMER | {"crop_size": 256}
+_LLAVA = _VIDEOMAE | {
+    "size": {"height": 384, "width": 384},
+    "resample": 3,
+    "do_center_crop": False,
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
 # Per class of processor: the value of each field that its file leaves out.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VideoMAEImageProcessor": _VIDEOMAE,
@@ -34,6 +44,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VivitVideoProcessor": _VIVIT,
     "TimesformerVideoProcessor": _TIMESFORMER,
     "VJEPA2VideoProcessor": _VJEPA2,
+    "LlavaOnevisionVideoProcessor": _LLAVA,  # VideoPrism's
 }
 # Classes that take no `size`, whatever the file says: the short side follows from the crop's height.
 SHORT_SIDE: Mapping[str, Callable[[int], int]] = {
@@ -45,6 +56,8 @@ OF_FAMILY = {
     "vivit": "VivitVideoProcessor",
     "timesformer": "VideoMAEImageProcessor",
     "vjepa2": "VJEPA2VideoProcessor",
+    "videoprism": "LlavaOnevisionVideoProcessor",
+    "videoprism_vision_model": "LlavaOnevisionVideoProcessor",
 }
 KINDS = ("video_processor_type", "image_processor_type", "feature_extractor_type")
 # They say how arrays are passed around and where frames come from; tsf samples frames itself.
@@ -76,8 +89,10 @@ def preprocessing_of(values: Mapping[str, Any], model_type: str | None = None) -
     if kind in SHORT_SIDE:
         height, _ = _crop_sides(settings["crop_size"])
         settings["size"] = {"shortest_edge": SHORT_SIDE[kind](height)}
-    if settings["resample"] != BILINEAR:
-        raise ValueError(f"resample is {settings['resample']!r}; only 2 (bilinear) is supported")
+    if settings["resample"] not in FILTERS:
+        raise ValueError(
+            f"resample is {settings['resample']!r}; 2 (bilinear) and 3 (bicubic) are supported"
+        )
     if settings["offset"] != defaults["offset"] and kind != "VivitImageProcessor":
         raise ValueError(f"offset is {settings['offset']!r}, which {kind} does not have")
     if not settings["do_resize"]:
@@ -85,7 +100,9 @@ def preprocessing_of(values: Mapping[str, Any], model_type: str | None = None) -
     resize = _size(settings["size"], square=settings["default_to_square"])
     crop = _crop(settings, resize)
     mean, std = _normalisation(settings)
-    return Preprocessing(resize=resize, crop=crop, mean=mean, std=std)
+    return Preprocessing(
+        resize=resize, crop=crop, mean=mean, std=std, filter=FILTERS[settings["resample"]]
+    )
 
 
 def processor_file(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -97,7 +114,9 @@ def processor_file(preprocessing: Preprocessing) -> dict[str, Any]:
         "image_processor_type": "VideoMAEImageProcessor",
         "do_resize": True,
         "size": both or {"shortest_edge": resize},
-        "resample": BILINEAR,
+        "resample": next(
+            number for number, name in FILTERS.items() if name == preprocessing.filter
+        ),
         "do_center_crop": True,
         "crop_size": {"height": height, "width": width},
         "do_rescale": True,

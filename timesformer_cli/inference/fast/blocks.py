@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import cast
 
@@ -11,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grid
+from timesformer_cli.inference.fast.kernels import CappedMix
 from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.model.attention import capped_attention
 from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
-from timesformer_cli.model.encoders import FastPath, FrameEncoder
+from timesformer_cli.model.encoders import FastPath, FrameEncoder, TimeEncoder
 from timesformer_cli.model.positions import NoPositions, Sinusoids
 from timesformer_cli.model.routing import ClassRoute, Mix
 
@@ -29,7 +32,12 @@ class LayerFactory:
     dtype: torch.dtype = torch.float32
     linear: MakeLinear = PlainLinear
     mix: Mix = F.scaled_dot_product_attention  # the attention kernel
+    capped: CappedMix = capped_attention  # the same where logits are capped
     precision: torch.dtype | None = None  # of the linear maps; None means that of the rest
+
+    def attention(self, softcap: float) -> Mix:
+        """The kernel for a pass whose logits have this cap, 0 for none."""
+        return partial(self.capped, cap=softcap) if softcap else self.mix
 
     def copy(self, module: nn.Module) -> nn.Module:
         """A copy of the module in the factory's dtype."""
@@ -48,7 +56,11 @@ class FastEncoder(nn.Module):
     cls: Tensor | None
 
     def __init__(
-        self, source: TimeSformer | FrameEncoder | FastPath, make: LayerFactory, *, consume: bool
+        self,
+        source: TimeSformer | FrameEncoder | FastPath | TimeEncoder,
+        make: LayerFactory,
+        *,
+        consume: bool,
     ) -> None:
         super().__init__()
         cls = None if source.cls is None else source.cls.to(make.dtype, copy=True)
@@ -104,7 +116,8 @@ class FastPass(nn.Module):
             # The extra map follows the projection with nothing between: their product is one map.
             weight, bias = fc.weight.float(), fc.bias.float()
             self.proj = make.map(weight @ proj.weight.float(), weight @ proj.bias.float() + bias)
-        self.route, self.mix = source.attention.route, make.mix
+        self.route = source.attention.route
+        self.mix = make.attention(source.attention.softcap)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         absent = self.route.grouping.cls == "absent"
@@ -131,7 +144,8 @@ class ClassPass(nn.Module):
         self.q = make.map(qkv.weight[:dim], q_bias)
         self.kv = make.map(qkv.weight[dim:], kv_bias)
         self.proj = make.map(proj.weight, proj.bias)
-        self.route, self.mix = cast(ClassRoute, source.attention.route), make.mix
+        self.route = cast(ClassRoute, source.attention.route)
+        self.mix = make.attention(source.attention.softcap)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         normed = self.norm(tokens, grid)

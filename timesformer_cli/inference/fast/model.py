@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_dtype, memory_explained
 from timesformer_cli.inference.fast.blocks import FastEncoder, LayerFactory
-from timesformer_cli.inference.fast.kernels import find_mix, in_dtype
+from timesformer_cli.inference.fast.kernels import find_capped, find_mix, in_dtype
 from timesformer_cli.inference.fast.linear import PlainLinear, find_linear
 from timesformer_cli.inference.fast.patches import FROM_PIXELS, PixelPatches
 from timesformer_cli.inference.fast.pathways import FastPathway
 from timesformer_cli.inference.fast.pooler import FastPooler
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.model.encoders import FrameEncoder
+from timesformer_cli.model.encoders import FrameEncoder, TimeEncoder
 from timesformer_cli.model.network import read_out
+from timesformer_cli.model.text import unit
 
 
 class FastModel(nn.Module):
@@ -41,8 +42,10 @@ class FastModel(nn.Module):
         self.dtype = make.precision or make.dtype  # int8 where the linear maps are rounded
         from_pixels = FROM_PIXELS[type(model.patches)]
         self.patches = from_pixels(model.patches, model.preprocessing, make.dtype, make.map)
-        encoders: list[TimeSformer | FrameEncoder] = [model]
+        encoders: list[TimeSformer | FrameEncoder | TimeEncoder] = [model]
         encoders += [] if model.over_frames is None else [model.over_frames]
+        encoders += [] if model.over_time is None else [model.over_time]
+        self.between = None if model.over_time is None else make.copy(model.over_time.norm)
         self.encoders = nn.ModuleList(
             FastEncoder(encoder, make, consume=consume) for encoder in encoders
         )
@@ -80,25 +83,33 @@ class FastModel(nn.Module):
     def per_frame(self, clip: Tensor) -> Tensor:
         """All that each frame, or tubelet, gives by itself: `(b t h w d)`.
 
-        These are patches; where patches of different frames never meet, it is one class token per
-        frame, `(b t 1 1 d)`. Where `frames_start_alone`, a frame gives the same in every clip.
+        These are patches. Where patches of different frames never meet in the first transformer, it
+        is what that makes of them: one class token per frame, `(b t 1 1 d)`, or patches for the
+        second. Where `frames_start_alone`, a frame gives the same in every clip.
         """
         patches: Tensor = self.patches(clip)
-        if self.config.frames_apart:
-            tokens: Tensor = self.encoders[0](patches)
+        return self._first(patches) if self.config.frames_apart else patches
+
+    def _first(self, patches: Tensor) -> Tensor:
+        """What the first transformer makes of patches, for the second one."""
+        tokens: Tensor = self.encoders[0](patches)
+        if self.between is None:
             return tokens[:, :, None, None]
-        return patches
+        normed: Tensor = self.between(tokens)
+        return normed.view(patches.shape)
 
     def over_time(self, units: Tensor) -> Tensor:
         """The input of the head, `(b d)`, from what `per_frame` gives."""
         first, *more = self.encoders
-        tokens = units[:, :, 0, 0] if self.config.frames_apart else first(units)
-        for encoder in more:
-            tokens = encoder(tokens[:, :, None, None])
+        apart = self.config.frames_apart
+        if more:
+            tokens = more[0](units if apart else self._first(units))
+        else:
+            tokens = units[:, :, 0, 0] if apart else first(units)
         if self.pooler is not None:
             t, h, w = units.shape[1:4]
             pooled: Tensor = self.pooler(self.norm(tokens), (t, h, w))
-            return pooled
+            return pooled if self.config.text is None else unit(pooled)
         features: Tensor = self.norm(read_out(tokens, self.config))
         return features
 
@@ -129,11 +140,14 @@ def make_fast(
         if dtype != torch.int8:
             # The compiler fuses other steps with torch's own map; it cannot see into oneDNN's.
             linear = PlainLinear if compile else find_linear(device, dtype)
-            layers = LayerFactory(dtype, linear, find_mix(device, dtype))
+            layers = LayerFactory(dtype, linear, find_mix(device, dtype), find_capped(device))
         else:
             inner = find_dtype("auto", device)
             mix = in_dtype(inner, find_mix(device, inner))
-            layers = LayerFactory(linear=find_linear(device, dtype), mix=mix, precision=dtype)
+            capped = in_dtype(inner, find_capped(device))
+            layers = LayerFactory(
+                linear=find_linear(device, dtype), mix=mix, capped=capped, precision=dtype
+            )
         if device.type == "cpu":
             keep_freed_memory()
         fast = FastModel(model, layers, consume=consume).to(device)
