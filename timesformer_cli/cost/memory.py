@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.cost.work import encoders, mapped, parameters, scores_per_head, tokens
+from timesformer_cli.cost.work import mapped, parameters, query_maps, scores_per_head, tokens
 
 # Whether attention stores its scores ("math": product, softmax, product) or never ("fused").
 Kernel = Literal["math", "fused"]
@@ -37,16 +37,26 @@ def activation_bytes(
     back inside itself are not counted.
     """
     batch = batch_size * item_bytes
+    further = []  # transformers that run when the first is done, with the number of their blocks
+    if config.over_time is not None:
+        further.append((config.over_time, config.over_time.depth))
+    if config.pooler is not None:
+        further.append((config.pooler, config.pooler.depth - 1))
     sizes = _Sizes(
         clip=batch * config.frames * config.height * config.width * config.channels,
         stream=batch * tokens(config) * config.dim,
         gradients=weight_bytes(config, item_bytes=item_bytes),
-        held=[_held(encoder, batch_size, item_bytes, kernel) for encoder in encoders(config)],
+        beside=sum(
+            _held(encoder, batch_size, item_bytes, kernel)
+            for encoder in (config.over_frames, config.fast)
+            if encoder is not None
+        ),
         block=_block_bytes(config, batch_size, item_bytes, kernel),
-        pooler=None
-        if config.pooler is None
-        else _block_bytes(config.pooler, batch_size, item_bytes, kernel),
-        pooled=0 if config.pooler is None else config.pooler.depth - 1,
+        further=[
+            (_block_bytes(encoder, batch_size, item_bytes, kernel), count)
+            for encoder, count in further
+        ],
+        query=_query_bytes(config, batch_size, item_bytes, kernel),
     )
     if not train:
         return _inference_bytes(sizes)
@@ -60,10 +70,10 @@ class _Sizes:
     clip: int
     stream: int  # the residual stream, or anything of its shape
     gradients: int  # of all weights
-    held: list[int]  # per transformer: what its blocks keep for the backward pass
+    beside: int  # what transformers beside the first keep for the backward pass
     block: "_BlockBytes"
-    pooler: "_BlockBytes | None"  # of a block of an attentive pooler
-    pooled: int  # how many such blocks there are
+    further: "list[tuple[_BlockBytes, int]]"  # of later transformers, with the number of blocks
+    query: "_QueryBytes | None"  # of a pooler's query
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +92,12 @@ def _inference_bytes(sizes: _Sizes) -> int:
         2 * sizes.clip + sizes.stream,  # cutting into patches copies the clip
         *_block_moments(sizes.block, sizes.clip, sizes.stream),
     ]
-    if sizes.pooler is not None and sizes.pooled:
-        # The caller holds the pooler's input while all its blocks run.
-        before = sizes.clip + (sizes.stream if sizes.pooled > 1 else 0)
-        moments += _block_moments(sizes.pooler, before, sizes.stream)
+    for block, count in sizes.further:
+        if count:  # the caller holds the input of a transformer while all its blocks run
+            before = sizes.clip + (sizes.stream if count > 1 else 0)
+            moments += _block_moments(block, before, sizes.stream)
+    if sizes.query is not None:
+        moments.append(sizes.clip + sizes.stream + sizes.query.forward)
     return max(moments)
 
 
@@ -99,15 +111,14 @@ def _block_moments(block: "_BlockBytes", before: int, stream: int) -> list[int]:
 
 
 def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> int:
-    beside = sum(sizes.held[1:])
+    beside = sizes.beside
     chain = [sizes.block] * depth
     kept = [sizes.stream if checkpoint_gradients else sizes.block.held] * depth
-    if sizes.pooler is not None:  # its blocks keep their activations in any case
-        chain += [sizes.pooler] * sizes.pooled
-        kept += [sizes.pooler.held] * sizes.pooled
+    for block, count in sizes.further:  # their blocks keep their activations in any case
+        chain += [block] * count
+        kept += [block.held] * count
     start = 2 * sizes.clip + sizes.stream
-    # The query's block keeps its input, the norm of it, keys and values.
-    query = 4 * sizes.stream if sizes.pooler is not None else 0
+    query = 0 if sizes.query is None else sizes.query.saved
     last = len(chain) - 1
     moments = [
         start + sum(kept[:last]) + chain[last].held + beside + query,  # the backward pass begins
@@ -122,7 +133,7 @@ def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> in
             attention.append(saved + each.backward)
         done = beside * min(depth, number + 1) // depth
         there = start + sum(kept[:number]) + done
-        if number == last and sizes.pooler is None:
+        if number == last and sizes.query is None:
             # Nothing reads the patches that its MLP makes, so only class tokens have a gradient.
             moments.append(there + max(attention))
             continue
@@ -131,6 +142,31 @@ def _training_bytes(sizes: _Sizes, depth: int, checkpoint_gradients: bool) -> in
         after = sizes.gradients * (last - number) // len(chain)
         moments.append(there + after + max(mlp, 2 * block.mapping + max(attention)))
     return max(moments)
+
+
+@dataclass(frozen=True, slots=True)
+class _QueryBytes:
+    """Bytes of a pooler's query."""
+
+    forward: int  # alive at its worst moment, beside its input
+    saved: int  # kept for the backward pass
+
+
+def _query_bytes(
+    config: ModelConfig, batch_size: int, item_bytes: int, kernel: Kernel
+) -> _QueryBytes | None:
+    """Its input, the norm of it where it has one of its own, keys and values."""
+    if config.pooler is None:
+        return None
+    width, wide = query_maps(config)
+    count = batch_size * tokens(config)
+    normed, keys = (0 if wide else count * config.dim * item_bytes), count * width * item_bytes
+    copied = 0
+    if kernel == "math":  # in float32; keys are scaled, and values of several clips laid out anew
+        raised = 2 if item_bytes < SINGLE else 0
+        copied = (raised + (1 if batch_size == 1 else 2)) * count * width * SINGLE
+    stream = count * config.dim * item_bytes
+    return _QueryBytes(forward=normed + 2 * keys + copied, saved=stream + normed + 2 * keys)
 
 
 def _hidden(config: ModelConfig) -> int:
@@ -179,6 +215,18 @@ def _pass_bytes(
     joined = grouped if grouping.cls != "absent" else 0  # tokens with class tokens among them
     turned = COPIES.get(config.positions, 0) * grouped
     qkv = 3 * grouped + turned
+    shares = grouping.shares(config.heads)
+    pairs = batch_size * max(heads * scores_per_head(config, part) for part, heads in shares)
+    if config.scheme.softcap:
+        # Scores before and after a step; a softmax is in float32, and a copy of it in less.
+        lower = item_bytes if item_bytes < SINGLE else 0
+        return _PassBytes(
+            forward=joined
+            + qkv
+            + max(pairs * (item_bytes + SINGLE + lower), pairs * 2 * item_bytes + 2 * grouped),
+            saved=5 * grouped + turned + pairs * (item_bytes + SINGLE + lower) + stream + extra,
+            backward=max(2 * pairs * SINGLE - grouped, 2 * grouped - pairs * SINGLE),
+        )
     if kernel == "fused":
         statistics = batch_size * config.heads * mapped(config, grouping) * SINGLE
         return _PassBytes(
@@ -188,8 +236,6 @@ def _pass_bytes(
         )
     # The math kernel scales q and k and copies both for the product, in float32.
     single = elements * SINGLE // len(grouping.parts)
-    shares = grouping.shares(config.heads)
-    pairs = batch_size * max(heads * scores_per_head(config, part) for part, heads in shares)
     raised, kept = (3 * single, pairs * item_bytes) if item_bytes < SINGLE else (0, 0)
     product = 4 * single + pairs * SINGLE
     softmax = single + 2 * pairs * SINGLE

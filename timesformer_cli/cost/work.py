@@ -47,7 +47,7 @@ def macs(config: ModelConfig) -> Macs:
                 projections += bridged * encoder.dim**2
     if (pooler := config.pooler) is not None:
         # One query: its own map, keys and values of all tokens, and its MLP or its map back.
-        width, back = _query_maps(config)
+        width, back = query_maps(config)
         projections += (1 + 2 * tokens(pooler) + back) * pooler.dim * width
         attention += 2 * tokens(pooler) * width
         mlp += 0 if back else _mlp_macs(pooler)
@@ -85,7 +85,7 @@ def parameters(config: ModelConfig) -> int:
         for encoder, depth in stacks(config)
     )
     if (pooler := config.pooler) is not None:
-        dim, (width, back) = pooler.dim, _query_maps(config)
+        dim, (width, back) = pooler.dim, query_maps(config)
         query, maps = dim, 3 * (dim + 1) * width
         if back:  # a scale per channel of a head, the map back, and the norm behind it
             inner += query + maps + width // pooler.heads + (width + 1) * dim + 2 * dim
@@ -162,7 +162,7 @@ def text_parameters(text: TextConfig) -> int:
     return (text.vocabulary + 1) * dim + text.depth * (maps + 4 * dim) + 2 * dim
 
 
-def _query_maps(config: ModelConfig) -> tuple[int, bool]:
+def query_maps(config: ModelConfig) -> tuple[int, bool]:
     """Channels of a pooler's query over all heads, and whether they are mapped back to a token's."""
     if config.scheme.pooler == "heads":
         return config.mlp_dim // config.heads * config.heads, True

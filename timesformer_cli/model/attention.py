@@ -38,7 +38,7 @@ def capped_attention(
     if seen is not None:
         scores = scores.masked_fill(~seen, -torch.inf)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(v)
-    return F.dropout(weights, dropout) @ v
+    return (F.dropout(weights, dropout) if dropout else weights) @ v
 
 
 class GroupedAttention(nn.Module):
