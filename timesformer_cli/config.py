@@ -122,8 +122,9 @@ class ModelConfig:
             )
         if self.time_blocks and not self.scheme.time_blocks:
             raise UsageError(f"{self.attention} has no second transformer over time")
-        if self.classes < 1 and self.text is None:
-            raise UsageError("classes is 0; only a model that takes words begins without any")
+        pooled = self.scheme.pooler_blocks == 0 or self.pooler_blocks
+        if self.classes < 1 and self.text is None and pooled and self.attention in SCHEMES:
+            raise UsageError("classes is 0; only encoders and models that take words have none")
         if self.text is not None and self.text.dim != self.dim:
             raise UsageError(f"the text tower's width is {self.text.dim}, the model's {self.dim}")
         self.scheme.require_divisible(self.grid)

@@ -138,7 +138,7 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
     require_writable(output, needed, beside)
     located: AnyModel = asked["model"]
     if any(file.error is None for file in files):
-        found = locate_shown(asked["model"])
+        found = locate_shown(asked["model"], bare=True)
         require_writable(output, [*needed, *found.files], beside)
         located = found
     results = first_at_once(_results(context, files, located))
@@ -164,7 +164,7 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: is a file, and a library is a folder")
     files, _ = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
-    located = locate_shown(asked["model"])
+    located = locate_shown(asked["model"], bare=True)
     making = Making(
         model=located.name,
         revision=revision_of(located),

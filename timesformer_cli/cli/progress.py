@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,19 +47,20 @@ def transfer() -> Iterator["TransferCallback | None"]:
         yield report
 
 
-def locate_shown(name: str, *, encoder: bool = False) -> "Located":
+def locate_shown(name: str, *, encoder: bool = False, bare: bool = False) -> "Located":
     """Find what a model's name means; what the cache lacks is fetched, with progress bars.
 
-    Raises WeightsError for an encoder of the catalogue before it is fetched, unless it is asked for.
+    Raises WeightsError for an encoder of the catalogue before it is fetched, unless it is asked for,
+    or will do `bare`.
     """
     from timesformer_cli.weights.catalogue import ENCODER, find_weights
     from timesformer_cli.weights.hub.locate import locate
 
     row = find_weights(name)
-    if row is not None and row.encoder and not encoder and not os.path.exists(name):
+    if row is not None and row.encoder and not (encoder or bare) and not os.path.exists(name):
         raise WeightsError(f"{name}: {ENCODER}")
     with transfer() as progress:
-        return locate(name, progress=progress)
+        return replace(locate(name, progress=progress), bare=bare)
 
 
 def with_progress(results: Iterator[T], total: int, doing: str) -> Iterator[T]:

@@ -106,7 +106,7 @@ def _embedded(library: "Library", clip: Path, since: float, until: float, **how:
     from timesformer_cli.weights.load import revision_of
 
     made = library.making
-    located = locate_shown(made.model)
+    located = locate_shown(made.model, bare=True)
     if revision_of(located) != made.revision:
         raise UsageError(
             f"{library.path}: was made with other weights of {made.model} ({made.revision[:19]}) "

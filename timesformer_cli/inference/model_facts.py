@@ -16,6 +16,7 @@ from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.exported.open import read_manifest
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.text_config import TextConfig
 from timesformer_cli.video.sample import span
 from timesformer_cli.weights.catalogue import Weights, find_weights, read_labels
 from timesformer_cli.weights.description import (
@@ -63,6 +64,7 @@ class ModelFacts:
     scores: str  # "softmax", or "sigmoid": each class by itself
     # What the head sees: the class token, what a pooler makes of all tokens, their mean, the first.
     readout: str
+    text: TextConfig | None  # of a model whose classes are the words that the user gives
     dtype: str | None  # of an exported file
     input: str | None  # of an exported file
     files: tuple[str, ...]
@@ -225,7 +227,8 @@ def _readout(config: ModelConfig) -> str:
     if config.class_tokens:
         return "class token"
     if config.pooler_blocks:
-        return f"a pooler of {config.pooler_blocks} blocks, over all tokens"
+        blocks = "1 block" if config.pooler_blocks == 1 else f"{config.pooler_blocks} blocks"
+        return f"a pooler of {blocks}, over all tokens"
     return f"{config.readout} of all tokens"
 
 
@@ -295,6 +298,7 @@ def _facts(
         labels_from=origins.labels,
         scores="sigmoid" if config.multi_label else "softmax",
         readout=_readout(config),
+        text=config.text,
         licence=UNKNOWN_LICENCE if row is None else row.licence,
         top1=None if row is None else row.top1,
         top5=None if row is None else row.top5,

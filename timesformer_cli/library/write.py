@@ -36,13 +36,12 @@ def rows_of(result: EmbedResult) -> Iterator[dict[str, Any]]:
         return
     shared = {name: getattr(result, name) for name in COLUMNS if hasattr(result, name)}
     for embedding in result.embeddings:
-        best = embedding.predictions[0]
+        best = embedding.predictions[:1]  # none of a model without classes
         yield {
             **shared,
             "start": embedding.start,
             "end": embedding.end,
-            "label": best.label,
-            "score": best.score,
+            **({"label": best[0].label, "score": best[0].score} if best else {}),
             "predictions": [asdict(prediction) for prediction in embedding.predictions],
             "vector": embedding.vector,
         }

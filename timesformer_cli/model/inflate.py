@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.model.positions import PositionTable, SeparateTables, resize_table
+from timesformer_cli.model.positions import PositionTable, SeparateTables, SmoothTable, resize_table
 
 # Fields of the configuration in which source and target must agree.
 SAME = (
@@ -69,7 +69,7 @@ def _starts(source: TimeSformer, model: TimeSformer) -> Iterator[tuple[str, Tens
     tensors = source.state_dict()
     origin = _origins(source.config, model.config)
     tables = dict(_position_tables(source.positions, model.config))
-    for part in ("over_frames", "fast"):
+    for part in ("over_frames", "over_time", "fast"):
         have, wanted = getattr(source, part), getattr(model.config, part)
         if have is not None and wanted is not None:
             more = _position_tables(have.positions, wanted)
@@ -123,6 +123,9 @@ def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tupl
         cls, table = positions.table[0].tensor_split([positions.classes])
         table = resize_table(table.view(*positions.grid, -1), (t, h, w), "trilinear")
         yield "positions.table", _behind_classes(cls, table, target)
+    elif isinstance(positions, SmoothTable):
+        if positions.kind == target.positions:
+            yield "positions.table", positions.resized(t, h, w).flatten(0, -2)[None]
     elif isinstance(positions, SeparateTables):
         cls, table = positions.space[0].tensor_split([positions.classes])
         table = rearrange(table, "(h w) d -> h w d", h=positions.rows)

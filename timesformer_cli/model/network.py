@@ -1,7 +1,6 @@
 """TimeSformer (arXiv 2102.05095), any attention scheme, any clip shape."""
 
 import warnings
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +75,8 @@ class TimeSformer(nn.Module):
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
         """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
-        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast
-        path the features of both paths stand side by side. `frames` `(b t)` is false for frames
+        An attentive pooler, where there is one, reads all tokens instead of their mean; an encoder that
+        lacks its own gives the mean of its normed tokens. With a fast path the features of both paths stand side by side. `frames` `(b t)` is false for frames
         that only fill up a batch of clips of different lengths; models with a global class token
         take it. It is kept for parity with lucidrains' TimeSformer, which has such a mask: parity
         tests give it, no command does.
@@ -97,8 +96,11 @@ class TimeSformer(nn.Module):
             cls, patches = block(cls, patches, frames)
         if self.over_time is not None:
             patches = self.over_time(patches)
-        if self.pooler is not None:
+        if self.pooler is not None or self.config.scheme.pooler_blocks:
             patches = self.norm(patches)  # under its own name: what it was made of is freed
+            if self.pooler is None:  # an encoder as it is
+                mean: Tensor = patches.mean(dim=(1, 2, 3))
+                return mean
             pooled: Tensor = self.pooler(patches)
             return pooled if self.text is None else unit(pooled)
         if self.over_frames is not None:
@@ -120,20 +122,6 @@ class TimeSformer(nn.Module):
         if self.config.pooler:
             self.pooler = POOLERS[self.config.scheme.pooler](self.config.pooler)
             initialise(self.pooler)
-
-    def take_words(self, labels: tuple[str, ...], vectors: Tensor) -> None:
-        """Make words its classes, of whose vectors `(n d)` each has length 1.
-
-        A clip's logits are then its likeness to each, divided by the temperature.
-        """
-        text = self.config.text
-        assert text is not None
-        self.config = replace(self.config, classes=len(labels))
-        self.labels = labels
-        self.head = make_head(self.config).to(vectors)
-        with torch.no_grad():
-            self.head.weight.copy_(vectors / text.temperature)
-            self.head.bias.zero_()
 
     def _require_fitting(self, clip: Tensor, frames: Tensor | None) -> None:
         if clip.ndim != 5 or clip.shape[2] != self.config.channels:

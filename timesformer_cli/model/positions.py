@@ -88,7 +88,8 @@ class SmoothTable(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         t, h, w = config.grid
-        self.size = (t,) if config.positions == "time" else (h, w)
+        self.kind = config.positions
+        self.size = (t,) if self.kind == "time" else (h, w)
         self.table = nn.Parameter(torch.empty(1, prod(self.size), config.dim))
         self.dropout = nn.Dropout(config.dropout)
 

@@ -74,6 +74,7 @@ def _from_weights(
         start,
         classes=len(labels),
         multi_label=False,  # it learns one label per clip
+        text=None,  # and these labels only
         drop_path=options.recipe.drop_path,
         **_given(frames=options.frames, height=side, width=side),
     )

@@ -21,7 +21,8 @@ APACHE = "Apache-2.0"
 MIT = "MIT"
 UNKNOWN = "see its model card"
 ENCODER = (
-    "an encoder without a classifier; tsf train --init gives it one (without --freeze-backbone)"
+    "an encoder without a classifier; tsf train --init gives it one (without --freeze-backbone), and "
+    "tsf embed takes it as it is"
 )
 AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"

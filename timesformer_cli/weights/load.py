@@ -69,17 +69,19 @@ def read_located(located: Located, *, read: ReadFile = read_file) -> Checkpoint:
         if located.image_model is not None:
             return read_vit(located.image_model, located.path)
         called = located.name if located.in_cache else ""
-        return read_checkpoint(located.path, located.row, called, read=read)
+        checkpoint = read_checkpoint(located.path, located.row, called, read=read)
+    return checkpoint.as_it_is() if located.bare else checkpoint
 
 
 def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeSformer, Notes]:
     """Build the network as published, in eval mode, with the checkpoint's notes.
 
-    An encoder gets a new readout, where `encoder` allows it. Raises WeightsError for tensors that
-    do not fit.
+    An encoder gets a new readout, where `encoder` allows it, or none where it is taken as it is.
+    Raises WeightsError for tensors that do not fit.
     """
     described = checkpoint.description
-    if checkpoint.encoder and not encoder:
+    unread = checkpoint.encoder and described.config.classes > 0
+    if unread and not encoder:
         raise WeightsError(f"{checkpoint.file}: {ENCODER}")
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
@@ -90,9 +92,9 @@ def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeS
         )
     state = checkpoint.state(model.state_dict())
     model.load_state_dict(state, strict=checkpoint.whole, assign=True)
-    if not checkpoint.encoder:
-        if not checkpoint.whole:  # its classes are words, which come later
-            model.head = make_head(model.config)
+    if not unread:
+        if not checkpoint.whole:
+            model.head = make_head(model.config)  # without classes
         return model.eval(), checkpoint.notes
     model.renew_readout()
     new = f"{checkpoint.called}: an encoder; what reads it out, and its head, are new"

@@ -5,7 +5,7 @@ Strict in both directions: a tensor that is missing or left over is an error.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,6 +36,7 @@ PATCH_WEIGHT = "patches.proj.weight"
 # Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
 # does not say.
 PUBLISHED_SPAN = 256
+NO_LABELS = "no label names in it; classes are shown as LABEL_<index>"
 CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
 
 
@@ -60,6 +61,15 @@ class Checkpoint:
     def whole(self) -> bool:
         """Whether it has all tensors of the network: the head of words, or a readout, may lack."""
         return self.layout is None or not self.layout.lacks
+
+    def as_it_is(self) -> "Checkpoint":
+        """An encoder as a model without classes, which only gives vectors; others unchanged."""
+        if not self.encoder:
+            return self
+        config = replace(self.description.config, classes=0, pooler_blocks=0)
+        described = replace(self.description, config=config, labels=())
+        said = (note for note in self.notes if NO_LABELS not in note)
+        return replace(self, description=described, notes=tuple(said))
 
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors under our names, all of them checked.
@@ -240,7 +250,7 @@ def _complete(
         labels = read_labels(known)
     elif not labels and numbered:
         labels = numbered
-        notes.append("no label names in it; classes are shown as LABEL_<index>")
+        notes.append(NO_LABELS)
     # Whoever publishes no more than a network has most often trained it as its authors did.
     like = row or WEIGHTS[layout.typical if layout else DEFAULT]
     if sampling is None:

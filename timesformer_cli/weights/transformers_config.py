@@ -98,7 +98,8 @@ def label_names(values: Mapping[str, Any]) -> tuple[str, ...]:
 
     A model whose classes are words names none.
     """
-    if FAMILIES[values["model_type"]].towers:
+    family = FAMILIES.get(str(values.get("model_type")))
+    if family is not None and family.towers:
         return ()
     table, back = values.get("id2label"), values.get("label2id") or {}
     if not table:

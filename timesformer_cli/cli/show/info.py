@@ -47,6 +47,8 @@ def as_json(facts: "ModelFacts") -> None:
 def show_labels(facts: "ModelFacts") -> None:
     """Print every label on a line of its own; raises UsageError where none are known."""
     if not facts.labels:
+        if facts.text is not None:
+            raise UsageError(f"{facts.name}: its classes are the words that you give")
         if not facts.classes:
             raise UsageError(f"{facts.name}: an encoder, which knows no labels")
         raise UsageError(f"{facts.name}: its {facts.classes:,} labels are known once it is here")
@@ -74,6 +76,11 @@ def _lines(facts: "ModelFacts") -> Iterator[tuple[str, str, str]]:
     if facts.classes:
         yield "labels", f"{facts.classes:,}{known}", facts.labels_from if facts.labels else ""
     yield "read out", facts.readout, ""
+    if (text := facts.text) is not None:
+        yield "classes", f"the words that you give, in '{text.template}'", ""
+        tokens = f"{text.length} tokens at most, of {text.vocabulary:,}"
+        yield "text tower", f"width {text.dim}, {text.depth} blocks; {tokens}", ""
+        yield "temperature", f"{text.temperature:g}", ""
     if facts.classes:
         yield "scores", facts.scores, ""
     if facts.dtype:

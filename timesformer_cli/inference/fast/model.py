@@ -110,6 +110,9 @@ class FastModel(nn.Module):
             t, h, w = units.shape[1:4]
             pooled: Tensor = self.pooler(self.norm(tokens), (t, h, w))
             return pooled if self.config.text is None else unit(pooled)
+        if self.config.scheme.pooler_blocks:  # an encoder as it is
+            mean: Tensor = self.norm(tokens).mean(dim=1)
+            return mean
         features: Tensor = self.norm(read_out(tokens, self.config))
         return features
 

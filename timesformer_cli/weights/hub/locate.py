@@ -47,6 +47,7 @@ class Located:
     row: Weights | None = None  # of the catalogue, where it has the model
     digests: tuple[str, ...] = ()  # the weights must hash to each of these
     remedy: str = "copy it anew, or fetch it again"  # where a file is not what was published
+    bare: bool = False  # an encoder will do, too, as it is: no scores are wanted
 
     @property
     def exported(self) -> bool:
@@ -77,18 +78,19 @@ class Located:
     def to_text(self) -> str:
         """Everything as text, to hand it to another process."""
         row = None if self.row is None else self.row.name
-        return json.dumps([self.name, str(self.path), row, self.digests, self.remedy])
+        return json.dumps([self.name, str(self.path), row, self.digests, self.remedy, self.bare])
 
     @classmethod
     def from_text(cls, text: str) -> "Located":
         """The inverse of `to_text`."""
-        name, path, row, digests, remedy = json.loads(text)
+        name, path, row, digests, remedy, bare = json.loads(text)
         return cls(
             name=name,
             path=Path(path),
             row=None if row is None else WEIGHTS[row],
             digests=tuple(digests),
             remedy=remedy,
+            bare=bare,
         )
 
 
