@@ -34,7 +34,7 @@ BETWEEN = """# TimeSformer's relatives
 
 Models that differ from TimeSformer in more than their groups are built from the same parts: `tubelet` frames make one
 patch, positions may be one table, computed or rotary, and where no pass has a class token the mean of the patches is
-read out, or a pooler reads them: a few more blocks, in the last of which one learned query looks at all patches. They are trained, benchmarked, exported and, where weights are public, classified with by the same commands.
+read out, or a pooler reads them: a few more blocks, in the last of which one learned query looks at all patches. A second transformer may follow the first: over the frames' class tokens (`vivit-2`), or over each place through all frames (`videoprism`); the pictures show the first. They are trained, benchmarked, exported and, where weights are public, classified with by the same commands.
 """
 
 

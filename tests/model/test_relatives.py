@@ -13,6 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     VideoMAEConfig,
     VideoMAEForVideoClassification,
+    VideoPrismTextConfig,
+    VideoPrismTextModel,
+    VideoPrismVideoModel,
+    VideoPrismVisionConfig,
+    VideoPrismVisionModel,
     VivitConfig,
     VivitForVideoClassification,
     VivitImageProcessor,
@@ -147,6 +152,47 @@ def test_a_published_vjepa_2_has_the_size_that_torch_counts(name):
     assert encoder == pytest.approx(published, rel=0.06)
 
 
+# Parameters in millions, as the authors' README has them.
+PRISMS = {
+    "videoprism-base": (VideoPrismVisionModel, {}, 114),
+    "videoprism-large": (
+        VideoPrismVisionModel,
+        {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+         "num_spatial_layers": 24, "num_frames": 8},
+        354,
+    ),
+    "videoprism-lvt-base": (VideoPrismVideoModel, {}, 248),
+    "videoprism-lvt-large": (
+        VideoPrismVideoModel,
+        {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+         "num_spatial_layers": 24, "num_frames": 8},
+        580,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRISMS)
+def test_a_published_videoprism_has_the_size_that_torch_counts(name):
+    row, (architecture, shape, millions) = WEIGHTS[name], PRISMS[name]
+    with torch.device("meta"):
+        theirs = architecture(VideoPrismVisionConfig(**shape))
+        with FlopCounterMode(display=False) as counter:
+            theirs(torch.empty(1, row.frames, 3, 288, 288))
+        counted = sum(part.numel() for part in theirs.parameters())
+        if row.text is not None:
+            wide = {
+                key: value for key, value in shape.items() if "num_s" not in key and "fr" not in key
+            }
+            text = VideoPrismTextModel(VideoPrismTextConfig(**wide))
+            counted += sum(part.numel() for part in text.parameters())
+    work, parameters = cost.macs(row.config).total, cost.parameters(row.config)
+    if row.encoder:
+        work, parameters = cost.of_encoder(row.config)
+    assert parameters == counted
+    assert 2 * work == counter.get_total_flops()
+    assert parameters == pytest.approx(millions * 1e6, rel=0.005)
+
+
 @pytest.mark.parametrize("rotary", [True, False], ids=["rotary", "table"])
 @pytest.mark.parametrize("shift", [True, False], ids=["shift", "no shift"])
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "whole"])
@@ -235,9 +281,10 @@ def test_a_published_model_without_label_names_gets_those_of_its_row(tmp_path):
 )
 def test_rows_of_relatives_say_how_their_clips_are_taken(name):
     row = WEIGHTS[name]
-    assert row.config.tubelet == 2
-    if row.attention == "vjepa2":  # the repository's name says it
-        frames, size = map(int, re.search(r"fpc(\d+)-(\d+)", row.repo).groups())
+    assert row.config.tubelet == (1 if row.attention == "videoprism" else 2)
+    # The repository's name says it: fpc16-256, f16r288.
+    if named := re.search(r"(?:fpc|-f)(\d+)[-r](\d+)", row.repo):
+        frames, size = map(int, named.groups())
     else:
         frames, size = (32, 224) if "vivit" in name else (16, 224)
         assert row.labels and row.reported

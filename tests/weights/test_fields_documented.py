@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from transformers import (
+    LlavaOnevisionVideoProcessor,
     TimesformerConfig,
     VideoMAEConfig,
     VideoMAEImageProcessor,
     VideoMAEVideoProcessor,
+    VideoPrismTextConfig,
+    VideoPrismVisionConfig,
     VivitConfig,
     VivitImageProcessor,
     VJEPA2Config,
@@ -23,7 +26,14 @@ from transformers.processing_utils import ImagesKwargs, VideosKwargs
 from timesformer_cli.weights import transformers_config, transformers_processor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
-CONFIGS = (TimesformerConfig, VivitConfig, VideoMAEConfig, VJEPA2Config)
+CONFIGS = (
+    TimesformerConfig,
+    VivitConfig,
+    VideoMAEConfig,
+    VJEPA2Config,
+    VideoPrismVisionConfig,
+    VideoPrismTextConfig,
+)
 PROCESSORS = (
     VideoMAEImageProcessor,
     VideoMAEVideoProcessor,
@@ -31,6 +41,7 @@ PROCESSORS = (
     VivitVideoProcessor,
     TimesformerVideoProcessor,
     VJEPA2VideoProcessor,
+    LlavaOnevisionVideoProcessor,
 )
 
 
@@ -55,7 +66,8 @@ def test_every_field_of_a_processor_is_in_the_table(kind):
 
 
 def test_the_table_of_configurations_is_the_code():
-    said, families = table(0), transformers_config.FAMILIES.values()
+    said, families = table(0), [*transformers_config.FAMILIES.values()]
+    families += [tower for family in families for tower in family.towers.values()]
     read = {*transformers_config.TRANSLATED}
     read |= {name for family in families for name in (*family.keys.values(), *family.translated)}
     fixed = {name for family in families for name in family.required}

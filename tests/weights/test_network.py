@@ -82,8 +82,15 @@ def test_a_published_vjepa_2_gives_the_published_score(name):
 
 @pytest.mark.network
 @pytest.mark.parametrize(
-    "name", [name for name, row in WEIGHTS.items() if row.repo and not row.classes]
+    "name", [name for name, row in WEIGHTS.items() if row.repo and row.encoder]
 )
 def test_a_published_encoder_has_the_tensors_of_its_row(name):
     model, _ = load_model(name, encoder=True)
     assert cost.of_encoder(model.config) == cost.of_encoder(WEIGHTS[name].config)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", [name for name, row in WEIGHTS.items() if row.text])
+def test_a_published_model_of_words_has_the_tensors_of_its_row(name):
+    model, _ = load_model(name)
+    assert model.config == WEIGHTS[name].config

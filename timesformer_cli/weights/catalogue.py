@@ -28,6 +28,7 @@ AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"
 VIDEOMAE_ZOO = "model zoo of VideoMAE's authors: 5 clips of Kinetics, 2 of Something-Something"
 VJEPA2_README = "README of V-JEPA 2's authors: 2 clips of 3 crops"
+VIDEOPRISM_README = "README of VideoPrism's authors: the names of Kinetics-400, zero-shot"
 VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips"
 
 
@@ -145,12 +146,13 @@ _VJEPA2 = (
     ("giant", "giant", None, "vitg-fpc64-256", 64, None, 256, APACHE, None),
     ("giant-384", "giant", None, "vitg-fpc64-384", 64, None, 384, APACHE, None),
 )  # fmt: skip
-# Name, shape, data, repository, frames, blocks of the pooler. Their pictures are squeezed to a square.
+# Name, shape, data, repository, frames, blocks of the pooler, top-1. Their pictures are squeezed to
+# a square. No weights with a classifier are public.
 _VIDEOPRISM = (
-    ("base", "base", None, "base-f16r288", 16, 0),
-    ("large", "large", None, "large-f8r288", 8, 0),
-    ("lvt-base", "base", "words", "lvt-base-f16r288", 16, 3),
-    ("lvt-large", "large", "words", "lvt-large-f8r288", 8, 3),
+    ("base", "base", None, "base-f16r288", 16, 0, None),
+    ("large", "large", None, "large-f8r288", 8, 0, None),
+    ("lvt-base", "base", "words", "lvt-base-f16r288", 16, 3, 69.2),
+    ("lvt-large", "large", "words", "lvt-large-f8r288", 8, 3, 72.4),
 )
 
 
@@ -264,7 +266,7 @@ def _vjepa2_rows() -> Iterator[Weights]:
 
 
 def _videoprism_rows() -> Iterator[Weights]:
-    for name, shape, data, repo, frames, blocks in _VIDEOPRISM:
+    for name, shape, data, repo, frames, blocks, top1 in _VIDEOPRISM:
         dim, _, heads, mlp_dim = SIZES[shape]
         text = TextConfig(
             dim=dim, depth=12, heads=heads, mlp_dim=mlp_dim, vocabulary=32000, length=64
@@ -287,6 +289,8 @@ def _videoprism_rows() -> Iterator[Weights]:
             text=text if data else None,
             mean=(0.0, 0.0, 0.0),
             std=(1.0, 1.0, 1.0),
+            top1=top1,
+            reported=VIDEOPRISM_README if top1 else None,
         )
 
 

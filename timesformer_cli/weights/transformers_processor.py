@@ -59,6 +59,11 @@ OF_FAMILY = {
     "videoprism": "LlavaOnevisionVideoProcessor",
     "videoprism_vision_model": "LlavaOnevisionVideoProcessor",
 }
+# The class that a folder of ours names: its filter is the one that it always has.
+_CLASS_OF = {
+    "bilinear": {"image_processor_type": "VideoMAEImageProcessor", "resample": 2},
+    "bicubic": {"video_processor_type": "LlavaOnevisionVideoProcessor", "resample": 3},
+}
 KINDS = ("video_processor_type", "image_processor_type", "feature_extractor_type")
 # They say how arrays are passed around and where frames come from; tsf samples frames itself.
 WITHOUT_EFFECT = frozenset(
@@ -89,9 +94,9 @@ def preprocessing_of(values: Mapping[str, Any], model_type: str | None = None) -
     if kind in SHORT_SIDE:
         height, _ = _crop_sides(settings["crop_size"])
         settings["size"] = {"shortest_edge": SHORT_SIDE[kind](height)}
-    if settings["resample"] not in FILTERS:
+    if settings["resample"] != (only := defaults["resample"]):
         raise ValueError(
-            f"resample is {settings['resample']!r}; 2 (bilinear) and 3 (bicubic) are supported"
+            f"resample is {settings['resample']!r}; only {only} ({FILTERS[only]}) is supported"
         )
     if settings["offset"] != defaults["offset"] and kind != "VivitImageProcessor":
         raise ValueError(f"offset is {settings['offset']!r}, which {kind} does not have")
@@ -111,12 +116,9 @@ def processor_file(preprocessing: Preprocessing) -> dict[str, Any]:
     resize = preprocessing.resize
     both = {} if isinstance(resize, int) else {"height": resize[0], "width": resize[1]}
     return {
-        "image_processor_type": "VideoMAEImageProcessor",
+        **_CLASS_OF[preprocessing.filter],
         "do_resize": True,
         "size": both or {"shortest_edge": resize},
-        "resample": next(
-            number for number, name in FILTERS.items() if name == preprocessing.filter
-        ),
         "do_center_crop": True,
         "crop_size": {"height": height, "width": width},
         "do_rescale": True,

@@ -88,7 +88,7 @@ def as_table(rows: Sequence[ListedWeights]) -> None:
 REMARKS = {
     "clip": "clip: frames x stride (of 30 fps)",
     "top-1": "top-1: per cent, as reported, three crops of one clip, of VideoMAE's 5\n"
-    "(Something-Something: 2), of ViViT's 4 and of V-JEPA 2's 2",
+    "(Something-Something: 2), of ViViT's 4 and of V-JEPA 2's 2; of models of words, on Kinetics-400's",
     "GMACs": "GMACs: billions of multiply-adds for one clip",
     "licence": "licence: CC-BY-NC weights are not for commercial use",
 }
