@@ -34,7 +34,7 @@ def capped_attention(
     dropout: float = 0.0,
 ) -> Tensor:
     """Attention `(n heads m k)` whose logits are bent to stay between `cap` and its negative."""
-    scores = cap * torch.tanh(q @ k.mT * (q.shape[-1] ** -0.5 / cap))
+    scores = cap * torch.tanh(q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 / cap))
     if seen is not None:
         scores = scores.masked_fill(~seen, -torch.inf)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(v)
