@@ -15,9 +15,10 @@ def seen_by(part, grid):
     return torch.tensor([[rule(a, b, grid) for b in places] for a in places])
 
 
-def softmax_rows(q, k, allowed):
+def softmax_rows(q, k, allowed, cap=0):
     """Attention of one head; `allowed` says which keys each query sees."""
     scores = q @ k.T / q.shape[-1] ** 0.5
+    scores = cap * torch.tanh(scores / cap) if cap else scores
     return scores.masked_fill(~allowed, -torch.inf).softmax(-1)
 
 
@@ -33,7 +34,7 @@ def of_pass(attention, cls, patches):
         seen = seen_by(part, grid)
         groups = torch.unique(seen, dim=0)  # here members of a group see the same patches
         for _ in range(count):
-            total += of_head(q[head], k[head], seen, groups, part.cls, c)
+            total += of_head(q[head], k[head], seen, groups, part.cls, c, attention.softcap)
             head += 1
     kept = torch.eye(c + n) / 2 + total / heads / 2
     if grouping.cls == "absent":
@@ -41,7 +42,7 @@ def of_pass(attention, cls, patches):
     return kept
 
 
-def of_head(q, k, seen, groups, takes_part, c):
+def of_head(q, k, seen, groups, takes_part, c, cap):
     n = len(seen)
     allowed = torch.zeros(c + n, c + n, dtype=torch.bool)
     allowed[c:, c:] = seen
@@ -52,7 +53,7 @@ def of_head(q, k, seen, groups, takes_part, c):
     elif takes_part != "absent":
         allowed[:, 0] = True
         allowed[0, 1:] = takes_part == "global"
-    weights = softmax_rows(q, k, allowed | torch.eye(c + n, dtype=torch.bool))
+    weights = softmax_rows(q, k, allowed | torch.eye(c + n, dtype=torch.bool), cap)
     if takes_part == "shared":
         copies = torch.cat([torch.ones(len(groups), 1, dtype=torch.bool), groups], 1)
         weights[0] = softmax_rows(q[:1].expand(len(groups), -1), k, copies).mean(0)
@@ -66,7 +67,7 @@ def dense_rollout(model, clip):
     if model.fast is not None:
         modules += model.fast.fusions
     if model.pooler is not None:
-        modules.append(model.pooler.norm)
+        modules.append(model.pooler.k)
     hooks = [m.register_forward_pre_hook(lambda m, got: inputs.update({m: got})) for m in modules]
     model(clip)
     for hook in hooks:
@@ -94,10 +95,13 @@ def dense_rollout(model, clip):
                 )
             fast = after(model.fast.blocks[number], fast)
         state = after(block, state)
+    if model.over_time is not None:
+        for block in model.over_time.blocks:
+            state = after(block, state)
     if model.pooler is not None:
         for block in model.pooler.blocks:
             state = after(block, state)
-        state = pooled(model.pooler, *inputs[model.pooler.norm])[None] @ state
+        state = pooled(model.pooler, *inputs[model.pooler.k])[None] @ state
     elif model.over_frames is not None:
         state = torch.cat([own[:1], state[:c]])
         for block in model.over_frames.blocks:
@@ -133,6 +137,8 @@ def fused(fusion, slow, fast):
 def pooled(pooler, tokens):
     heads = pooler.config.heads
     q = pooler.q(pooler.query)[0, 0].unflatten(-1, (heads, -1))
-    k = pooler.k(pooler.norm(tokens))[0].unflatten(-1, (heads, -1))
+    if hasattr(pooler, "scale"):
+        q = q * torch.nn.functional.softplus(pooler.scale) * 1.442695041
+    k = pooler.k(tokens).flatten(0, -2).unflatten(-1, (heads, -1))
     every = torch.ones(1, len(k), dtype=torch.bool)
     return sum(softmax_rows(q[i : i + 1], k[:, i], every)[0] for i in range(heads)) / heads

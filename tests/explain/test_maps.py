@@ -10,7 +10,7 @@ from timesformer_cli.explain.maps import attention_maps
 from timesformer_cli.explain.record import recorded
 from timesformer_cli.explain.shadow import rollout
 from timesformer_cli.model.attention import GroupedAttention
-from timesformer_cli.model.encoders import AttentivePooler, Fusion
+from timesformer_cli.model.encoders import AttentivePooler, Fusion, HeadsPooler
 from timesformer_cli.schemes import SCHEMES
 
 
@@ -57,14 +57,16 @@ def test_rollout_is_the_product_of_dense_matrices(attention):
     assert elsewhere == pytest.approx(rest, abs=1e-6)
 
 
-def test_what_is_recorded_has_the_gradients_of_plain_attention(monkeypatch):
+@pytest.mark.parametrize("cap", [0, 0.7])
+def test_what_is_recorded_has_the_gradients_of_plain_attention(monkeypatch, cap):
     monkeypatch.setattr(record, "AT_ONCE", 4 * 5 * 6 * 2)  # two heads at once, so in several parts
     q, k, v = (torch.randn(3, 4, n, 8, requires_grad=True) for n in (5, 6, 6))
     seen = torch.rand(3, 1, 5, 6) < 0.7
     seen[..., 0] = True
     recording = record.Recording({None: []})
-    mixed = record._kernel(recording, None, by_head=True)(q, k, v, seen)
-    scores = (q @ k.mT / 8**0.5).masked_fill(~seen, -torch.inf)
+    mixed = record._kernel(recording, None, by_head=True, cap=cap)(q, k, v, seen)
+    scores = q @ k.mT / 8**0.5
+    scores = (cap * torch.tanh(scores / cap) if cap else scores).masked_fill(~seen, -torch.inf)
     weights = scores.softmax(-1)
     weights.retain_grad()
     plain = weights @ v
@@ -102,9 +104,9 @@ def towards_brightness(attention):
             k = torch.arange(dim, 2 * dim, dim // module.route.heads)
             module.qkv.bias.data[:dim] = 1
             module.qkv.weight.data[k, 0] = 40
-        elif isinstance(module, AttentivePooler):
+        elif isinstance(module, AttentivePooler | HeadsPooler):
             module.q.bias.data[:] = 1
-            module.k.weight.data[:: module.config.dim // module.config.heads, 0] = 40
+            module.k.weight.data[:: module.q.out_features // module.config.heads, 0] = 40
         elif isinstance(module, Fusion):
             dim = module.q.out_features
             module.q.bias.data[:] = 1

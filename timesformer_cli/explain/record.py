@@ -13,7 +13,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.attention import GroupedAttention
 from timesformer_cli.model.block import Block, checkpoint_gradients
-from timesformer_cli.model.encoders import AttentivePooler, Fusion
+from timesformer_cli.model.encoders import AttentivePooler, Fusion, HeadsPooler
 from timesformer_cli.model.routing import Mix
 
 MOST_KEPT = 2 << 30  # bytes of attention that one record may hold
@@ -42,8 +42,11 @@ class Recording:
     closed: bool = False  # what is computed again for a backward pass is not written down again
 
 
-def _kernel(recording: Recording, module: nn.Module, *, by_head: bool) -> Mix:
-    """A kernel for one module that computes what any would, and keeps what it saw."""
+def _kernel(recording: Recording, module: nn.Module, *, by_head: bool, cap: float = 0) -> Mix:
+    """A kernel for one module that computes what any would, and keeps what it saw.
+
+    Where there is a `cap`, logits are bent to stay between it and its negative.
+    """
     calls = recording.calls[module]
 
     def mix(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -59,7 +62,7 @@ def _kernel(recording: Recording, module: nn.Module, *, by_head: bool) -> Mix:
                     f"the attention of this clip takes more than {MOST_KEPT >> 30} GiB to keep; "
                     "give fewer --frames, or --method occlusion"
                 )
-        mixed: Tensor = _RecordedMix.apply(q, k, v, seen, call)
+        mixed: Tensor = _RecordedMix.apply(q, k, v, seen, call, cap)
         return mixed
 
     return mix
@@ -77,9 +80,10 @@ def recorded(model: TimeSformer, by_head: nn.Module | None = None) -> Iterator[R
     changed: list[tuple[nn.Module, str]] = []
     try:
         for module in model.modules():
-            if isinstance(module, GroupedAttention | AttentivePooler | Fusion):
+            if isinstance(module, GroupedAttention | AttentivePooler | HeadsPooler | Fusion):
                 recording.calls[module] = []
-                mix = _kernel(recording, module, by_head=module in alone)
+                cap = module.softcap if isinstance(module, GroupedAttention) else 0
+                mix = _kernel(recording, module, by_head=module in alone, cap=cap)
                 name, stand_in = (
                     ("forward", partial(Fusion.forward, module, mix=mix))
                     if isinstance(module, Fusion)
@@ -104,14 +108,20 @@ class _RecordedMix(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, call: AttentionCall | None
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        seen: Tensor | None,
+        call: AttentionCall | None,
+        cap: float,
     ) -> Tensor:
         ctx.save_for_backward(q, k, v, seen)
-        ctx.call = call
+        ctx.call, ctx.cap = call, cap
         mixed = torch.empty_like(q)
         heads = q.shape[1]
         for n, head in _parts(q, k):
-            weights = _weights(q, k, seen, n, head)
+            weights = _weights(_logits(q[n, head], k[n, head], cap), seen, n)
             mixed[n, head] = weights @ v[n, head]
             if call is None:
                 continue
@@ -131,16 +141,19 @@ class _RecordedMix(torch.autograd.Function):
         positive = q.new_zeros(k.shape[0], k.shape[2])
         scale = q.shape[-1] ** -0.5
         for n, head in _parts(q, k):
-            weights = _weights(q, k, seen, n, head)
+            logits = _logits(q[n, head], k[n, head], ctx.cap)
+            weights = _weights(logits, seen, n)
             of_v[n, head] = weights.mT @ gradient[n, head]
             product = (gradient[n, head] @ v[n, head].mT).mul_(weights)
             positive[n] += product.clamp(min=0).sum((1, 2))
             of_scores = product.sub_(weights.mul_(product.sum(-1, keepdim=True))).mul_(scale)
+            if ctx.cap:  # as the logits were bent
+                of_scores = of_scores.mul_(1 - (logits / ctx.cap).square())
             of_q[n, head] = of_scores @ k[n, head]
             of_k[n, head] = of_scores.mT @ q[n, head]
         if ctx.call is not None:
             ctx.call.positive = positive
-        return of_q, of_k, of_v, None, None
+        return of_q, of_k, of_v, None, None, None
 
 
 def _parts(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -154,9 +167,12 @@ def _parts(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(n, n + some_groups), slice(head, head + some_heads)
 
 
-def _weights(q: Tensor, k: Tensor, seen: Tensor | None, n: slice, head: slice) -> Tensor:
-    scores = (q[n, head] * q.shape[-1] ** -0.5) @ k[n, head].mT
+def _logits(q: Tensor, k: Tensor, cap: float) -> Tensor:
+    logits = (q * q.shape[-1] ** -0.5) @ k.mT
+    return cap * torch.tanh(logits / cap) if cap else logits
+
+
+def _weights(logits: Tensor, seen: Tensor | None, n: slice) -> Tensor:
     if seen is not None:
-        scores = scores.masked_fill(~seen[n], -torch.inf)
-    weights: Tensor = scores.softmax(dim=-1)
-    return weights
+        logits = logits.masked_fill(~seen[n], -torch.inf)
+    return logits.softmax(dim=-1)

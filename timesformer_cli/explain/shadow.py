@@ -50,6 +50,8 @@ def looked_for(model: TimeSformer, calls: Calls, grid: Grid) -> Tensor:
     cls = patches.new_zeros(1, model.config.class_tokens, 1)
     found: list[Tensor] = []
     blocks = [*model.blocks]
+    if model.over_time is not None:
+        blocks += model.over_time.blocks
     if model.pooler is not None:
         blocks += model.pooler.blocks
         (call,) = calls[model.pooler]
@@ -171,6 +173,9 @@ def _read(model: TimeSformer, calls: Calls, patches: Tensor, constant: Tensor) -
                 patches = (patches + fused) / 2
             fast = _passed(model.fast.blocks[number], calls, *fast)
         cls, patches = _passed(block, calls, cls, patches)
+    if model.over_time is not None:
+        for block in model.over_time.blocks:
+            cls, patches = _passed(block, calls, cls, patches)
     if model.pooler is not None:
         for block in model.pooler.blocks:
             cls, patches = _passed(block, calls, cls, patches)
