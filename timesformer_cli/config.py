@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import Grid
 from timesformer_cli.schemes import INNER, SCHEMES, PositionKind, Scheme
+from timesformer_cli.sizes import SIZES
 from timesformer_cli.text_config import TextConfig
 
 Embedding = Literal["linear", "conv-stem"]
@@ -26,25 +27,6 @@ LARGEST = {
 # Values that a field takes from its scheme: what stands for "the scheme's own".
 UNSAID: dict[str, Any] = {"tubelet": 0, "positions": "", "pooler_blocks": -1, "time_blocks": -1}
 NARROWER = 4  # times: the width, heads and MLPs of a fast path
-
-
-class Size(NamedTuple):
-    """Width, blocks, heads and the MLP's width of a named model size, as in the ViT family."""
-
-    dim: int
-    depth: int
-    heads: int
-    mlp_dim: int
-
-
-SIZES = {
-    "tiny": Size(192, 12, 3, 768),
-    "small": Size(384, 12, 6, 1536),
-    "base": Size(768, 12, 12, 3072),
-    "large": Size(1024, 24, 16, 4096),
-    "huge": Size(1280, 32, 16, 5120),
-    "giant": Size(1408, 40, 22, 6144),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,10 +23,11 @@ from scripts.peers.processes import compare_processes
 from scripts.peers.table import Report, markdown
 from timesformer_cli.benchmark import machine
 from timesformer_cli.cli.formats import writing
-from timesformer_cli.config import SIZES, ModelConfig, Sampling
+from timesformer_cli.config import ModelConfig, Sampling
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.sizes import SIZES
 from timesformer_cli.weights.load import save_model
 
 PARTS = ("model", "cold", "folder", "help")

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from scripts.peers.turns import alternate, spread
 from timesformer_cli.benchmark.machine import device_name
-from timesformer_cli.config import SIZES, ModelConfig, Sampling
+from timesformer_cli.config import ModelConfig, Sampling
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.fast.model import make_fast
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.model import TimeSformer
+from timesformer_cli.sizes import SIZES
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import span
 from timesformer_cli.video.stream import StreamedWindow

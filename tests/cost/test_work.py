@@ -9,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.models import tiny
 from timesformer_cli import cost
-from timesformer_cli.config import SIZES, ModelConfig
+from timesformer_cli.config import ModelConfig
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.schemes import PAPER, RELATIVES
+from timesformer_cli.sizes import SIZES
 
 SHAPES = {
     "native": {},

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from timesformer_cli.config import SIZES, ModelConfig
+from timesformer_cli.config import ModelConfig
+from timesformer_cli.sizes import SIZES
 from timesformer_cli.text_config import TextConfig
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -49,7 +50,7 @@ class Weights:
     )
     licence: str
     attention: str = "divided"
-    shape: str = "base"  # a key of config.SIZES
+    shape: str = "base"  # a key of SIZES
     repo: str | None = None  # on the hub
     revision: str | None = None  # of `repo`; None means its main branch
     url: str | None = None  # of a plain file
