@@ -122,10 +122,15 @@ def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tupl
     if isinstance(positions, PositionTable):
         cls, table = positions.table[0].tensor_split([positions.classes])
         table = resize_table(table.view(*positions.grid, -1), (t, h, w), "trilinear")
-        yield "positions.table", _behind_classes(cls, table, target)
+        yield "positions.table", _whole_table(cls, table, target)
     elif isinstance(positions, SmoothTable):
+        table = positions.resized(t, h, w)
         if positions.kind == target.positions:
-            yield "positions.table", positions.resized(t, h, w).flatten(0, -2)[None]
+            yield "positions.table", table.flatten(0, -2)[None]
+        elif positions.kind == "frame":
+            cls = table.new_zeros(0, table.shape[-1])
+            yield "positions.space", _behind_classes(cls, table, target)
+            yield "positions.table", _whole_table(cls, table.expand(t, -1, -1, -1), target)
     elif isinstance(positions, SeparateTables):
         cls, table = positions.space[0].tensor_split([positions.classes])
         table = rearrange(table, "(h w) d -> h w d", h=positions.rows)
@@ -136,7 +141,13 @@ def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tupl
             time = resize_table(positions.time[0], (t,), "nearest")
             yield "positions.time", time[None]
             table = table + rearrange(time, "t d -> t 1 1 d")
-        yield "positions.table", _behind_classes(cls, table, target)
+        yield "positions.table", _whole_table(cls, table, target)
+
+
+def _whole_table(cls: Tensor, table: Tensor, target: ModelConfig) -> Tensor:
+    """A table `(t h w d)` as the target has it: of all frames, or their mean where it has one."""
+    table = table.mean(dim=0) if target.positions == "frame" else table
+    return _behind_classes(cls, table, target)
 
 
 def _behind_classes(cls: Tensor, table: Tensor, target: ModelConfig) -> Tensor:
