@@ -49,6 +49,8 @@ NOT_RUN = {
         tsf /archive -m base-k400 --shard 3/16 -o part-3.jsonl
         tsf merge part-*.jsonl -o labels.jsonl --of /archive
         find /archive -name '*.mkv' -print0 | tsf - --output labels.csv
+        tsf clip.mp4 -m videoprism-lvt-base --labels "someone falls,someone sits down" --none-below 0.1
+        tsf clip.mp4 -m videoprism-lvt-base --labels labels.txt --template "a photo of {}" --template "footage of {}"
         tsf evaluate val.txt --model base-k400 --protocol k400
         tsf evaluate val.csv --predictions val.jsonl --confusion matrix.png
         tsf download-weights base-k400 mmaction2-joint-k400
@@ -106,6 +108,7 @@ ABOUT = {
     "docs/library.md": ("search", "library", "embed"),
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),
+    "docs/labels.md": ("classify", "timeline", "evaluate", "watch"),
 }
 
 

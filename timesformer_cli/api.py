@@ -8,6 +8,7 @@ from math import inf
 from tempfile import TemporaryDirectory
 from typing import overload
 
+from timesformer_cli.dataset.own_labels import GivenLabels, as_own_labels, asked_of_model
 from timesformer_cli.inference.classify import (
     ClassifyOptions,
     Failed,
@@ -24,6 +25,7 @@ from timesformer_cli.video import VideoPath, find_videos
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Path = str | os.PathLike[str]
+Model = Path | TimeSformer | RunnableModel
 
 
 @overload
@@ -64,8 +66,11 @@ def load_model(
 
 def classify(
     videos: Path | Iterable[Path],
-    model: Path | TimeSformer | RunnableModel = DEFAULT,
+    model: Model = DEFAULT,
     *,
+    labels: GivenLabels | None = None,
+    template: str | Sequence[str] | None = None,
+    none_below: float | None = None,
     top_k: int = 5,
     frames: int | None = None,
     stride: int | None = None,
@@ -83,15 +88,17 @@ def classify(
 ) -> list[Result]:
     """Classify one video or several: files, folders and globs, as the command takes them.
 
-    The keywords are the command's options. Each video gets `top_k` labels. `frames` and `stride`
-    (in frames of a 30-fps video) are those of the model where None. A video is seen in `clips`
-    times `crops` (1 or 3) views, and their scores are averaged. A video may go `timeout` seconds
-    without progress. With `fps`, folders of pictures are videos of so many frames a second. A video
-    that cannot be read becomes a result with `status` "error"; nothing is raised for it. What had to
-    be assumed is issued as a warning. Raises UsageError, WeightsError and DeviceError.
+    The keywords are the command's options. Each video gets `top_k` labels, of `labels` where they are
+    given: classes of the model, or words where it takes some; a mapping has the texts that say each.
+    `frames` and `stride` (in frames of a 30-fps video) are those of the model where None. A video is
+    seen in `clips` times `crops` (1 or 3) views, and their scores are averaged. A video may go
+    `timeout` seconds without progress. With `fps`, folders of pictures are videos of so many frames a
+    second. A video that cannot be read becomes a result with `status` "error"; nothing is raised for
+    it. What had to be assumed is issued as a warning. Raises UsageError, WeightsError, DeviceError.
     """
     chosen = ClassifyOptions(
         model=_named(model),
+        **asked_of_model(as_own_labels(labels), template, none_below),
         top_k=top_k,
         frames=frames,
         stride=stride,
@@ -115,16 +122,15 @@ def _paths(videos: Path | Iterable[Path], fps: float | None) -> list[VideoPath]:
     return find_videos([os.fspath(path) for path in arguments], fps=fps)
 
 
-def _named(model: Path | TimeSformer | RunnableModel) -> str | TimeSformer | RunnableModel:
+def _named(model: Model) -> str | TimeSformer | RunnableModel:
     return os.fspath(model) if isinstance(model, str | os.PathLike) else model
 
 
 class Classifier:
     """A model and its decoders, ready for one call after another; a context manager.
 
-    A call of `classify` starts decoders and makes the model ready each time; here both stay. The
-    arguments are those of `classify`, and so is what is raised, at once. Several threads may call
-    it: they share the decoders, and their batches take turns.
+    A call of `classify` starts decoders and makes the model ready each time; here both stay. What it
+    takes and raises is the same. Several threads may call it, and their batches take turns.
 
         with Classifier("camera-motion") as classify:
             for result in classify("videos/"):
@@ -133,8 +139,11 @@ class Classifier:
 
     def __init__(
         self,
-        model: Path | TimeSformer | RunnableModel = DEFAULT,
+        model: Model = DEFAULT,
         *,
+        labels: GivenLabels | None = None,
+        template: str | Sequence[str] | None = None,
+        none_below: float | None = None,
         top_k: int = 5,
         frames: int | None = None,
         stride: int | None = None,
@@ -151,6 +160,7 @@ class Classifier:
     ) -> None:
         chosen = ClassifyOptions(
             model=_named(model),
+            **asked_of_model(as_own_labels(labels), template, none_below),
             top_k=top_k,
             frames=frames,
             stride=stride,
@@ -165,9 +175,9 @@ class Classifier:
             decoder=decoder,
             debug=debug,
         )
-        decoders = workers or os.cpu_count() or 1
+        most = workers or os.cpu_count() or 1
         self._warm = WarmModel(
-            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=decoders
+            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=most
         )
 
     def __call__(
@@ -203,10 +213,7 @@ class Classifier:
 
 
 class VideoTimeline:
-    """A video that is being followed: iterate over it for its windows as they come.
-
-    `result` and `segments` follow it to its end first.
-    """
+    """A video that is being followed, to its end by `result` and `segments`; iterate for windows."""
 
     def __init__(self, steps: Iterator[Step | TimelineResult]) -> None:
         self._steps = steps
@@ -234,12 +241,14 @@ class VideoTimeline:
 
 def timeline(
     video: Path,
-    model: Path | TimeSformer | RunnableModel = DEFAULT,
+    model: Model = DEFAULT,
     *,
     every: float | None = None,
     start: float = 0.0,
     end: float = inf,
-    labels: Sequence[str] = (),
+    labels: GivenLabels | None = None,
+    template: str | Sequence[str] | None = None,
+    none_below: float | None = None,
     threshold: float = 0.0,
     smooth: float = AUTO_PRICE,
     cuts: bool = True,
@@ -259,16 +268,15 @@ def timeline(
     """Follow one video, however long, from `start` to `end` in seconds.
 
     The answer yields windows, `every` seconds one (None: half of a window's span), while the video
-    is decoded, and has `.segments()`. The keywords are the command's options; see `classify` for
-    those that both have. What had to be assumed is issued as a warning. Raises UsageError,
-    WeightsError and DeviceError, once the first window is asked for.
+    is decoded, and has `.segments()`. The keywords are the command's options, as for `classify`. What
+    had to be assumed is issued as a warning. Raises as that does, once the first window is asked for.
     """
     options = TimelineOptions(
         model=_named(model),
         every=every,
         start=start,
         end=end,
-        labels=tuple(labels),
+        **asked_of_model(as_own_labels(labels), template, none_below),
         threshold=threshold,
         smooth=smooth,
         cuts=cuts,

@@ -103,6 +103,7 @@ _PACKAGES = (
     ("numpy", "numpy", True, ""),
     ("safetensors", "safetensors", True, ""),
     ("huggingface_hub", "huggingface-hub", True, ""),
+    ("tokenizers", "tokenizers", True, ""),
     ("typer", "typer", True, ""),
     ("rich", "rich", True, ""),
     ("PIL", "pillow", True, ""),

@@ -10,8 +10,9 @@ from timesformer_cli.installing import how_to_install
 if TYPE_CHECKING:
     import pyarrow
 
-# What a column may hold, besides str, int and float: labels with their scores, and a vector.
-PREDICTIONS, VECTOR = "predictions", "vector"
+# What a column may hold, besides str, int and float: labels with their scores, the same with how
+# similar they are, and a vector.
+PREDICTIONS, FITTING, VECTOR = "predictions", "fitting", "vector"
 Columns = Mapping[str, type | str]
 ROWS = 1024  # in a row group
 VERSION = "1"  # of what the columns mean, in the file's metadata
@@ -66,6 +67,7 @@ def arrow_type(kind: type | str, width: int = -1) -> "pyarrow.DataType":
         int: pyarrow.int64(),
         float: pyarrow.float64(),
         PREDICTIONS: pyarrow.list_(pyarrow.struct(prediction)),
+        FITTING: pyarrow.list_(pyarrow.struct([*prediction, ("similarity", pyarrow.float64())])),
         VECTOR: pyarrow.list_(pyarrow.float32(), width),
     }
     return types[kind]

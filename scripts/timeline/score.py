@@ -21,6 +21,7 @@ import torch
 from scripts.timeline.footage import Part, add_options, make_footage, read_truth, truth_of
 from timesformer_cli.benchmark.machine import device_name
 from timesformer_cli.inference.device import find_device
+from timesformer_cli.inference.label_choice import LabelChoice
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.timelines.results import ScoredWindow, Segment, Timeline
 from timesformer_cli.timelines.run import Step, run_timelines
@@ -147,7 +148,7 @@ def smoothed(timeline: Timeline, price: float) -> list[Segment]:
 
 def _evidence(
     windows: Sequence[ScoredWindow], shot: int
-) -> tuple[list[float], np.ndarray, list[str]]:
+) -> tuple[list[float], np.ndarray, LabelChoice]:
     """Centres, scores and labels of a shot's windows."""
     mine = [window for window in windows if window.shot == shot]
     labels = {p.index: p.label for p in windows[0].predictions}
@@ -156,7 +157,7 @@ def _evidence(
         for prediction in window.predictions:
             row[prediction.index] = prediction.score
     centres = [(window.start + window.end) / 2 for window in mine]
-    return centres, scores, [labels[index] for index in range(len(labels))]
+    return centres, scores, LabelChoice.of_all([labels[index] for index in range(len(labels))])
 
 
 def _label_at(stretches: Sequence[Stretch], moment: float) -> str | None:

@@ -17,6 +17,8 @@ import torch
 
 from tests.support.models import tiny
 from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.dataset.own_labels import as_own_labels
+from timesformer_cli.inference.label_choice import choose_classes
 from timesformer_cli.inference.predictor import ModelOutputs
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
@@ -117,7 +119,7 @@ class ColourScorer:
 
     device, dtype, ahead = "cpu", "float32", 0
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, labels: tuple[str, ...] = ()) -> None:
         self.seconds = seconds
         self.frames = 0  # that it was given
         self.description = SimpleNamespace(
@@ -126,6 +128,7 @@ class ColourScorer:
             sampling=Sampling(frames=4, stride=4),
             preprocessing=Preprocessing(resize=64, crop=(64, 64)),
         )
+        self.choice = choose_classes(self.description, as_own_labels(labels or None), "it")
 
     def start(self, frames: np.ndarray, *, features: bool = False) -> Any:
         """Take `seconds` for each clip."""

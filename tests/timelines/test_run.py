@@ -10,6 +10,7 @@ import pytest
 from tests.support.models import randomised, tiny
 from tests.video.test_windows import shots
 from timesformer_cli.config import Sampling
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.classify import ClassifyOptions, Failed, classify_videos
 from timesformer_cli.timelines.journal import Journal, journal_path
@@ -89,7 +90,7 @@ def test_json_is_the_dataclass_field_for_field(film, model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"labels": ("a", "z")}, "no class 'z'"),
+        ({"labels": (OwnLabel("a"), OwnLabel("z"))}, "no class 'z'"),
         ({"frames": 7}, "tubelet|frames|grid|multiple"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import live
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import VideoError
 from timesformer_cli.timelines import watch as module
 from timesformer_cli.timelines.watch import WatchedWindow, Watcher, WatchOptions
@@ -23,7 +24,8 @@ def watched(monkeypatch):
     """A function that watches a source with a model of known speed."""
 
     def watch(source, *, model=0.0, follow=False, timeout=10.0, idle=0.5, **options):
-        scorer, notes = live.ColourScorer(model), []
+        labels = tuple(label.name for label in options.get("labels", ()))
+        scorer, notes = live.ColourScorer(model, labels), []
         monkeypatch.setattr(module, "open_scorer", lambda *_: scorer)
         found = find_source(source, follow=follow, timeout=timeout, idle=idle)
         statuses, windows = [], []
@@ -139,9 +141,10 @@ def test_several_windows_share_a_run_where_the_batch_is_larger(watched):
 
 def test_only_labels_that_count_and_reach_the_threshold_are_labels(watched):
     with live.piped(live.stream("red green", 1.0)):
-        windows, _, _ = watched("-", labels=("green",), threshold=0.5)
+        windows, _, _ = watched("-", labels=(OwnLabel("green"),), threshold=0.5)
     assert runs(windows) == [None, "green"]
-    assert windows[0].predictions[0].label == "red"
+    (only,) = windows[0].predictions
+    assert (only.label, only.score) == ("green", 1.0) and only.similarity < 0.5
 
 
 @pytest.mark.slow  # it goes by the clock

@@ -233,6 +233,11 @@ def test_a_repository_with_a_pickle_only_is_fetched_too(hub, cache):
     assert names.cached(REPO, cache_dir=cache) is not None
 
 
+def test_a_tokenizer_comes_with_its_model(hub, cache):
+    (hub.root / REPO / "tokenizer.json").write_bytes(b"{}")
+    assert tree(names.fetch(REPO, cache_dir=cache)) == FILES | {"tokenizer.json": b"{}"}
+
+
 def test_preprocessing_that_another_tool_left_out_is_fetched_where_it_can_be(hub, cache):
     from huggingface_hub import hf_hub_download
 

@@ -28,6 +28,9 @@ def classify(
             "--top-k", "-k", min=1, help="Labels shown for each video.", rich_help_panel="Output"
         ),
     ] = 5,
+    labels: options.OwnLabels = None,
+    template: options.Templates = None,
+    none_below: options.NoneBelow = None,
     frames: options.Frames = None,
     stride: options.Stride = None,
     views: options.Views = "1x1",
@@ -60,7 +63,7 @@ def classify(
     )
     from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
-    from timesformer_cli.cli.show.classify import RENDERERS
+    from timesformer_cli.cli.show.classify import FITTED_RENDERERS, RENDERERS
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
@@ -73,9 +76,11 @@ def classify(
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device, several=True)
         clips, crops = options.parse_views(views)
-        chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
+        asked = options.parse_labels(labels, template, none_below)
+        chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops, **asked)
         use_threads(threads)
-        written = choose_answer(format, output, output_dir, RENDERERS)
+        renderers = FITTED_RENDERERS if labels is not None else RENDERERS
+        written = choose_answer(format, output, output_dir, renderers)
         files, needed = find_videos_named(videos, fps, shard)
         answers = {} if output_dir is None else answer_files(files, output_dir, written)
         if output_dir is None:
@@ -88,7 +93,7 @@ def classify(
         results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
         every = first_at_once(results)
         if output_dir is None:
-            failed = show_results(every, RENDERERS[written], output, files)
+            failed = show_results(every, renderers[written], output, files)
         else:
-            failed = write_each(every, RENDERERS[written], answers)
+            failed = write_each(every, renderers[written], answers)
     raise typer.Exit(failed)

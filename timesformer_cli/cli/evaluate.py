@@ -56,6 +56,8 @@ def evaluate(
             rich_help_panel=PROTOCOL,
         ),
     ] = "1x1",
+    labels: options.OwnLabels = None,
+    template: options.Templates = None,
     device: options.Devices = "auto",
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
@@ -122,7 +124,8 @@ def evaluate(
         options.require_devices(device, several=True)
         use_threads(threads)
         clips, crops = options.parse_views(views)
-        how = options.fill(ClassifyOptions, context, clips=clips, crops=crops)
+        asked = options.parse_labels(labels, template)
+        how = options.fill(ClassifyOptions, context, clips=clips, crops=crops, **asked)
         chosen = options.fill(EvaluateOptions, context, how=how)
         if confusion is not None:
             require_drawable(confusion, "--confusion")

@@ -143,6 +143,7 @@ _OPTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("--nproc --num-workers --jobs --processes --num-proc -j", ("say --workers",)),
     ("--topk --topn --top-n --top --top5 --num-labels", ("say --top-k",)),
+    ("--candidate-labels --class-names --prompts", ("say --labels",)),
     ("--num-frames --n-frames --clip-len --clip-length --num-segments", ("say --frames",)),
     (
         "--sampling-rate --sample-rate --frame-sample-rate --frame-interval --vid-stride"

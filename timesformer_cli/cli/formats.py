@@ -30,6 +30,7 @@ SUFFIXES |= {
     f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u")
 } | {f".{name}": name for name in ("png", "gif", "mp4", "npz")}
 PARQUET = "parquet"
+LONGEST_LABEL = 120  # characters that a table shows
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
 # paragraphs, and the marks of writing direction.
@@ -208,6 +209,11 @@ def shortened(text: str, width: int) -> str:
         return text
     head = (width - 1) // 3
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def label_cell(label: str) -> str:
+    """A label as a table shows it: whole, or of a very long one its two ends."""
+    return shortened(printable(label), LONGEST_LABEL)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

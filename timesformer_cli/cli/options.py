@@ -10,6 +10,7 @@ from timesformer_cli.cli.completion import complete_device, complete_model
 from timesformer_cli.errors import UsageError
 
 T = TypeVar("T")
+LABELS = "Labels"  # the panel of the help
 Videos = Annotated[
     list[str],
     typer.Argument(
@@ -94,6 +95,37 @@ Views = Annotated[
         help="How many clips, spread over the video, and how many crops (1 or 3) of each; "
         "their scores are averaged.",
         rich_help_panel="Sampling",
+    ),
+]
+OwnLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="LABEL,...",
+        help="What the answer may be: some of the model's classes, or words of your own where the "
+        "model takes words; with commas between them, or a file with one a line.",
+        show_default="all classes",
+        rich_help_panel=LABELS,
+    ),
+]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help="What says a label of your own, with {} where it goes; several are averaged.",
+        show_default="the model's",
+        rich_help_panel=LABELS,
+    ),
+]
+NoneBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--none-below",
+        metavar="SIMILARITY",
+        help="A label that is less similar is no answer; without one the answer is none.",
+        show_default="every label is an answer",
+        rich_help_panel=LABELS,
     ),
 ]
 FramesPerSecond = Annotated[
@@ -188,6 +220,15 @@ def fill(kind: type[T], context: typer.Context, /, **own: Any) -> T:
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     given = {name: value for name, value in context.params.items() if name in names}
     return kind(**given | own)
+
+
+def parse_labels(
+    labels: str | None, template: list[str] | None, none_below: float | None = None
+) -> dict[str, Any]:
+    """The fields of an options object that say what the answer may be; raises UsageError."""
+    from timesformer_cli.dataset.own_labels import asked_of_model, parse_own_labels
+
+    return asked_of_model(parse_own_labels(labels), template, none_below)
 
 
 def parse_views(text: str) -> tuple[int, int]:

@@ -43,8 +43,10 @@ def timeline(
     end: timeline_options.Until = None,
     frames: options.Frames = None,
     stride: options.Stride = None,
+    labels: options.OwnLabels = None,
+    template: options.Templates = None,
+    none_below: options.NoneBelow = None,
     threshold: timeline_options.Threshold = 0.0,
-    labels: timeline_options.CountingLabels = None,
     smooth: timeline_options.Smooth = "auto",
     cuts: timeline_options.Cuts = True,
     refine: timeline_options.Refine = False,
@@ -111,7 +113,7 @@ def timeline(
     from timesformer_cli.cli.draw.style import require_drawable
     from timesformer_cli.cli.draw.timeline import draw_timelines, require_few
     from timesformer_cli.cli.progress import locate_shown
-    from timesformer_cli.cli.show.timeline import ONE_VIDEO, RENDERERS
+    from timesformer_cli.cli.show.timeline import FITTED_RENDERERS, ONE_VIDEO, RENDERERS
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
     from timesformer_cli.timelines.options import TimelineOptions
@@ -131,14 +133,15 @@ def timeline(
             context,
             start=since,
             end=until,
-            labels=timeline_options.parse_labels(labels),
             smooth=timeline_options.parse_smooth(smooth),
+            **options.parse_labels(labels, template, none_below),
         )
         use_threads(threads)
         let_threads_sleep()  # a decoder works beside the model
         if plot is not None:
             require_drawable(plot)
-        written = choose_answer(format, output, output_dir, RENDERERS, beside=[plot])
+        renderers = FITTED_RENDERERS if labels is not None else RENDERERS
+        written = choose_answer(format, output, output_dir, renderers, beside=[plot])
         _require_fitting(written, windows, "top_k" in options.said(context))
         files, needed = find_videos_named(videos, fps, shard)
         alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
@@ -163,9 +166,9 @@ def timeline(
         if plot is not None:
             results = _kept(results, drawn)
         if files and (alone or output_dir is not None):
-            failed = write_each(results, RENDERERS[written], answers)
+            failed = write_each(results, renderers[written], answers)
         else:
-            failed = show_results(results, RENDERERS[written], output, files)
+            failed = show_results(results, renderers[written], output, files)
         if plot is not None:
             draw_timelines(drawn, plot, chosen, fps)
         journal.remove()

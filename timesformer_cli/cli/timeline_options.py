@@ -1,6 +1,5 @@
 """The options of commands that follow a video: their types, and what their words mean."""
 
-import csv
 from math import inf, isfinite
 from typing import Annotated
 
@@ -41,17 +40,6 @@ Threshold = Annotated[
     float,
     typer.Option(
         help="Least score of a label, from 0 to 1. Where no label has it, there is no segment.",
-        rich_help_panel="Segments",
-    ),
-]
-CountingLabels = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        metavar="LABEL,...",
-        help="The labels that count, by name or number. Where another is likelier, there is no "
-        "segment.",
-        show_default="all",
         rich_help_panel="Segments",
     ),
 ]
@@ -118,14 +106,3 @@ def parse_smooth(smooth: str) -> float:
     if not (isfinite(price) and price >= 0):
         raise UsageError(f"--smooth is auto, or a number of nats, 0 or more; got '{smooth}'")
     return price
-
-
-def parse_labels(labels: str | None) -> tuple[str, ...]:
-    """Labels with commas between them, one with a comma in quotes; raises UsageError for none."""
-    if labels is None:
-        return ()
-    (found,) = csv.reader([labels.replace("\n", " ")], skipinitialspace=True) or [[]]
-    names = tuple(name.strip() for name in found if name.strip())
-    if not names:
-        raise UsageError("--labels names no label; give some with commas between them")
-    return names

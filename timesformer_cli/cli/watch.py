@@ -35,11 +35,13 @@ def watch(
         typer.Option(
             "--labels",
             metavar="LABEL",
-            help="A label that counts; give it once for each. Others are no label.",
-            show_default="all",
+            help="What the answer may be; give it once for each.",
+            show_default="all classes",
             rich_help_panel="Output",
         ),
     ] = None,
+    template: options.Templates = None,
+    none_below: options.NoneBelow = None,
     threshold: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="A lower score is no label.", rich_help_panel="Output"),
@@ -147,6 +149,7 @@ def watch(
         note,
         quietly,
     )
+    from timesformer_cli.dataset.own_labels import as_own_labels, asked_of_model
     from timesformer_cli.errors import VideoError
     from timesformer_cli.files import AnyFile
     from timesformer_cli.inference.process_tuning import use_threads
@@ -156,8 +159,9 @@ def watch(
 
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device)
+        asked = asked_of_model(as_own_labels(labels or None), template, none_below)
         found = find_source(source, follow=follow, timeout=timeout, idle=idle)
-        chosen = options.fill(WatchOptions, context, labels=tuple(labels or ()))
+        chosen = options.fill(WatchOptions, context, **asked)
         use_threads(threads)
         read: list[AnyFile] = [found.target] if found.kind == "file" else []
         require_writable(output, read + ([0] if found.kind == "pipe" else []))

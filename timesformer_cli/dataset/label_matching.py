@@ -8,15 +8,18 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.video.listed import composed
 
 MOST_NAMED = 3  # labels, and classes, that an error names
+LONGEST = 60  # characters of a label that an error shows
 
 
-def match(labels: Iterable[str], classes: Sequence[str], model: str) -> dict[str, int]:
+def match(
+    labels: Iterable[str], classes: Sequence[str], model: str, otherwise: str = ""
+) -> dict[str, int]:
     """The class number that each label means: all labels are names, or all are numbers.
 
     They are names where each is one of the classes; case, spaces, hyphens, underscores and the form
     of Unicode do not matter. Else they are class numbers, where each is a number of a class and the
     classes have no numbers for names. Raises UsageError that names the labels which `model` does
-    not have, and the classes nearest to them.
+    not have, the classes nearest to them, and what to do `otherwise`.
     """
     labels = list(dict.fromkeys(labels))
     exact, alike = _numbers(classes), _numbers([folded(name) for name in classes])
@@ -40,13 +43,18 @@ def match(labels: Iterable[str], classes: Sequence[str], model: str) -> dict[str
         unknown = [label for label in labels if numbered[label] >= len(classes)]
         if not unknown:
             return numbered
-    raise UsageError(_unknown(unknown, classes, model))
+    raise UsageError(_unknown(unknown, classes, model) + (f"; {otherwise}" if otherwise else ""))
 
 
 def folded(label: str) -> str:
     """A label in lower case and one Unicode form, its words parted by single spaces."""
     plain = composed(composed(label).casefold())
     return re.sub(r"[\s_-]+", " ", plain).strip()
+
+
+def shown_label(label: str) -> str:
+    """The label as an error or a note shows it: its beginning, where it is long."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def _numbers(names: Sequence[str]) -> Mapping[str, list[int]]:
@@ -60,9 +68,9 @@ def _unknown(labels: Sequence[str], classes: Sequence[str], model: str) -> str:
     names = {folded(name): name for name in classes}
     said = []
     for label in labels[:MOST_NAMED]:
-        near = difflib.get_close_matches(folded(label), names, n=2, cutoff=0.5)
+        near = difflib.get_close_matches(folded(label)[:LONGEST], names, n=2, cutoff=0.5)
         hint = f" (nearest: {', '.join(names[name] for name in near)})" if near else ""
-        said.append(f"'{label}'{hint}")
+        said.append(f"'{shown_label(label)}'{hint}")
     more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     have = ", ".join(classes[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
     return f"{model} has no class {', '.join(said)}{more}; its {len(classes)} are {have}"

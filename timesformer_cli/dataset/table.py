@@ -65,7 +65,7 @@ def read_rows(source: Path, labels: tuple[str, ...] | None, group_by: str) -> li
     `labels` names the class numbers of a list; `group_by` is the heading of the groups. Raises
     UsageError that says file and line.
     """
-    lines = LINE_BREAK.split(_read_text(source))
+    lines = LINE_BREAK.split(read_text(source))
     given = SEPARATOR_LINE.fullmatch(lines[0])
     if given:
         lines[0] = ""
@@ -226,16 +226,16 @@ def _unnumbered(where: str, line: str, above: bool) -> str:
     )
 
 
-def _read_text(source: Path) -> str:
-    """The text of a table; raises UsageError that says what a file is which is none."""
+def read_text(source: Path, what: str = "a table", save: str = "save the table as CSV") -> str:
+    """The text of a table, or of what else is expected; raises UsageError where a file is none."""
     try:
         data = source.read_bytes()
     except OSError as error:
         raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
     if kind := _foreign(data):
-        raise UsageError(f"{source}: is {kind}, not a table; save the table as CSV (UTF-8)")
+        raise UsageError(f"{source}: is {kind}, not {what}; {save} (UTF-8)")
     if kind := video_container(data[:4096]):
-        raise UsageError(f"{source}: is a video ({kind}); give a folder or a table of videos")
+        raise UsageError(f"{source}: is a video ({kind}), not {what}")
     try:
         # "sig": spreadsheets put a byte order mark in front.
         wide = decode_wide(data)
@@ -244,15 +244,15 @@ def _read_text(source: Path) -> str:
         line = len(re.findall(rb"\r\n|\r|\n", error.object[: error.start])) + 1
         byte = error.object[error.start]
         raise UsageError(
-            f"{source}:{line}: not UTF-8 (byte {byte:#04x}); save the table as UTF-8, or convert it: "
+            f"{source}:{line}: not UTF-8 (byte {byte:#04x}); {save} (UTF-8), or convert it: "
             "iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
     text = text.removeprefix("\ufeff")
     if "\0" in text:
         line = len(LINE_BREAK.findall(text[: text.index("\0")])) + 1
-        raise UsageError(f"{source}:{line}: holds a NUL byte, so it is no text; save it as CSV")
+        raise UsageError(f"{source}:{line}: holds a NUL byte, so it is no text; {save}")
     if _is_json(text):
-        raise UsageError(f"{source}: is JSON, not a table; save the table as CSV (path,label)")
+        raise UsageError(f"{source}: is JSON, not {what}; {save}")
     return text
 
 

@@ -9,6 +9,7 @@ from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
 from timesformer_cli.dataset.labelled import LabelledClip, each_once, read_labelled_clips
+from timesformer_cli.dataset.own_labels import OwnLabel, as_own_labels
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import (
     TOP,
@@ -22,6 +23,7 @@ from timesformer_cli.evaluation.verdicts import (
 )
 from timesformer_cli.inference import classify
 from timesformer_cli.inference.classify import Classified, Result
+from timesformer_cli.inference.label_choice import choose_classes
 from timesformer_cli.video import VideoPath
 
 if TYPE_CHECKING:
@@ -70,7 +72,9 @@ class Subject:
     """A model that is known to fit the data, before it runs."""
 
     located: "Located"
-    labels: tuple[str, ...]  # the model's classes
+    labels: tuple[str, ...]  # the model's classes, or words
+    asked: tuple[OwnLabel, ...]  # what its answer may be; empty means all classes
+    answers: int  # how many different ones it may give
     truths: tuple[int, ...]  # for each clip the number of its class among them
     sampling: Sampling
     preprocessing: Preprocessing
@@ -140,12 +144,23 @@ def prepare_subjects(
         located = models[name]
         described = describe_model(located)
         _check_protocol(name, described.sampling, options.protocol)
-        numbers = match([clip.label for clip in clips], described.labels, name)
+        labels, choice = described.labels, None
+        asked = options.how.labels
+        if described.config.text is not None:
+            asked = asked or _words(clips, name)
+            labels = tuple(label.name for label in asked)
+        else:
+            choice = choose_classes(described, asked, name)
+        known = labels if choice is None else choice.labels
+        found = match([clip.label for clip in clips], known, name)
+        numbers = range(len(known)) if choice is None else choice.numbers
         subjects.append(
             Subject(
                 located=located,
-                labels=described.labels,
-                truths=tuple(numbers[clip.label] for clip in clips),
+                labels=labels,
+                asked=asked,
+                answers=len(known),
+                truths=tuple(numbers[found[clip.label]] for clip in clips),
                 sampling=described.sampling,
                 preprocessing=described.preprocessing,
             )
@@ -159,6 +174,14 @@ def prepare_subjects(
                 f"'{named[1]}' to {options.compare}; give the labels' names"
             )
     return tuple(subjects)
+
+
+def _words(clips: Sequence[LabelledClip], model: str) -> tuple[OwnLabel, ...]:
+    """The labels of the data, as words; raises UsageError where they are numbers."""
+    names = sorted({clip.label for clip in clips})
+    if all(map(str.isdecimal, names)):
+        raise UsageError(f"{model} takes words, and the data's labels are numbers; give --labels")
+    return as_own_labels(names)
 
 
 def evaluate_models(
@@ -176,7 +199,7 @@ def evaluate_models(
     evaluations, verdicts = [], []
     videos = [VideoPath(clip.path) for clip in clips]
     for subject in subjects:
-        running = classify.classify_videos(videos, _how(subject.located, options), note)
+        running = classify.classify_videos(videos, _how(subject, options), note)
         results = list(watch(running, len(videos), f"evaluating {subject.located.name}"))
         judged = [
             judge(result, truth, subject.labels)
@@ -208,10 +231,10 @@ def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> Non
     )
 
 
-def _how(model: "Located", options: EvaluateOptions) -> classify.ClassifyOptions:
+def _how(subject: Subject, options: EvaluateOptions) -> classify.ClassifyOptions:
     """How this model classifies for this evaluation."""
-    clips, crops = options.views
-    return replace(options.how, model=model, top_k=TOP, clips=clips, crops=crops)
+    (clips, crops), model, labels = options.views, subject.located, subject.asked
+    return replace(options.how, model=model, labels=labels, top_k=TOP, clips=clips, crops=crops)
 
 
 def _evaluation(
@@ -229,5 +252,5 @@ def _evaluation(
         frames=subject.sampling.frames,
         stride=subject.sampling.stride,
         crop=subject.preprocessing.crop,
-        scores=score_verdicts(verdicts, subject.truths, subject.labels),
+        scores=score_verdicts(verdicts, subject.truths, subject.labels, subject.answers),
     )

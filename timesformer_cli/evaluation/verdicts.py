@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from timesformer_cli.dataset import metrics
-from timesformer_cli.inference.classify import Classified, Fault, Prediction, Result
+from timesformer_cli.inference.classify import Classified, Fault, Result
+from timesformer_cli.inference.label_choice import Prediction, said_only
 
 TOP = 5  # predictions that are kept per video
 
@@ -116,11 +117,12 @@ def judge(result: Result, truth: int, labels: Sequence[str]) -> Verdict:
 
 
 def score_verdicts(
-    verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[str]
+    verdicts: Sequence[Verdict], truths: Sequence[int], labels: Sequence[str], answers: int = 0
 ) -> EvaluationScores:
     """The scores of a model from its verdicts.
 
-    `truths` are the numbers of the videos' labels among `labels`, which are the model's classes.
+    `truths` are the numbers of the videos' labels among `labels`, which are the model's classes. It
+    may give so many different `answers`; 0 stands for all classes.
     """
     read = [
         (truth, verdict.predictions)
@@ -137,7 +139,7 @@ def score_verdicts(
             "mean_class_accuracy": metrics.mean_class_accuracy(confusion),
             "calibration_error": metrics.calibration_error([p[0].score for _, p in read], right),
         }
-        if len(labels) > TOP:
+        if (answers or len(labels)) > TOP:
             among = [truth in [guess.index for guess in best] for truth, best in read]
             shares["top5"] = sum(among) / len(read)
     return EvaluationScores(
@@ -185,7 +187,7 @@ def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Com
 
 def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
     """The verdict, field for field; `warnings` only where there are some."""
-    values = asdict(verdict)
+    values: dict[str, Any] = said_only(asdict(verdict))
     if not values.get("warnings", True):
         del values["warnings"]
     return values

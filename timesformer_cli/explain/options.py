@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import Grid
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -35,6 +36,10 @@ class ExplainOptions:
     debug: bool = False  # whether the messages of child processes reach stderr
     dtype: str = "float32"  # in which everything is computed
     compile: bool = False
+    # What is explained is one of the model's own classes.
+    labels: tuple[OwnLabel, ...] = ()
+    templates: tuple[str, ...] = ()
+    none_below: float | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -70,11 +70,15 @@ class Explainer:
         self.network: TimeSformer | None = None
         self.scorer: Scorer
         if options.method == MODEL_FREE:
-            self.scorer = open_scorer(options, note, stack)
+            self.scorer = open_scorer(options, note, stack, answers=False)
         else:
             self.network, self.scorer = _network_and_scorer(options, note)
         self.sampling, self.preprocessing = clips_for(self.scorer.description, options)
         labels = self.scorer.description.labels
+        if not labels:
+            raise UsageError(
+                f"{model_name(options.model)} has no classes of its own to explain: it takes words"
+            )
         if options.label is not None and options.label not in labels:
             raise UsageError(
                 f"{model_name(options.model)} has no label '{options.label}'; see tsf info"

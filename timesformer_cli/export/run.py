@@ -123,6 +123,11 @@ def export_model(
     located = located or locate(options.model)
     require_output(options.target, located.files)
     model, notes = load_model(located)
+    if model.text is not None:
+        raise UsageError(
+            f"{located.name}: an exported file answers with classes, and this model's are words; "
+            "tsf train --init gives it classes"
+        )
     for text in notes:
         note(text)
     shaped = _shaped(model, options)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from timesformer_cli.errors import VideoError
+from timesformer_cli.inference.label_choice import LabelChoice
 from timesformer_cli.inference.predictor import ModelOutputs, Pending
 from timesformer_cli.video import Decoded
 from timesformer_cli.weights.description import Description
@@ -40,6 +41,7 @@ class Scorer(Protocol):
     """A model that is ready to run: a `predictor.Predictor` or a `device_pool.DevicePool`."""
 
     description: Description
+    choice: LabelChoice
     device: str
     dtype: str
     ahead: int  # how many more batches are worth starting before waiting for the first one

@@ -8,7 +8,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import VideoError
+from timesformer_cli.inference.label_choice import Prediction, said_only
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.video import Decoded, DecodePool, VideoPath
@@ -20,7 +22,6 @@ LONG, MOST_UNNOTED = 30.0, 0.25  # seconds; a share
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import Tensor
 
     from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.predictor import Pending
@@ -32,6 +33,9 @@ class ClassifyOptions:
     """The options of `tsf classify`."""
 
     model: "AnyModel" = DEFAULT
+    labels: tuple[OwnLabel, ...] = ()  # what the answer may be; empty means all classes
+    templates: tuple[str, ...] = ()  # that say a label of one's own words; empty means the model's
+    none_below: float | None = None  # a label that is less similar is none
     top_k: int = 5  # labels per video, best first
     frames: int | None = None  # frames per clip; None means as the model was trained
     stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
@@ -50,15 +54,6 @@ class ClassifyOptions:
     def name(self) -> str:
         """What the model is called in results."""
         return model_name(self.model)
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One label with its score (softmax, or sigmoid of a multi-label model), averaged over the views."""
-
-    label: str
-    index: int
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +113,7 @@ Result = Classified | Failed
 
 def result_to_dict(result: Result) -> dict[str, Any]:
     """The result, field for field; warnings, and a view's own labels, only where there are some."""
-    values = asdict(result)
+    values: dict[str, Any] = said_only(asdict(result))
     for part, name in (
         (values, "warnings"),
         *((v, "predictions") for v in values.get("views", ())),
@@ -161,7 +156,7 @@ def score_paths(
         return
     if readable > 1:  # with one video no decoder works beside the model
         let_threads_sleep()
-    with WarmModel(options, note, decoders=readable) as warm:
+    with WarmModel(options, note, decoders=readable, answers=not features) as warm:
         for video, outcome in zip(videos, warm.scored(videos, features=features), strict=True):
             yield video, outcome, warm.scorer
 
@@ -174,9 +169,17 @@ class WarmModel:
     """
 
     def __init__(
-        self, options: ClassifyOptions, note: NoteCallback = ignore_note, *, decoders: int
+        self,
+        options: ClassifyOptions,
+        note: NoteCallback = ignore_note,
+        *,
+        decoders: int,
+        answers: bool = True,
     ) -> None:
-        """Open the model, with at most so many decoders; raises UsageError, WeightsError, DeviceError."""
+        """Open the model, with at most so many decoders; for features alone without `answers`.
+
+        Raises UsageError, WeightsError, DeviceError.
+        """
         self.options, self._turn = options, Lock()
         with ExitStack() as stack:
             # The decoders start first: they warm up while torch is imported and weights are read.
@@ -188,7 +191,7 @@ class WarmModel:
                     debug=options.debug,
                 )
             )
-            self.scorer: Scorer = open_scorer(options, note, stack)
+            self.scorer: Scorer = open_scorer(options, note, stack, answers=answers)
             self._clips = clips_for(self.scorer.description, options)
             self._stack = stack.pop_all()
 
@@ -222,7 +225,7 @@ class _Turns:
 
     def __init__(self, scorer: "Scorer", turn: Lock) -> None:
         self.description, self.ahead = scorer.description, scorer.ahead
-        self.device, self.dtype = scorer.device, scorer.dtype
+        self.device, self.dtype, self.choice = scorer.device, scorer.dtype, scorer.choice
         self._scorer, self._turn = scorer, turn
 
     def start(self, frames: "npt.NDArray[np.uint8]", *, features: bool = False) -> "Pending":
@@ -242,21 +245,21 @@ def _result(
         return failed(video.path, outcome)
     decoded, outputs = outcome
     assert scorer is not None and outputs.view_scores is not None
-    labels, several = scorer.description.labels, len(decoded.views) > 1
+    choice, several = scorer.choice, len(decoded.views) > 1
     views = (
         ClassifiedView(
             start=view.start,
             end=view.end,
             crop=view.crop,
             times=view.times,
-            predictions=best_predictions(scores, labels, options.top_k) if several else (),
+            predictions=choice.predictions(scores, options.top_k) if several else (),
         )
         for view, scores in zip(decoded.views, outputs.view_scores, strict=True)
     )
     return Classified(
         video=video.path,
         status="ok",
-        predictions=best_predictions(outputs.scores, labels, options.top_k),
+        predictions=choice.predictions(outputs.scores, options.top_k),
         model=options.name,
         device=scorer.device,
         dtype=scorer.dtype,
@@ -264,17 +267,6 @@ def _result(
         views=tuple(views),
         seconds=Seconds(decode=round(decoded.seconds, 4), model=round(outputs.seconds, 4)),
         warnings=decoded.warnings + _little_seen(decoded, options),
-    )
-
-
-def best_predictions(
-    scores: "Tensor", labels: tuple[str, ...], top_k: int
-) -> tuple[Prediction, ...]:
-    """The best labels of one clip, from its scores `(classes,)`."""
-    best = scores.topk(min(top_k, len(labels)))
-    return tuple(
-        Prediction(labels[index], index, round(score, 6))
-        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     )
 
 

@@ -8,6 +8,7 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import DeviceError, from_name
+from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
 from timesformer_cli.inference.open import describe_model
 from timesformer_cli.inference.predictor import ModelOutputs, Pending
 from timesformer_cli.weights.hub.locate import Located
@@ -25,13 +27,21 @@ class DevicePool:
     """Runs a model as `Predictor` does; `close` ends the processes."""
 
     def __init__(
-        self, located: Located, devices: Sequence[str], dtype: str, *, compile: bool, debug: bool
+        self,
+        located: Located,
+        devices: Sequence[str],
+        dtype: str,
+        choice: LabelChoice | None = None,
+        *,
+        compile: bool,
+        debug: bool,
     ) -> None:
         """Start the processes and wait until all have loaded the model.
 
         Raises WeightsError, DeviceError, UsageError.
         """
         self.description = describe_model(located)
+        self.choice = choice or choose_classes(self.description, (), located.name)
         self.ahead = len(devices)
         self._lanes = []
         environment = _environment(devices)
@@ -71,7 +81,11 @@ class DevicePool:
     def _run(self, frames: npt.NDArray[np.uint8], features: bool) -> ModelOutputs:
         lane = self._free.get()
         try:
-            return lane.run(frames, features)
+            outputs = lane.run(frames, features)
+            if self.choice.vectors is None:
+                return outputs
+            # The processes know no words: what they give is what a clip is.
+            return replace(outputs, scores=self.choice.outputs(outputs.scores))
         finally:
             self._free.put(lane)
 

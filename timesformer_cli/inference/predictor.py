@@ -14,6 +14,7 @@ from torch import Tensor
 from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
+from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
 from timesformer_cli.weights.description import Description
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class ModelOutputs:
     """What one run of a model gives, on the CPU, with one row per clip."""
 
-    scores: Tensor  # softmax, or sigmoids of a multi-label model; float32 (b classes)
+    # Softmax, sigmoids of a multi-label model, or likeness to words; float32 (b classes).
+    scores: Tensor
     seconds: float  # that the model took for all rows
     features: Tensor | None = None  # input of the head, float32 (b d); None unless asked for
     view_scores: Tensor | None = None  # of a video's average: the scores (views classes) behind it
@@ -36,14 +38,21 @@ Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for th
 class Predictor:
     """Runs an opened model: uint8 frames in, scores out.
 
-    `name` is what its errors call the model. On CUDA a batch is copied on its own stream while the
+    `name` is what its errors call the model; `choice` has the words of a model that takes some,
+    without which its scores are what it makes of a clip. On CUDA a batch is copied on its own stream while the
     batch before it is computed. To profit, start the next batch before you wait for this one;
     `ahead` says how many to start.
     """
 
-    def __init__(self, model: "FastModel | ExportedModel", name: str = "the model") -> None:
+    def __init__(
+        self,
+        model: "FastModel | ExportedModel",
+        name: str = "the model",
+        choice: LabelChoice | None = None,
+    ) -> None:
         self.model, self.name = model, name
         self.description = Description.of(model)
+        self.choice = choice or choose_classes(self.description, (), name)
         self.device = str(model.device)
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.ahead, self._copies = 0, None
@@ -85,8 +94,10 @@ class Predictor:
 
         To look at the logits here would wait for the GPU.
         """
-        each_alone = self.description.config.multi_label
-        scores = logits.sigmoid() if each_alone else logits.softmax(dim=-1)
+        config = self.description.config
+        if config.text is not None:  # NaN wherever what the model makes of a clip is not finite
+            return logits if self.choice.vectors is None else self.choice.outputs(logits)
+        scores = logits.sigmoid() if config.multi_label else logits.softmax(dim=-1)
         return scores.where(logits.isfinite(), torch.nan)
 
     def checked(self, scores: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from timesformer_cli.callbacks import NoteCallback
@@ -10,6 +11,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.video.sample import span
 
 if TYPE_CHECKING:
+    from timesformer_cli.dataset.own_labels import OwnLabel
     from timesformer_cli.inference.batching import Scorer
     from timesformer_cli.inference.open import RunnableModel
     from timesformer_cli.model import TimeSformer
@@ -53,6 +55,21 @@ class ScorerOptions(Protocol):
         ...
 
     @property
+    def labels(self) -> "tuple[OwnLabel, ...]":
+        """What the answer may be; empty means all classes."""
+        ...
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """That say a label of one's own words; empty means the model's."""
+        ...
+
+    @property
+    def none_below(self) -> float | None:
+        """A label that is less similar is none."""
+        ...
+
+    @property
     def debug(self) -> bool:
         """Whether the messages of child processes reach stderr."""
         ...
@@ -75,15 +92,19 @@ def model_revision(model: "AnyModel") -> str:
     return revision_of(model) if isinstance(model, Located) else ""
 
 
-def open_scorer(options: ScorerOptions, note: NoteCallback, stack: ExitStack) -> "Scorer":
+def open_scorer(
+    options: ScorerOptions, note: NoteCallback, stack: ExitStack, *, answers: bool = True
+) -> "Scorer":
     """Load the model and put it on its device; closing the stack ends its processes.
 
-    Raises UsageError, WeightsError and DeviceError.
+    Without `answers` a model that takes words needs none: it gives features only. Raises UsageError,
+    WeightsError and DeviceError.
     """
     from timesformer_cli.inference.device_pool import DevicePool
     from timesformer_cli.inference.fast.model import make_fast
     from timesformer_cli.inference.open import open_model
     from timesformer_cli.inference.predictor import Predictor
+    from timesformer_cli.inference.words import choose_labels, require_labels
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.hub.locate import Located, as_located
 
@@ -91,23 +112,31 @@ def open_scorer(options: ScorerOptions, note: NoteCallback, stack: ExitStack) ->
     name = model_name(model)
     scorer: Scorer
     notes: tuple[str, ...] = ()
-    if isinstance(model, str | Located) and len(devices) > 1:
-        located = as_located(model)
-        several = DevicePool(located, devices, options.dtype, compile=compiled, debug=options.debug)
+    if isinstance(model, str | Located):
+        model = as_located(model)
+        if options.labels:  # what is wrong with them is said before the weights are read
+            require_labels(model, options.labels)
+    choose = partial(choose_labels, options, name, note, answers=answers)
+    if isinstance(model, Located) and len(devices) > 1:
+        choice = choose(model, model)
+        several = DevicePool(
+            model, devices, options.dtype, choice, compile=compiled, debug=options.debug
+        )
         stack.callback(several.close)
         scorer, notes = several, several.notes
-    elif isinstance(model, str | Located):
+    elif isinstance(model, Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
-        scorer = Predictor(opened, name)
+        scorer = Predictor(opened, name, choose(opened, model))
     elif (options.device, options.dtype) != ("auto", "auto"):
         raise UsageError("a loaded model has its device and its dtype; leave out device and dtype")
     elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
-        weight = model.head.weight
-        scorer = Predictor(make_fast(model, weight.device, weight.dtype, compile=compiled), name)
+        weight = model.norm.weight
+        fast = make_fast(model, weight.device, weight.dtype, compile=compiled)
+        scorer = Predictor(fast, name, choose(model))
     elif compiled:
         raise UsageError("a model made ready is compiled by its own .compile()")
     else:
-        scorer = Predictor(model, name)
+        scorer = Predictor(model, name, choose(model))
     for text in notes:
         note(text)
     if compiled:

@@ -15,11 +15,10 @@ from timesformer_cli.files import regular_file
 from timesformer_cli.inference.classify import (
     ClassifyOptions,
     Failed,
-    Prediction,
-    best_predictions,
     failed,
     score_paths,
 )
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video import VideoPath
@@ -90,7 +89,7 @@ def embed_videos(
         embedding = Embedding(
             start=min(view.start for view in views),
             end=max(view.end for view in views),
-            predictions=best_predictions(outputs.scores, scorer.description.labels, options.top_k),
+            predictions=scorer.choice.predictions(outputs.scores, options.top_k),
             vector=_prepared(outputs.features.numpy(), normalise),
         )
         yield Embedded(

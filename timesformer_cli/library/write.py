@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.label_choice import said_only
 from timesformer_cli.library.embed import Embedded, EmbedResult, Vector
 from timesformer_cli.parquet import PREDICTIONS, VECTOR, Columns
 
@@ -49,7 +50,7 @@ def rows_of(result: EmbedResult) -> Iterator[dict[str, Any]]:
 
 def embedded_to_dict(result: EmbedResult) -> dict[str, Any]:
     """The result, field for field; vectors as lists of numbers, and only what there is."""
-    values = asdict(result)
+    values: dict[str, Any] = said_only(asdict(result))
     if isinstance(result, Embedded):
         for value, embedding in zip(values["embeddings"], result.embeddings, strict=True):
             value["vector"] = [round(float(number), 6) for number in embedding.vector]

@@ -1,6 +1,7 @@
 """TimeSformer (arXiv 2102.05095), any attention scheme, any clip shape."""
 
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class TimeSformer(nn.Module):
         self.pooler = POOLERS[config.scheme.pooler](config.pooler) if config.pooler else None
         self.head = make_head(config)
         self.text = TextTower(config.text) if config.text else None
+        self.tokenizer: Path | None = None  # the file that says what tokens the tower reads
         self.reset_parameters()
 
     def forward(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:

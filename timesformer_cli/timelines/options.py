@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.inference.scorer import model_name
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -24,7 +25,9 @@ class TimelineOptions:
     cuts: bool = True  # whether shots are told apart
     smooth: float = AUTO_PRICE  # nats that a change of label costs; 0 turns smoothing off
     threshold: float = 0.0  # a label whose score is below this is none
-    labels: tuple[str, ...] = ()  # the labels that count; empty means all
+    labels: tuple[OwnLabel, ...] = ()  # what the answer may be; empty means all classes
+    templates: tuple[str, ...] = ()  # that say a label of one's own words; empty means the model's
+    none_below: float | None = None  # a label that is less similar is none
     refine: bool = False  # whether changes are found to a quarter of `every`
     windows: bool = False  # whether results carry the windows
     top_k: int = 5  # labels per window

@@ -1,6 +1,6 @@
 """Find the moment of a change of label more exactly, by windows between two neighbours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from timesformer_cli.timelines.results import Segment
@@ -9,12 +9,14 @@ STEPS = 2  # halvings: a change is then known to a quarter of the time between t
 
 
 def refine_segments(
-    segments: Sequence[Segment], scores_at: Callable[[float], Sequence[float] | None], every: float
+    segments: Sequence[Segment],
+    scores_at: Callable[[float], Mapping[int, float] | None],
+    every: float,
 ) -> list[Segment]:
     """The segments with their inner bounds moved; those at a cut or beside nothing stay.
 
-    `scores_at` gives the scores of the window around a moment, or None where there is none. Two
-    windows stand `every` seconds apart with the bound in their middle; each step halves the stretch.
+    `scores_at` gives the scores of the window around a moment, by the labels' numbers, or None where
+    there is none. Two windows stand `every` seconds apart with the bound in their middle; each step halves the stretch.
 
         a . . . . | . . . . b      the window at | says a: the bound lies to its right
         a . . . . . . | . . b      the window at | says b: between the two

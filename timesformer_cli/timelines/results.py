@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from timesformer_cli.inference.classify import Failed, Prediction
+from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.label_choice import Prediction, said_only
 from timesformer_cli.video.windows import Shot
 
 
@@ -30,6 +31,7 @@ class Segment:
     runner_up: Prediction | None  # the second label, averaged over the same windows
     windows: int
     shot: int
+    similarity: float | None = None  # of the label, averaged; None where no labels were given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +56,7 @@ class Timeline:
 
     def to_dict(self) -> dict[str, Any]:
         """Field for field; `windows`, `warnings` and `error` only where there are some."""
-        values = asdict(self)
+        values = said_only(asdict(self))
         return {
             name: value
             for name, value in values.items()

@@ -1,6 +1,6 @@
 """Follow videos, score their windows, and say at the end of each what happens when."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
@@ -10,10 +10,9 @@ import numpy.typing as npt
 import torch
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.classify import best_predictions, failed
+from timesformer_cli.inference.classify import failed
 from timesformer_cli.inference.scorer import model_revision, open_scorer, windows_for
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.timelines.journal import Journal, Past
@@ -64,7 +63,7 @@ class TimelineRun:
         self.options = options
         with ExitStack() as stack:
             self.follower = stack.enter_context(VideoFollower(options.timeout, debug=options.debug))
-            self.scorer: Scorer = open_scorer(options, note, stack)
+            self.scorer: Scorer = open_scorer(options, note, stack, answers=not options.features)
             description = self.scorer.description
             self.sampling, self.preprocessing, self.span = windows_for(description, options)
             self.every = options.every or self.span / 2
@@ -181,13 +180,13 @@ class TimelineRun:
         return step._replace(features=outputs.features.numpy())
 
     def _scored(self, clips: Sequence[Clip], scores: Scores, shot: int) -> list[ScoredWindow]:
-        labels, most = self.scorer.description.labels, self.options.top_k
+        choice, most = self.scorer.choice, self.options.top_k
         return [
             ScoredWindow(
                 start=round(clip.start, 3),
                 end=round(clip.end, 3),
                 shot=shot,
-                predictions=best_predictions(torch.from_numpy(row), labels, most),
+                predictions=choice.predictions(torch.from_numpy(row), most),
             )
             for clip, row in zip(clips, scores, strict=True)
         ]
@@ -203,14 +202,14 @@ class TimelineRun:
         assert told.probe is not None
         segments: list[Segment] = []
         windows: list[ScoredWindow] = []
-        labels, past = self.scorer.description.labels, told.past
+        choice, past = self.scorer.choice, told.past
         for number, shot in enumerate(past.shots):
             clips = past.clips[number]
             if not clips:
                 continue
             scores = np.concatenate(past.scores[number])
             centres = [(clip.start + clip.end) / 2 for clip in clips]
-            segments += segments_of(shot, number, centres, scores, labels, self.rules)
+            segments += segments_of(shot, number, centres, scores, choice, self.rules)
             if self.options.windows:
                 windows += self._scored(clips, scores, number)
         if self.options.refine:
@@ -233,10 +232,10 @@ class TimelineRun:
             error=followed.fault,
         )
 
-    def _look(self, video: VideoPath) -> Callable[[float], Sequence[float] | None]:
+    def _look(self, video: VideoPath) -> Callable[[float], Mapping[int, float] | None]:
         """A function that gives the scores of the window around a moment, for `refine`."""
 
-        def scores_at(centre: float) -> Sequence[float] | None:
+        def scores_at(centre: float) -> Mapping[int, float] | None:
             start = max(0.0, centre - self.span / 2)
             plan = WindowPlan(
                 sampling=self.sampling,
@@ -247,25 +246,22 @@ class TimelineRun:
                 cuts=False,
             )
             windows = WindowScorer(self.scorer, 1)
-            found: list[float] | None = None
+            choice, found = self.scorer.choice, None
             # To the end of the plan: a decoder that is left in the middle has to be started anew.
             with suppress(VideoError):
                 for event in self.follower.follow(self.request(video, plan)):
                     if isinstance(event, StreamedWindow) and found is None:
-                        found = windows.score([event]).scores[0].tolist()
+                        scores = choice.scores(windows.score([event]).scores[0])
+                        found = dict(zip(choice.numbers, scores.tolist(), strict=True))
             return found
 
         return scores_at
 
     def _rules(self) -> SegmentRules:
-        options, labels = self.options, self.scorer.description.labels
-        only = match(options.labels, labels, options.name) if options.labels else {}
-        price = options.smooth
+        price = self.options.smooth
         if price == AUTO_PRICE:
             price = automatic_price(self.span, self.every)
-        return SegmentRules(
-            price=price, threshold=options.threshold, only=tuple(sorted(set(only.values())))
-        )
+        return SegmentRules(price=price, threshold=self.options.threshold)
 
 
 def ended(steps: Steps, tell: Callable[[Step], None] | None = None) -> TimelineResult:

@@ -6,8 +6,9 @@ from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import LabelChoice, Prediction
 from timesformer_cli.timelines.results import Segment
 from timesformer_cli.video.windows import Shot
 
@@ -25,7 +26,6 @@ class SegmentRules:
 
     price: float  # nats for a change of label; 0 takes the best label of each window
     threshold: float = 0.0  # a label whose score is below this is none
-    only: tuple[int, ...] = ()  # the classes that count; empty means all
 
 
 def automatic_price(span: float, every: float) -> float:
@@ -36,25 +36,29 @@ def automatic_price(span: float, every: float) -> float:
     return PRICE * max(1.0, span / every)
 
 
-def best_path(scores: Scores, rules: SegmentRules) -> npt.NDArray[np.int64]:
-    """The class of each window `(windows,)`, or NOTHING, from scores `(windows classes)`.
+def best_path(
+    scores: Scores, nothing: npt.NDArray[np.float32], rules: SegmentRules
+) -> npt.NDArray[np.int64]:
+    """The label of each window `(windows,)`, or NOTHING, from scores `(windows labels)`.
 
-    Labels come first, then, within each stretch of one label, the parts where it is too weak to be
-    named. At once, one long "nothing" would be cheaper than two sure labels and the change between.
+    `nothing` `(windows,)` is what no label scores; zeros rule it out. Labels come first, then, within
+    each stretch of one label, the parts where it is too weak to be named. At once, one long "nothing"
+    would be cheaper than two sure labels and the change between.
     """
-    classes = list(rules.only) or list(range(scores.shape[1]))
-    evidence = np.log(np.maximum(scores[:, classes].astype(np.float64), LEAST))
-    path = _cheapest(evidence, rules.price)
-    found = np.array(classes)[path]
-    if rules.threshold or rules.only:
-        # "Nothing" is as likely as the threshold, or as the best of the labels that do not count.
-        others = np.delete(scores, classes, axis=1).max(axis=1, initial=0.0)
-        nothing = np.log(np.maximum(np.maximum(others, rules.threshold), LEAST))
+    evidence = _evidence(scores)
+    found = _cheapest(evidence, rules.price)
+    nothing = np.maximum(nothing, rules.threshold)
+    if nothing.any():
+        none, path = _evidence(nothing), found.copy()
         for label, group in groupby(range(len(path)), key=lambda index: int(path[index])):
             rows = list(group)
-            either = np.stack([evidence[rows, label], nothing[rows]], axis=1)
+            either = np.stack([evidence[rows, label], none[rows]], axis=1)
             found[rows] = np.where(_cheapest(either, rules.price), NOTHING, found[rows])
     return found
+
+
+def _evidence(scores: Scores) -> npt.NDArray[np.float64]:
+    return np.log(np.maximum(scores.astype(np.float64), LEAST))
 
 
 def _cheapest(evidence: npt.NDArray[np.float64], price: float) -> npt.NDArray[np.int64]:
@@ -79,18 +83,20 @@ def segments_of(
     shot: Shot,
     number: int,
     centres: Sequence[float],
-    scores: Scores,
-    labels: Sequence[str],
+    outputs: Scores,
+    choice: LabelChoice,
     rules: SegmentRules,
 ) -> list[Segment]:
-    """The segments of one shot, from its windows' centres in seconds and their scores.
+    """The segments of one shot, from its windows' centres in seconds and a model's outputs for them.
 
     A change lies in the middle between two centres; the first and the last segment reach to the
     shot's ends.
     """
-    if not len(scores):
+    if not len(outputs) or not choice.labels:
         return []
-    path = best_path(scores, rules)
+    given = torch.from_numpy(outputs)
+    scores, fits = choice.scores(given).numpy(), choice.similarity(given).numpy()
+    path = best_path(scores, choice.nothing(given).numpy(), rules)
     segments = []
     for label, group in groupby(range(len(path)), key=lambda index: int(path[index])):
         rows = list(group)
@@ -104,22 +110,23 @@ def segments_of(
             Segment(
                 start=round(start, 3),
                 end=round(end, 3),
-                label=labels[label],
-                index=label,
+                label=choice.labels[label],
+                index=choice.numbers[label],
                 score=round(float(mean[label]), 6),
                 peak=round(float(scores[rows, label].max()), 6),
-                runner_up=_runner_up(mean, label, labels),
+                runner_up=_runner_up(mean, label, choice),
                 windows=len(rows),
                 shot=number,
+                similarity=round(float(fits[rows, label].mean()), 6) if choice.given else None,
             )
         )
     return segments
 
 
-def _runner_up(mean: Scores, label: int, labels: Sequence[str]) -> Prediction | None:
+def _runner_up(mean: Scores, label: int, choice: LabelChoice) -> Prediction | None:
     if len(mean) < 2:
         return None
     rest = mean.copy()
     rest[label] = -1.0
     second = int(rest.argmax())
-    return Prediction(labels[second], second, round(float(mean[second]), 6))
+    return Prediction(choice.labels[second], choice.numbers[second], round(float(mean[second]), 6))

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.dataset.label_matching import match
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import VideoError
-from timesformer_cli.inference.classify import Prediction, best_predictions
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.process_tuning import let_threads_sleep
-from timesformer_cli.inference.scorer import model_name, open_scorer, windows_for
+from timesformer_cli.inference.scorer import open_scorer, windows_for
 from timesformer_cli.timelines.connections import ConnectionSums, RetryPause
 from timesformer_cli.video.live.reader import LiveBatch, LiveReader
 from timesformer_cli.video.sample import spread
@@ -45,7 +45,9 @@ class WatchOptions:
     every: float | None = None  # seconds between two windows; None means half of a window's span
     cuts: bool = False  # whether shots are told apart
     threshold: float = 0.0  # a label whose score is below this is none
-    labels: tuple[str, ...] = ()  # the labels that count; empty means all
+    labels: tuple[OwnLabel, ...] = ()  # what the answer may be; empty means all classes
+    templates: tuple[str, ...] = ()  # that say a label of one's own words; empty means the model's
+    none_below: float | None = None  # a label that is less similar is none
     top_k: int = 5  # labels per window
     frames: int | None = None  # frames per window; None means as the model was trained
     stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
@@ -109,13 +111,11 @@ class Watcher:
         with ExitStack() as stack:
             stack.callback(self._close_reader)
             self.scorer: Scorer = open_scorer(options, note, stack)
-            description, self.name = self.scorer.description, model_name(options.model)
+            description = self.scorer.description
             sampling, self.preprocessing, self.span = windows_for(description, options)
             self.plan = WindowPlan(
                 sampling=sampling, every=options.every or self.span / 2, cuts=options.cuts
             )
-            named = match(options.labels, description.labels, self.name) if options.labels else {}
-            self._only = frozenset(named.values())
             self._warm_up()
             self._stack = stack.pop_all()
 
@@ -214,20 +214,19 @@ class Watcher:
                 end=round(clip.end, 3),
                 shot=sums.shot_of(window),
                 label=self._label(row),
-                predictions=best_predictions(
-                    row, self.scorer.description.labels, self.options.top_k
-                ),
+                predictions=self.scorer.choice.predictions(row, self.options.top_k),
                 lag=round(lag, 3),
                 windows=sums.windows,
                 dropped=sums.dropped,
             )
 
-    def _label(self, scores: "Tensor") -> str | None:
-        """The best label, where it counts and reaches the threshold."""
+    def _label(self, outputs: "Tensor") -> str | None:
+        """The best label, where no other class is likelier and it reaches the threshold."""
+        choice = self.scorer.choice
+        scores = choice.scores(outputs)
         best = int(scores.argmax())
-        counts = not self._only or best in self._only
-        reached = float(scores[best]) >= self.options.threshold
-        return self.scorer.description.labels[best] if counts and reached else None
+        least = max(float(choice.nothing(outputs)), self.options.threshold)
+        return choice.labels[best] if float(scores[best]) >= least else None
 
     def _status(self, sums: ConnectionSums, *, live: bool) -> WatchStatus:
         now = time.monotonic()

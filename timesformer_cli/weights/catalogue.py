@@ -342,6 +342,11 @@ def find_weights(name: str) -> Weights | None:
     return None
 
 
+def models_with_words() -> tuple[str, ...]:
+    """The names of models whose classes are words that a user gives."""
+    return tuple(row.name for row in WEIGHTS.values() if row.text is not None)
+
+
 def read_labels(name: str) -> tuple[str, ...]:
     """Read the class names of a data set from the package: kinetics400, kinetics600, ..."""
     return tuple((ASSETS / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines())

@@ -32,6 +32,7 @@ PROCESSORS = (
     ("processor_config.json", "image_processor"),
 )
 PROCESSOR_FILES = tuple(dict.fromkeys(name for name, _ in PROCESSORS))
+TOKENIZER = "tokenizer.json"  # of a model that takes words
 MODEL_TYPE = "tsf"
 LARGEST_JSON = 16 * 2**20  # bytes
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.files import replacing
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.inflate import inflate
 from timesformer_cli.model.network import make_head
 from timesformer_cli.weights.catalogue import ENCODER, Weights
-from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.description import TOKENIZER, Description
 from timesformer_cli.weights.digest import SHA256, update
 from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
 from timesformer_cli.weights.hub.locate import Located, as_located
@@ -90,6 +91,8 @@ def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeS
             preprocessing=described.preprocessing,
             sampling=described.sampling,
         )
+    if model.text is not None:
+        model.tokenizer = checkpoint.file.with_name(TOKENIZER)
     state = checkpoint.state(model.state_dict())
     model.load_state_dict(state, strict=checkpoint.whole, assign=True)
     if not unread:
@@ -128,4 +131,8 @@ def revision_of(located: Located) -> str:
 
 def save_model(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a model as a folder that `load_path` reads, and transformers where it has the model."""
+    if model.tokenizer is not None and model.tokenizer.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / TOKENIZER) as part:
+            part.write_bytes(model.tokenizer.read_bytes())
     write_folder(folder, model.state_dict(), Description.of(model), dtype)

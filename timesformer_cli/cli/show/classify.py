@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from timesformer_cli.cli.formats import (
     BAR,
     bar,
+    label_cell,
     percent,
     shortened,
     write_csv,
@@ -20,12 +22,13 @@ from timesformer_cli.cli.formats import (
 )
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.inference.classify import Failed, Result, result_to_dict
-from timesformer_cli.parquet import PREDICTIONS, Columns
+from timesformer_cli.parquet import FITTING, PREDICTIONS, Columns
 
 LABEL = 26  # characters of a label's column
 CSV_COLUMNS = (
     "video status rank label index score model device dtype decoder error_kind error_message"
 ).split()
+SIMILARITY = "similarity"  # a column where labels were given
 PARQUET_COLUMNS: Columns = {
     **dict.fromkeys(("video", "status", "label"), str),
     **dict.fromkeys(("score", "start", "end"), float),
@@ -34,11 +37,13 @@ PARQUET_COLUMNS: Columns = {
 }
 
 
-def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+def as_table(
+    results: Iterable[Result], stream: TextIO, paths: Sequence[str], *, similarity: bool = False
+) -> None:
     """One block of rows per video; all blocks have the same columns."""
     console = Console(file=stream, highlight=False)
     longest = max((len(printable(path)) for path in paths), default=0)
-    rest = LABEL + BAR + len("100.0 %") + 3 * 2
+    rest = LABEL + BAR + len("100.0 %") + 3 * 2 + similarity * (len(SIMILARITY) + 2)
     if console.is_terminal:
         longest = min(longest, max(12, console.width - rest))
     else:
@@ -49,6 +54,8 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
         table.add_column("label", width=LABEL)
         table.add_column("score", width=len("100.0 %"), justify="right")
         table.add_column("", width=BAR, no_wrap=True)
+        if similarity:
+            table.add_column(SIMILARITY, justify="right")
         name = shortened(printable(result.video), longest)
         if isinstance(result, Failed):
             # The reason is as wide as all other columns together, so it is a line, not a row.
@@ -58,11 +65,13 @@ def as_table(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
             console.print(line, soft_wrap=True)
             continue
         for rank, prediction in enumerate(result.predictions):
+            fit = prediction.similarity
             table.add_row(
                 Text(name if rank == 0 else "", style="bold"),
-                Text(printable(prediction.label), style="green" if rank == 0 else ""),
+                Text(label_cell(prediction.label), style="green" if rank == 0 else ""),
                 percent(prediction.score),
                 Text(bar(prediction.score, console), style="green" if rank == 0 else "dim"),
+                *([] if fit is None else [f"{fit:.3f}"]),
             )
         console.print(table)
         for warning in result.warnings:
@@ -81,15 +90,21 @@ def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) ->
         stream.flush()
 
 
-def as_csv(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+def as_csv(
+    results: Iterable[Result], stream: TextIO, paths: Sequence[str], *, similarity: bool = False
+) -> None:
     """One row per prediction; a video that failed has one row with its error."""
-    rows = (row for result in results for row in _csv_rows(result))
-    write_csv(rows, CSV_COLUMNS, stream)
+    rows = (row for result in results for row in _csv_rows(result, similarity))
+    write_csv(rows, [*CSV_COLUMNS, *[SIMILARITY] * similarity], stream)
 
 
-def as_parquet(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
+def as_parquet(
+    results: Iterable[Result], stream: TextIO, paths: Sequence[str], *, similarity: bool = False
+) -> None:
     """One row per video, with its labels as a list."""
-    write_parquet(map(_parquet_row, results), PARQUET_COLUMNS, stream)
+    more: Columns = {SIMILARITY: float, "predictions": FITTING} if similarity else {}
+    rows = (_parquet_row(result, similarity) for result in results)
+    write_parquet(rows, {**PARQUET_COLUMNS, **more}, stream)
 
 
 RENDERERS = {
@@ -99,9 +114,15 @@ RENDERERS = {
     "csv": as_csv,
     "parquet": as_parquet,
 }
+# The same where labels were given, which then have a similarity.
+FITTED_RENDERERS = RENDERERS | {
+    "table": partial(as_table, similarity=True),
+    "csv": partial(as_csv, similarity=True),
+    "parquet": partial(as_parquet, similarity=True),
+}
 
 
-def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
+def _csv_rows(result: Result, similarity: bool) -> Iterator[dict[str, object]]:
     common = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}
@@ -109,11 +130,12 @@ def _csv_rows(result: Result) -> Iterator[dict[str, object]]:
         return
     ran = {name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")}
     for rank, prediction in enumerate(result.predictions, start=1):
-        said = {"label": prediction.label, "index": prediction.index, "score": prediction.score}
+        names = ("label", "index", "score", *[SIMILARITY] * similarity)
+        said = {name: getattr(prediction, name) for name in names}
         yield {**common, "rank": rank, **said, **ran}
 
 
-def _parquet_row(result: Result) -> dict[str, Any]:
+def _parquet_row(result: Result, similarity: bool) -> dict[str, Any]:
     common = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}
@@ -123,6 +145,7 @@ def _parquet_row(result: Result) -> dict[str, Any]:
         **{name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")},
         "label": best.label,
         "score": best.score,
+        **({SIMILARITY: best.similarity} if similarity else {}),
         "start": min(view.start for view in result.views),
         "end": max(view.end for view in result.views),
         "predictions": [asdict(prediction) for prediction in result.predictions],

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import bar, percent, shortened, write_json, write_json_line
+from timesformer_cli.cli.formats import (
+    bar,
+    label_cell,
+    percent,
+    shortened,
+    write_json,
+    write_json_line,
+)
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.dataset.label_matching import folded
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
@@ -109,7 +116,7 @@ def _classes(classes: Sequence[ClassScores], console: Console) -> Iterator[Part]
     for row in shown:
         shares = (percent(row.precision), percent(row.recall))
         drawn = Text(bar(row.recall or 0, console), "green")
-        table.add_row(Text(printable(row.label)), str(row.videos), *shares, drawn)
+        table.add_row(Text(label_cell(row.label)), str(row.videos), *shares, drawn)
     yield table
     yield from _more(len(classes) - len(shown), "classes, of higher recall or without videos")
 
@@ -126,7 +133,7 @@ def _confusion(scores: EvaluationScores, console: Console) -> Iterator[Part]:
     if wrong:
         table = _table(["most confused", "taken for"], ["videos"])
         for cell in sorted(wrong, key=lambda cell: -cell.videos)[:MOST_ROWS]:
-            names = (Text(printable(name)) for name in (cell.label, cell.predicted))
+            names = (Text(label_cell(name)) for name in (cell.label, cell.predicted))
             table.add_row(*names, str(cell.videos))
         yield Text()
         yield table
@@ -146,7 +153,7 @@ def _matrix(labels: Sequence[str], confusion: Iterable[Cell], width: int) -> Tab
             count = videos.get((label, predicted), 0)
             style = "dim" if not count else "green" if predicted == label else "bold red"
             cells.append(Text(str(count) if count else "·", style))
-        table.add_row(Text(f"{number:2} {printable(label)}"), *cells)
+        table.add_row(Text(f"{number:2} {label_cell(label)}"), *cells)
     return table
 
 
@@ -170,7 +177,7 @@ def _comparison(report: EvaluationReport, width: int) -> Iterator[Part]:
         rows = rows[:FEW_CLASSES]
     table = _table(["recall of class"], ["videos", _name(first), _name(second)])
     for row, second_recall in rows:
-        name = Text(printable(row.label))
+        name = Text(label_cell(row.label))
         table.add_row(name, str(row.videos), percent(row.recall), percent(second_recall))
     yield table
     yield from _more(len(classes) - len(rows), "classes, less far apart")
@@ -186,7 +193,7 @@ def _differences(differences: Sequence[Difference], width: int) -> Table:
     room = max(PATH, width - 2 * (LABEL + 2) - len("second") - 2)
     for row in differences:
         wrong, by = (row.second, "second") if row.right == "first" else (row.first, "first")
-        names = (Text(printable(name)) for name in (row.label, wrong))
+        names = (Text(label_cell(name)) for name in (row.label, wrong))
         table.add_row(*names, by, Text(shortened(printable(row.video), room)))
     return table
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple, TextIO
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.formats import (
+    label_cell,
     percent,
     shortened,
     write_csv,
@@ -20,13 +22,13 @@ from timesformer_cli.cli.stderr import complain, note, printable
 from timesformer_cli.inference.classify import Failed
 from timesformer_cli.parquet import Columns
 from timesformer_cli.timelines.edit_lists import timecode_rate, to_edl, to_otio
-from timesformer_cli.timelines.results import Timeline, TimelineResult
+from timesformer_cli.timelines.results import Segment, Timeline, TimelineResult
 from timesformer_cli.timelines.subtitles import to_srt, to_vtt
 from timesformer_cli.timelines.text import clock
 
 LABEL = 26  # characters of a label's column, and the fewest of the time axis
 SHORTEST_LABEL, SHORTEST_AXIS, LONGEST_AXIS = 8, 8, 60
-SCORE = len("100.0 %")
+SCORE, SIMILARITY = len("100.0 %"), len("-0.123")
 NOTHING = "(nothing)"
 COLUMNS: Columns = {
     "video": str,
@@ -50,6 +52,7 @@ class _Row(NamedTuple):
     end: float
     label: str
     score: float | None  # None where there is no label
+    similarity: float | None = None
 
 
 def as_table(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
@@ -78,15 +81,28 @@ def as_jsonl(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[
         stream.flush()
 
 
-def as_csv(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
+def as_csv(
+    results: Iterable[TimelineResult],
+    stream: TextIO,
+    paths: Sequence[str],
+    *,
+    columns: Columns = COLUMNS,
+) -> None:
     """One row per segment; a video without any has one row, with its error where it failed."""
-    rows = (row for result in results for row in _rows_of(result))
-    write_csv(rows, list(COLUMNS), stream)
+    rows = (row for result in results for row in _rows_of(result, columns))
+    write_csv(rows, list(columns), stream)
 
 
-def as_parquet(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
+def as_parquet(
+    results: Iterable[TimelineResult],
+    stream: TextIO,
+    paths: Sequence[str],
+    *,
+    columns: Columns = COLUMNS,
+) -> None:
     """The rows of the CSV, with types."""
-    write_parquet((row for result in results for row in _rows_of(result)), COLUMNS, stream)
+    rows = (row for result in results for row in _rows_of(result, columns))
+    write_parquet(rows, columns, stream)
 
 
 def as_srt(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
@@ -130,6 +146,11 @@ RENDERERS = {
     "otio": as_otio,
     "edl": as_edl,
 }
+# The same where labels were given, which then have a similarity.
+FITTED_RENDERERS = RENDERERS | {
+    "csv": partial(as_csv, columns={**COLUMNS, "similarity": float}),
+    "parquet": partial(as_parquet, columns={**COLUMNS, "similarity": float}),
+}
 ONE_VIDEO = ("srt", "vtt", "otio", "edl")  # formats that hold one video in a file
 
 
@@ -155,7 +176,7 @@ def _to_dict(result: TimelineResult) -> dict[str, Any]:
     return asdict(result) if isinstance(result, Failed) else result.to_dict()
 
 
-def _rows_of(result: TimelineResult) -> Iterator[dict[str, object]]:
+def _rows_of(result: TimelineResult, columns: Columns) -> Iterator[dict[str, object]]:
     common: dict[str, object] = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}
@@ -165,7 +186,7 @@ def _rows_of(result: TimelineResult) -> Iterator[dict[str, object]]:
         common |= {"error_kind": result.status, "error_message": result.error}
     if not result.segments:
         yield common
-    names = "start end label index score peak windows shot".split()
+    names = [name for name in columns if hasattr(Segment, name) and name != "runner_up"]
     for segment in result.segments:
         second = segment.runner_up
         yield (
@@ -201,23 +222,29 @@ def _print_segments(timeline: Timeline, console: Console) -> None:
     start, end = max(map(len, starts)), max(map(len, ends))
     times = start + 1 + end
     most = max(len(printable(row.label)) for row in rows)
-    console.width = max(console.width, times + SHORTEST_LABEL + SCORE + 2 * 2)
-    spare = console.width - times - SCORE - 2 * 2
+    fits = any(row.similarity is not None for row in rows)
+    numbers = SCORE + fits * (SIMILARITY + 2)
+    console.width = max(console.width, times + SHORTEST_LABEL + numbers + 2 * 2)
+    spare = console.width - times - numbers - 2 * 2
     label = max(SHORTEST_LABEL, min(most, LABEL, spare))
     axis = min(LONGEST_AXIS, spare - label - 2)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(width=times, no_wrap=True)
     table.add_column(width=label, overflow="fold")
     table.add_column(width=SCORE, justify="right", no_wrap=True)
+    if fits:
+        table.add_column(width=SIMILARITY, justify="right", no_wrap=True)
     if axis >= SHORTEST_AXIS:
         table.add_column(width=axis, no_wrap=True)
     for row, first, last in zip(rows, starts, ends, strict=True):
         colour = "dim" if row.score is None else "green"
         cells: list[Text | str] = [
             f"{first:>{start}}-{last:<{end}}",
-            Text(printable(row.label), colour),
+            Text(label_cell(row.label), colour),
+            percent(row.score),
         ]
-        cells.append(percent(row.score))
+        if fits:
+            cells.append("" if row.similarity is None else f"{row.similarity:.3f}")
         if axis >= SHORTEST_AXIS:
             cells.append(Text(_axis(row, left, right, axis, console), colour))
         table.add_row(*cells)
@@ -230,7 +257,7 @@ def _rows(timeline: Timeline) -> Iterator[_Row]:
     for segment in timeline.segments:
         if segment.start > done:
             yield _Row(done, segment.start, NOTHING, None)
-        yield _Row(segment.start, segment.end, segment.label, segment.score)
+        yield _Row(segment.start, segment.end, segment.label, segment.score, segment.similarity)
         done = segment.end
     if timeline.shots and timeline.shots[-1].end > done:
         yield _Row(done, timeline.shots[-1].end, NOTHING, None)

@@ -16,6 +16,7 @@ from rich.text import Text
 from timesformer_cli.cli.formats import bar, csv_cell, dumps, percent, writing
 from timesformer_cli.cli.stderr import printable, stderr, terminated_in_order
 from timesformer_cli.errors import TsfError
+from timesformer_cli.inference.label_choice import said_only
 from timesformer_cli.timelines.watch import WatchedWindow, WatchEvent, WatchStatus
 
 CHANGES = 10  # of the label that the table keeps
@@ -129,7 +130,7 @@ def drawn(told: Told, source: str, console: Console) -> Group:
 
 def _jsonl_writer(stream: TextIO) -> Writer:
     def write(window: WatchedWindow) -> None:
-        stream.write(dumps(asdict(window), encoding=stream.encoding) + "\n")
+        stream.write(dumps(said_only(asdict(window)), encoding=stream.encoding) + "\n")
         stream.flush()
 
     return write

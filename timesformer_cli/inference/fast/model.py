@@ -17,7 +17,7 @@ from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.encoders import FrameEncoder, TimeEncoder
 from timesformer_cli.model.network import read_out
-from timesformer_cli.model.text import unit
+from timesformer_cli.model.text import TextTower, unit
 
 
 class FastModel(nn.Module):
@@ -56,6 +56,9 @@ class FastModel(nn.Module):
         if model.pooler is not None:
             self.pooler = FastPooler(model.pooler, make, consume=consume)
         self.norm, self.head = make.copy(model.norm), make.copy(model.head)
+        # Beside the modules, so that the tower keeps its dtype and its device.
+        self._text: tuple[TextTower | None] = (model.text,)
+        self.tokenizer = model.tokenizer
         self.eval().requires_grad_(False)
 
     @property
@@ -64,6 +67,15 @@ class FastModel(nn.Module):
         # Asked of the norm, because linear maps may keep their weights out of the parameters.
         device: torch.device = next(self.norm.parameters()).device
         return device
+
+    @property
+    def text(self) -> TextTower | None:
+        """The text tower of a model that takes words, as it was published."""
+        return self._text[0]
+
+    def forget_text(self) -> None:
+        """Free the text tower: no more words will come."""
+        self._text = (None,)
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.logits(self.features(clip))
@@ -117,8 +129,8 @@ class FastModel(nn.Module):
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """The head's answer, float32 `(b classes)`."""
-        logits: Tensor = self.head(features)
+        """The head's answer, float32 `(b classes)`; of a model that takes words, the features."""
+        logits: Tensor = self.head(features) if self.config.text is None else features
         return logits.float()
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from timesformer_cli.files import replacing
-from timesformer_cli.weights.digest import Digest
+from timesformer_cli.weights.digest import SHA256, Digest
 
 MEMORY = "hashed.json"
 MOST = 1000  # files remembered; the one that was hashed longest ago goes first
 LARGEST = 2**20  # bytes of a memory that is read
 # A file may be written to twice under one time stamp; FAT's are two seconds apart.
 SETTLED_NS = 2 * 10**9
+SHA256_DIGITS = 64
 
 
 class HashedFile(NamedTuple):
@@ -57,6 +58,18 @@ def was_hashed(file: Path, digest: Digest) -> bool:
         and entry.gave(digest)
         and (entry.size, entry.mtime_ns, entry.inode) == (now.st_size, now.st_mtime_ns, now.st_ino)
     )
+
+
+def digits_of(file: Path) -> str:
+    """The SHA-256 of a file, which is read only where it is not known what it gave."""
+    status, entry = file.stat(), _read().get(_key(file))
+    now = (status.st_size, status.st_mtime_ns, status.st_ino)
+    known = entry is not None and (entry.size, entry.mtime_ns, entry.inode) == now
+    if known and entry is not None and len(entry.digits) == SHA256_DIGITS:
+        return entry.digits
+    digits = SHA256.of_file(file)
+    remember_hashed({file: (status, digits)})
+    return digits
 
 
 def size_of_hashed(file: Path, digest: Digest) -> int | None:

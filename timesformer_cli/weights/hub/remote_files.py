@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.catalogue import BUNDLED
-from timesformer_cli.weights.description import CONFIG, PROCESSOR_FILES, WEIGHT_FILES
+from timesformer_cli.weights.description import CONFIG, PROCESSOR_FILES, TOKENIZER, WEIGHT_FILES
 from timesformer_cli.weights.hub import download
 from timesformer_cli.weights.hub.https import require_secure
 from timesformer_cli.weights.hub.intact import ETAG
@@ -53,7 +53,7 @@ def _list(repo: str, revision: str, watch: TransferState) -> Sequence[HubFile]:
 
     files = [_ask(repo, CONFIG, revision, watch)]
     commit = files[0].commit
-    for name in PROCESSOR_FILES:
+    for name in (*PROCESSOR_FILES, TOKENIZER):
         with suppress(RemoteEntryNotFoundError):
             files.append(_ask(repo, name, commit, watch))
     for name in ANY_WEIGHTS:
