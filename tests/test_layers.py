@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "timesformer_cli"
 # A room imports from rooms before its own line and from itself, never from one of its own line.
 LEVELS = [
-    "errors callbacks grouping schemes sizes text_config config files children installing parquet",
+    "errors callbacks grouping schemes typed sizes text_config config files children installing "
+    "parquet",
     "cost",
     "model video",
     "weights",

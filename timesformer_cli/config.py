@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import Grid
-from timesformer_cli.schemes import INNER, SCHEMES, PositionKind, Scheme
+from timesformer_cli.schemes import INNER, PositionKind, Scheme
 from timesformer_cli.sizes import SIZES
 from timesformer_cli.text_config import TextConfig
+from timesformer_cli.typed.schemes import canonical_scheme, find_scheme, scheme_label
 
 Embedding = Literal["linear", "conv-stem"]
 Readout = Literal["mean", "first"]
@@ -33,7 +34,7 @@ NARROWER = 4  # times: the width, heads and MLPs of a fast path
 class ModelConfig:
     """A TimeSformer's architecture, complete; raises UsageError for one that cannot be built."""
 
-    attention: str = "divided"  # the scheme's name in SCHEMES
+    attention: str = "divided"  # the scheme's name in SCHEMES, or the definition of a typed one
     embedding: Embedding = "linear"
     dim: int = 768  # width of a token
     depth: int = 12  # blocks
@@ -62,12 +63,10 @@ class ModelConfig:
     text: TextConfig | None = None  # of a model whose classes are words; 0 classes until they come
 
     def __post_init__(self) -> None:
-        if self.attention not in SCHEMES | INNER:
-            known = ", ".join(SCHEMES)
-            raise UsageError(f"unknown attention scheme '{self.attention}'; there are {known}")
+        # The only way to fill in a frozen dataclass.
+        object.__setattr__(self, "attention", canonical_scheme(self.attention))
         for own, unsaid in UNSAID.items():
             if getattr(self, own) == unsaid:
-                # The only way to fill in a frozen dataclass.
                 object.__setattr__(self, own, getattr(self.scheme, own))
         for what, value, there in (
             ("patch embedding", self.embedding, get_args(Embedding)),
@@ -90,22 +89,27 @@ class ModelConfig:
         if self.embedding == "conv-stem" and (self.patch & (self.patch - 1) or self.tubelet > 1):
             raise UsageError("conv-stem needs a patch that is a power of two, and tubelets of 1")
         if self.heads < (most := max(len(grouping.parts) for grouping in self.scheme.passes)):
-            raise UsageError(f"{self.attention} shares out its heads: give {most} or more")
-        rotates = all(grouping.cls == "global" for grouping in self.scheme.passes)
+            raise UsageError(f"{self.scheme_name} shares out its heads: give {most} or more")
+        # Turns are known for one axis, time, and for two, rows and columns.
+        rotates = all(
+            grouping.cls == "global" and len(grouping.members) <= 2
+            for grouping in self.scheme.passes
+        )
         # 4: half of a head's channels for rows and half for columns, each turned in pairs.
         if self.positions == "rotary" and (not rotates or self.dim // self.heads % 4):
             raise UsageError(
-                "rotary positions need a global class token (lucidrains) and heads of 4, 8, 12 ..."
+                "rotary positions need a global class token (lucidrains), groups along one or two "
+                "axes and heads of 4, 8, 12 ..."
             )
         if self.scheme.has_cls and (self.positions == "rotary-3d" or self.pooler_blocks):
             raise UsageError(
-                f"{self.attention} has class tokens: rotary-3d positions and a pooler need a scheme "
+                f"{self.scheme_name} has class tokens: rotary-3d positions and a pooler need a scheme "
                 "without"
             )
         if self.time_blocks and not self.scheme.time_blocks:
-            raise UsageError(f"{self.attention} has no second transformer over time")
+            raise UsageError(f"{self.scheme_name} has no second transformer over time")
         pooled = self.scheme.pooler_blocks == 0 or self.pooler_blocks
-        if self.classes < 1 and self.text is None and pooled and self.attention in SCHEMES:
+        if self.classes < 1 and self.text is None and pooled and self.attention not in INNER:
             raise UsageError("classes is 0; only encoders and models that take words have none")
         if self.text is not None and self.text.dim != self.dim:
             raise UsageError(f"the text tower's width is {self.text.dim}, the model's {self.dim}")
@@ -125,7 +129,12 @@ class ModelConfig:
     @property
     def scheme(self) -> Scheme:
         """The attention scheme's definition."""
-        return SCHEMES[self.attention] if self.attention in SCHEMES else INNER[self.attention]
+        return find_scheme(self.attention)
+
+    @property
+    def scheme_name(self) -> str:
+        """What tables and messages call the scheme."""
+        return scheme_label(self.attention)
 
     @property
     def grid(self) -> Grid:

@@ -48,7 +48,7 @@ class Grouping:
     @property
     def members(self) -> tuple[str, ...]:
         """Names of the axes within a group."""
-        return tuple(_parse(self.sentence)[1][1])
+        return tuple(parse_sentence(self.sentence)[1][1])
 
     @property
     def parts(self) -> "tuple[Grouping, ...]":
@@ -70,7 +70,7 @@ class Grouping:
     def lengths(self, grid: Grid) -> dict[str, int]:
         """Length of every axis that is named; raises UsageError for a grid that does not divide."""
         lengths = dict(self.factors)
-        for axis, size, names in zip(AXES, grid, _parse(self.sentence)[0], strict=True):
+        for axis, size, names in zip(AXES, grid, parse_sentence(self.sentence)[0], strict=True):
             (free,) = [name for name in names if name not in lengths]
             if self.padded:
                 lengths |= {name: min(lengths[name], size) for name in names if name != free}
@@ -87,7 +87,9 @@ class Grouping:
     def filled(self, grid: Grid) -> Grid:
         """The grid with its padding."""
         lengths = self.lengths(grid)
-        t, h, w = (prod([lengths[name] for name in names]) for names in _parse(self.sentence)[0])
+        t, h, w = (
+            prod([lengths[name] for name in names]) for names in parse_sentence(self.sentence)[0]
+        )
         return t, h, w
 
     def moved(self, grid: Grid) -> Grid:
@@ -95,7 +97,7 @@ class Grouping:
         lengths = self.lengths(grid)
         spanned = [
             all(lengths[name] == 1 for name in names if name not in dict(self.factors))
-            for names in _parse(self.sentence)[0]
+            for names in parse_sentence(self.sentence)[0]
         ]
         t, h, w = (0 if whole else by for whole, by in zip(spanned, self.shift, strict=True))
         return t, h, w
@@ -103,7 +105,7 @@ class Grouping:
     def sizes(self, grid: Grid) -> tuple[int, int]:
         """How many groups there are, and how many patches each holds; class tokens do not count."""
         lengths = self.lengths(grid)
-        groups, members = _parse(self.sentence)[1]
+        groups, members = parse_sentence(self.sentence)[1]
         return prod([lengths[name] for name in groups]), prod([lengths[name] for name in members])
 
     def keys(self, grid: Grid) -> int:
@@ -113,7 +115,7 @@ class Grouping:
 
     def seen(self, grid: Grid) -> int:
         """The most patches of its group that any patch sees."""
-        lengths, (axes, (_, members)) = self.lengths(grid), _parse(self.sentence)
+        lengths, (axes, (_, members)) = self.lengths(grid), parse_sentence(self.sentence)
         count = 1
         for name in members:
             (reach,) = [by for names, by in zip(axes, self.reach, strict=True) if name in names]
@@ -129,12 +131,13 @@ class Grouping:
     @property
     def mixes_time(self) -> bool:
         """Whether patches of different frames meet in a group."""
-        grid = _parse(self.sentence)[0]
+        grid = parse_sentence(self.sentence)[0]
         return any(name in part.members for part in self.parts for name in grid[0])
 
 
 @lru_cache
-def _parse(sentence: str) -> tuple[list[list[str]], list[list[str]]]:
+def parse_sentence(sentence: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Names of the axes: of each axis of the grid, then of the groups and of the members."""
     grid, grouped = sentence.split("->")
     return _axes(grid), _axes(grouped)
 

@@ -37,7 +37,7 @@ class Latency:
 class SchemeRow:
     """One configuration; what was not computed or not measured is None."""
 
-    attention: str
+    attention: str  # as in a configuration
     frames: int
     image_size: int
     size: str

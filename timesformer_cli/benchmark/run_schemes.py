@@ -109,7 +109,7 @@ def _predict(
 
 
 def _name(config: ModelConfig, size: str) -> str:
-    return f"{config.attention}, {config.frames} frames at {config.height} px, {size}"
+    return f"{config.scheme_name}, {config.frames} frames at {config.height} px, {size}"
 
 
 def _protocol(

@@ -1,6 +1,7 @@
 """`tsf benchmark`: what attention schemes cost, on paper and on this machine."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,14 +31,15 @@ Format = Annotated[
 def benchmark(
     context: typer.Context,
     attention: Annotated[
-        str,
+        list[str],
         typer.Option(
-            metavar="NAME[,NAME]",
+            metavar="NAME[,NAME]|SENTENCES|FILE",
             autocompletion=complete_scheme,
-            help=f"Any of {', '.join(SCHEMES)}; paper: the first {len(PAPER)}; all: every one.",
+            help=f"Any of {', '.join(SCHEMES)}; paper: the first {len(PAPER)}; all: every one. "
+            "Or a scheme of your own as sentences, or in a .toml. May be given several times.",
             rich_help_panel=MODEL,
         ),
-    ] = "paper",
+    ] = ["paper"],  # noqa: B006 - typer reads it and changes nothing
     frames: Annotated[
         str, typer.Option(metavar="N[,N]", help="Frames in a clip.", rich_help_panel=MODEL)
     ] = "8",
@@ -125,7 +127,7 @@ def benchmark(
     explain: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
+            metavar="SCHEME",
             autocompletion=complete_scheme,
             help="Draw what one patch sees in this scheme, or in all.",
             rich_help_panel=INSTEAD,
@@ -178,7 +180,7 @@ def benchmark(
         chosen = options.fill(
             SchemeBenchmarkOptions,
             context,
-            attention=tuple(_words("--attention", attention.lower())),
+            attention=tuple(_schemes(attention)),
             frames=tuple(_numbers("--frames", frames)),
             image_sizes=tuple(_numbers("--image-size", image_size)),
             memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
@@ -248,6 +250,17 @@ def _words(option: str, text: str) -> list[str]:
     if not words:
         raise UsageError(f"{option} is empty; give one value, or several with commas")
     return words
+
+
+def _schemes(given: list[str]) -> Iterator[str]:
+    """Names, groups and definitions, as `SchemeBenchmarkOptions` holds them."""
+    from timesformer_cli.typed.schemes import is_definition, is_toml, read_scheme
+
+    for text in given:
+        if is_definition(text) or is_toml(text):
+            yield read_scheme(text)
+        else:
+            yield from _words("--attention", text.lower())
 
 
 def _numbers(option: str, text: str) -> list[int]:

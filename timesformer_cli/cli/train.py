@@ -42,7 +42,7 @@ def train(
         typer.Option(
             metavar="SCHEME",
             autocompletion=complete_scheme,
-            help=f"{', '.join(SCHEMES)}.",
+            help=f"{', '.join(SCHEMES)}; or sentences of your own, or a .toml with them.",
             show_default="the model's",
             rich_help_panel=START,
         ),
@@ -199,6 +199,7 @@ def train(
             resume_training,
             train_model,
         )
+        from timesformer_cli.typed.schemes import read_scheme
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
@@ -207,7 +208,10 @@ def train(
         located = None
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
-            chosen = options.fill(TrainOptions, context, data=str(data), out=where)
+            scheme = None if attention is None else read_scheme(attention)
+            chosen = options.fill(
+                TrainOptions, context, data=str(data), out=where, attention=scheme
+            )
             clips = read_training_clips(chosen, dry_run=dry_run, note=note)
         else:
             changes = _changes(context)

@@ -1,13 +1,14 @@
 """Where one attention scheme overtakes another as clips grow longer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
+from timesformer_cli.typed.schemes import scheme_label
 
 MOST = 256  # frames; the longest clip looked at
 
@@ -25,11 +26,10 @@ class Crossover:
     def __str__(self) -> str:
         """The sentence under the table."""
         where = f"at {self.image_size} px ({self.size})"
+        less = f"{scheme_label(self.below)} costs less than {scheme_label(self.above)}"
         if self.frames is None:
-            return (
-                f"{self.below} costs less than {self.above} at any length to {MOST} frames {where}"
-            )
-        return f"{self.below} costs less than {self.above} below {self.frames} frames {where}"
+            return f"{less} at any length to {MOST} frames {where}"
+        return f"{less} below {self.frames} frames {where}"
 
 
 def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Crossover]:
@@ -55,11 +55,11 @@ def crossovers(schemes: Iterable[str], size: str, image_size: int) -> list[Cross
 @cache  # a page of schemes asks for each one's against every other's
 def costs_by_frames(name: str, size: str, image_size: int) -> Mapping[int, int]:
     """Multiply-adds per view, for each frame count that the scheme's groups divide."""
-    shape = ModelConfig.of_size(size, attention=name, height=image_size, width=image_size, frames=4)
     costs = {}
+    shape = {"attention": name, "height": image_size, "width": image_size}
     for frames in range(1, MOST + 1):
         try:
-            costs[frames] = cost.macs(replace(shape, frames=frames)).total
+            costs[frames] = cost.macs(ModelConfig.of_size(size, frames=frames, **shape)).total
         except UsageError:
             continue
     return costs

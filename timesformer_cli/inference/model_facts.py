@@ -277,7 +277,7 @@ def _facts(
     }
     return ModelFacts(
         name=name,
-        scheme=config.attention,
+        scheme=config.scheme_name,
         about_scheme=config.scheme.summary,
         width=config.dim,
         depth=config.depth,

@@ -134,7 +134,7 @@ class TimeSformer(nn.Module):
         scheme.require_divisible(self.config.grid_of(clip.shape[1], *clip.shape[3:]))
         if frames is not None and any(grouping.cls != "global" for grouping in scheme.passes):
             raise UsageError(
-                f"{self.config.attention} models take clips of one length only, not marked frames"
+                f"{self.config.scheme_name} models take clips of one length only, not marked frames"
             )
 
 

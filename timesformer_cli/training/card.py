@@ -50,8 +50,9 @@ def _model(plan: TrainingPlan) -> Iterator[str]:
         else f"every {sampling.stride} of 30 a second"
     )
     yield "## Model\n"
+    typed = f" (`{config.attention}`)" * (config.attention != config.scheme_name)
     yield (
-        f"TimeSformer, {config.attention} attention, {cost.parameters(config) / 1e6:.1f} million "
+        f"TimeSformer, {config.scheme_name} attention{typed}, {cost.parameters(config) / 1e6:.1f} million "
         f"parameters: {config.depth} blocks, width {config.dim}, {config.heads} heads, patches of "
         f"{config.patch} pixels. Clips are {sampling.frames} frames, {taken}, of "
         f"{plan.preprocessing.crop[1]}x{plan.preprocessing.crop[0]} pixels.\n"

@@ -151,7 +151,7 @@ def translate(ours: Iterable[str], layout: Layout | None, config: ModelConfig) -
         if not layout.has(config) or not modules.keys() & {name, module}:
             raise WeightsError(
                 f"its tensors are named as {layout.name} does, which has no such model: "
-                f"{config.attention} attention, {config.embedding} patches"
+                f"{config.scheme_name} attention, {config.embedding} patches"
             )
         translated[name] = modules[name] if name in modules else join_leaf(modules[module], leaf)
     return translated

@@ -109,7 +109,7 @@ class Checkpoint:
                 if ours.endswith("norm.weight") and self.layout and self.layout.norms_from_zero:
                     state[ours] = state[ours] + 1
         if faults:
-            scheme = self.description.config.attention
+            scheme = self.description.config.scheme_name
             layout = "our own" if self.layout is None else f"the {self.layout.name}"
             raise WeightsError(
                 f"{self.file}: not a {scheme} model in {layout} layout: {_listed(faults)}"

@@ -9,6 +9,7 @@ from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli.draw.style import COLOURS, FAINT, GREY, MARKERS, STYLE, save_figure
 from timesformer_cli.errors import UsageError
 from timesformer_cli.schemes import RELATIVES
+from timesformer_cli.typed.schemes import scheme_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def _panel(
     lost: dict[float, list[tuple[str, str]]] = {}
     for number, name in enumerate(names):
         colour = COLOURS[number % len(COLOURS)]
-        mine = [row for row in rows if row.attention == name]
+        mine, label = [row for row in rows if row.attention == name], scheme_label(name)
         known = [(_x(row, by_size), y) for row in mine if (y := value(row)) is not None]
         axes.plot(
             *zip(*known, strict=True) if known else ((), ()),
@@ -99,10 +100,10 @@ def _panel(
                     span = (row.latency_ms.p10, row.latency_ms.p90)
                     axes.plot([_x(row, by_size)] * 2, span, color=colour, linewidth=4, alpha=0.3)
         if known:
-            ends.append((*known[-1], name, colour))
+            ends.append((*known[-1], label, colour))
         for row in mine:
             if value(row) is None and row.status == "oom":
-                lost.setdefault(_x(row, by_size), []).append((name, colour))
+                lost.setdefault(_x(row, by_size), []).append((label, colour))
     _scales(axes, rows, by_size)
     _mark_lost(axes, lost)
     _label(axes, ends)

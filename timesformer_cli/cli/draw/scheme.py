@@ -14,11 +14,11 @@ from rich.text import Text
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
-from timesformer_cli.grouping import EVERYWHERE, Grid, Grouping
+from timesformer_cli.grouping import AXES, EVERYWHERE, Grid, Grouping, parse_sentence
 from timesformer_cli.schemes import SCHEMES, Scheme
+from timesformer_cli.typed.schemes import find_scheme, read_scheme, scheme_label
 
 GRID: Grid = (4, 4, 4)
-EVERYTHING = (EVERYWHERE,) * 3
 SMALL = 2  # patches along each side of a window that is drawn
 QUERY = (1, 1, 2)  # frame, row, column: inside, and off every diagonal
 # What a patch is to the query, from least to most; symbols differ without colour and in ASCII.
@@ -38,23 +38,21 @@ POOLED = "there is no class token: a pooler reads the patches out"
 
 
 def show_scheme(name: str, stream: TextIO) -> None:
-    """Write the picture of a scheme, or of all schemes; raises UsageError for an unknown name."""
+    """Write the picture of a scheme, or of all schemes; raises UsageError for what is none."""
     console = Console(file=stream, highlight=False)
-    for number, scheme in enumerate(SCHEMES if name == "all" else [name]):
+    for number, scheme in enumerate(SCHEMES if name == "all" else [read_scheme(name)]):
         if number:
             console.rule(style="dim")
         for line in explanation(scheme, ascii_only=console.options.ascii_only):
             console.print(line)
 
 
-def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> Iterator[Text]:
+def explanation(attention: str, *, ascii_only: bool = False, words: bool = True) -> Iterator[Text]:
     """Yield the lines of a scheme's picture; with `words`, also what it is and what it costs."""
-    if name not in SCHEMES:
-        raise UsageError(f"unknown attention scheme '{name}'; there are {', '.join(SCHEMES)}")
-    scheme = SCHEMES[name]
+    scheme = find_scheme(attention)
     symbols = ASCII_SYMBOLS if ascii_only else SYMBOLS
     if words:
-        yield Text.assemble((name, "bold"), ": ", scheme.summary)
+        yield Text.assemble((scheme_label(attention), "bold"), ": ", scheme.summary)
         yield Text(f"{GRID[0]} frames of {GRID[1]} x {GRID[2]} patches, and one of them, the query")
         yield _legend(scheme, symbols)
     for number in range(len(_passes(scheme))):
@@ -68,12 +66,18 @@ def explanation(name: str, *, ascii_only: bool = False, words: bool = True) -> I
         yield Text(f"beside: a path of every frame, a quarter as wide, {scheme.fused.sentence},")
         yield Text(f"looked at before the first block and every {scheme.fuse_every} from there")
     if words:
-        config = ModelConfig(attention=name)
         yield Text()
-        yield Text(
-            f"at 8 frames of 224 px: {cost.comparisons_per_token(config):,} comparisons a token, "
-            f"{2 * cost.macs(config).total / 1e9:.1f} GFLOPs a view (base)"
-        )
+        yield Text(f"at 8 frames of 224 px: {_cost(attention)}")
+
+
+def _cost(attention: str) -> str:
+    try:
+        config = ModelConfig(attention=attention)
+    except UsageError as error:
+        return str(error)
+    work = 2 * cost.macs(config).total / 1e9
+    compared = cost.comparisons_per_token(config)
+    return f"{compared:,} comparisons a token, {work:.1f} GFLOPs a view (base)"
 
 
 def _passes(scheme: Scheme) -> tuple[Grouping, ...]:
@@ -110,17 +114,31 @@ def _facts(number: int, scheme: Scheme) -> Iterator[Text]:
     grouping = _passes(scheme)[number]
     for part in grouping.parts:
         yield Text(_groups(part))
-    if any(grouping.shift):
-        moved = " x ".join(map(str, grouping.shift))
-        yield Text(f"in every second block, moved by {moved}, and not around the edge")
-    elif grouping.reach != EVERYTHING:
-        yield Text(f"no further than {grouping.reach[0]} frame away")
-    if grouping.stride > 1:
-        yield Text(f"of rows and columns, one in {grouping.stride} is seen")
+    for part in grouping.parts:
+        yield from _limits(part, alternating=number >= len(scheme.passes))
     without = POOLED if scheme.pooler_blocks else NO_CLASS_TOKEN
     yield Text(CLASS_TOKEN[grouping.cls] if scheme.has_cls else without)
     reached = int((_relation(number, scheme) != ELSEWHERE).sum())
     yield Text(f"{reached} of {prod(GRID)} patches reached")
+
+
+def _limits(grouping: Grouping, *, alternating: bool) -> Iterator[Text]:
+    """What narrows what is seen within a group, or moves the groups."""
+    near = [
+        f"{by} {axis if by != 1 else axis.removesuffix('s')}"
+        for axis, by in zip(AXES, grouping.reach, strict=True)
+        if by < EVERYWHERE
+    ]
+    if any(grouping.shift):
+        when = "in every second block, " if alternating else ""
+        edge = "and not around the edge" if near else "around the edge"
+        yield Text(f"{when}moved by {' x '.join(map(str, grouping.shift))}, {edge}")
+    if near and not (alternating and any(grouping.shift)):
+        yield Text(f"no further than {' and '.join(near)} away")
+    if grouping.stride > 1:
+        grid, (_, members) = parse_sentence(grouping.sentence)
+        axes = [axis for axis, names in zip(AXES, grid, strict=True) if {*names} & {*members}]
+        yield Text(f"of {' and '.join(axes)}, one in {grouping.stride} is seen")
 
 
 def _groups(grouping: Grouping) -> str:
@@ -136,14 +154,26 @@ def _groups(grouping: Grouping) -> str:
 
 
 def _drawn(grouping: Grouping) -> Grouping:
-    """The grouping as it is drawn: windows are larger than GRID and shrink to 2 patches."""
-    if not grouping.padded:
-        return grouping
-    small = {axis: SMALL for axis, _ in grouping.factors}
-    if not any(grouping.shift):
-        return replace(grouping, factors=tuple(small.items()))
-    shift, reach = (SMALL // 2,) * 3, (SMALL - 1,) * 3
-    return replace(grouping, factors=tuple(small.items()), shift=shift, reach=reach)
+    """The grouping as it is drawn: what does not divide GRID shrinks to 2 patches, or to 1."""
+    lengths: dict[str, int] = {}
+    given = dict(grouping.factors)
+    shift, reach = list(grouping.shift), list(grouping.reach)
+    for number, names in enumerate(parse_sentence(grouping.sentence)[0]):
+        fixed = [name for name in names if name in given]
+        if grouping.padded or GRID[number] % prod(given[name] for name in fixed):
+            lengths |= {name: SMALL if at < 2 else 1 for at, name in enumerate(fixed)}
+            if fixed and shift[number]:
+                shift[number] = SMALL // 2
+            if fixed and reach[number] < EVERYWHERE:
+                reach[number] = min(reach[number], SMALL - 1)
+        else:
+            lengths |= {name: given[name] for name in fixed}
+    return replace(
+        grouping,
+        factors=tuple((name, lengths[name]) for name, _ in grouping.factors),
+        shift=(shift[0], shift[1], shift[2]),
+        reach=(reach[0], reach[1], reach[2]),
+    )
 
 
 def _relation(number: int, scheme: Scheme) -> npt.NDArray[np.int_]:

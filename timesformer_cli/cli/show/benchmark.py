@@ -12,7 +12,8 @@ from timesformer_cli.benchmark.rows import SchemeRow, row_to_dict
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli.formats import bar, markdown_table, write_csv, write_json
 from timesformer_cli.cli.show.benchmark_columns import GAP, columns, cost_of, fitting
-from timesformer_cli.schemes import PAPER
+from timesformer_cli.schemes import RELATIVES
+from timesformer_cli.typed.schemes import scheme_label
 
 NARROWEST, WIDEST = 8, 24  # characters of a bar
 MOST_NOISY = 3  # noisy rows that are named one by one
@@ -37,7 +38,7 @@ def as_table(report: BenchmarkReport, stream: TextIO) -> None:
         table.add_column("", no_wrap=True)
     before = report.rows[0]
     for row, details in zip(report.rows, report.details, strict=True):
-        if (row.attention in PAPER) != (before.attention in PAPER):
+        if (row.attention in RELATIVES) != (before.attention in RELATIVES):
             table.add_row()
             table.add_row(Text("relatives", "dim"))
         elif (row.frames, row.image_size) != (before.frames, before.image_size) and several:
@@ -86,7 +87,7 @@ def _words(report: BenchmarkReport, hidden: int) -> Iterator[Text]:
         yield Text()
     noisy = 0
     for row, details in zip(report.rows, report.details, strict=True):
-        name = f"{row.attention}, {row.frames} frames, {row.image_size} px"
+        name = f"{scheme_label(row.attention)}, {row.frames} frames, {row.image_size} px"
         if row.status == "oom":
             yield Text.assemble(("OOM", "bold red"), f" {name}: {details.reason}")
         elif details.reason:

@@ -9,6 +9,7 @@ from rich.text import Text
 from timesformer_cli.benchmark.rows import Details, SchemeRow
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli.formats import percent
+from timesformer_cli.typed.schemes import scheme_label
 
 GAP = 2  # spaces between columns
 ESSENTIAL = 3  # columns up to this rank are shown before the bar is
@@ -29,7 +30,7 @@ def columns(report: BenchmarkReport) -> list[BenchmarkColumn]:
     """All columns that this report fills, in the order in which they are shown."""
     rows = report.rows
     every = [
-        BenchmarkColumn(("", "scheme"), 0, lambda row, _: Text(row.attention, "bold"), left=True),
+        BenchmarkColumn(("", "scheme"), 0, _scheme, left=True),
         BenchmarkColumn(("", "frames"), 0, lambda row, _: str(row.frames)),
         BenchmarkColumn(("", "px"), 0, lambda row, _: str(row.image_size)),
         BenchmarkColumn(("", "tokens"), 8, lambda row, _: _count(row.tokens)),
@@ -93,6 +94,10 @@ def cost_of(row: SchemeRow) -> float | None:
     if row.latency_ms is not None:
         return row.latency_ms.median / row.batch_size
     return row.gmacs
+
+
+def _scheme(row: SchemeRow, _: Details) -> Text:
+    return Text(scheme_label(row.attention), "bold")
 
 
 def _ratio(row: SchemeRow, rows: Sequence[SchemeRow]) -> str:
