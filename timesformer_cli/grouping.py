@@ -27,6 +27,8 @@ class Grouping:
     # group along that axis.
     padded: bool = False
     shift: Grid = (0, 0, 0)  # patches by which the groups are moved along each axis
+    # Rows and columns by which the groups move on from each frame to the next, around the edge.
+    diagonal: tuple[int, int] = (0, 0)
     # Members farther apart than this do not see each other. It parts members from two edges of the
     # grid that a shift brings into one group; a short reach also narrows what is seen in a group.
     reach: Grid = (EVERYWHERE, EVERYWHERE, EVERYWHERE)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 
+from scripts.docs.typed_section import typed_section
 from timesformer_cli import cost
 from timesformer_cli.cli.draw.scheme import explanation
 from timesformer_cli.cli.formats import markdown_table
@@ -21,6 +22,8 @@ Generated from the definitions by `python -m scripts.docs.schemes_page`; do not 
 A scheme says which patches of a clip see one another. It is a sequence of passes; each is one sentence that cuts the
 grid of patches into groups, and patches attend within their group. `tsf benchmark --explain NAME` draws these pictures,
 `tsf benchmark --attention all --frames 8,16 --no-measure` prints these numbers, and without `--no-measure` it measures them here.
+
+Schemes of your own are typed: see [the end of this page](#schemes-of-your-own).
 
 In a picture, one patch (◆) asks; ■ are the patches it sees in that step, ○ those that reached it through an earlier one.
 
@@ -41,7 +44,7 @@ read out, or a pooler reads them: a few more blocks, in the last of which one le
 def page() -> str:
     """The whole page as Markdown."""
     paper, relatives = (map(_section, names) for names in (PAPER, RELATIVES))
-    return "\n".join([HEAD, *_overtaking(), *paper, BETWEEN, *relatives])
+    return "\n".join([HEAD, *_overtaking(), *paper, BETWEEN, *relatives, typed_section()])
 
 
 def _overtaking() -> Iterator[str]:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.support.models import tiny
+from tests.support.models import TYPED, tiny
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.model import TimeSformer
@@ -34,6 +34,8 @@ EVERY = pytest.mark.parametrize(
     [
         *((name, shape) for name, shape in product(PAPER, SHAPES) if shape != "odd"),
         *product(RELATIVES, ["native", "oblong", "odd"]),
+        *product(TYPED.values(), ["native"]),
+        *((TYPED[name], "odd") for name in TYPED if name != "strided"),  # it takes even grids
     ],
 )
 

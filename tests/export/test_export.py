@@ -17,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 import timesformer_cli
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import DeviceError, ExitCode, UsageError, WeightsError
@@ -114,7 +114,10 @@ def artefact(made):
 
 
 SLOW = pytest.mark.slow  # torch's ONNX exporter takes seconds a model
-VARIANTS = [{"attention": name} for name in SCHEMES] + [{"embedding": "conv-stem"}, {"tubelet": 2}]
+VARIANTS = [{"attention": name} for name in (*SCHEMES, *TYPED.values())] + [
+    {"embedding": "conv-stem"},
+    {"tubelet": 2},
+]
 
 
 def check_graph(path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import DTYPES
@@ -60,6 +60,11 @@ def model(scheme, changes):
         *((scheme, "plain", changes) for scheme in PAPER for changes in VARIANTS),
         *((scheme, "plain", changes) for scheme in RELATIVES for changes in ({}, VARIANTS[-1])),
         *((scheme, "fastest", {}) for scheme in SCHEMES),
+        *(
+            (scheme, "plain", changes)
+            for scheme in TYPED.values()
+            for changes in ({}, VARIANTS[-1])
+        ),
         *((scheme, "plain", POOLED) for scheme in ("vivit-3", "vivit-4", "windowed")),
     ],
     ids=str,

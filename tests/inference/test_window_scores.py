@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.inference.fast.model import make_fast
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.window_scores import WindowScorer
@@ -31,7 +31,7 @@ def windows() -> list[StreamedWindow]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [*SCHEMES, *TYPED.values()])
 def test_each_window_has_the_scores_that_it_has_alone(scheme, batch_size):
     model = randomised(tiny(attention=scheme))
     predictor = Predictor(make_fast(model, torch.device("cpu"), torch.float32))

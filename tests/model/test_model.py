@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model import TimeSformer
@@ -24,7 +24,8 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize(
-    ("attention", "variant"), [*product(PAPER, VARIANTS), *product(RELATIVES, ["linear"])]
+    ("attention", "variant"),
+    [*product(PAPER, VARIANTS), *product([*RELATIVES, *TYPED.values()], ["linear"])],
 )
 def test_any_clip_the_patches_divide_gives_logits(attention, variant):
     model = randomised(tiny(attention=attention, **VARIANTS[variant]))
@@ -34,7 +35,7 @@ def test_any_clip_the_patches_divide_gives_logits(attention, variant):
         assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize("attention", [*SCHEMES, *TYPED.values()])
 def test_clips_of_a_batch_do_not_see_one_another(attention):
     model = randomised(tiny(attention=attention))
     clips = torch.randn(3, 8, 3, 64, 64)

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from tests.support.models import tiny
+from tests.support.models import TYPED, tiny
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.schemes import RELATIVES, SCHEMES
+from timesformer_cli.schemes import RELATIVES
 from timesformer_cli.training.loop import Training
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import ORDER, generator, seeded
 from timesformer_cli.training.recipe import PRESETS
 from timesformer_cli.training.state import Settings, TrainingCallbacks
+from timesformer_cli.typed.schemes import find_scheme
 
 FRAMES, SIDE = 4, 32
 RECIPE = replace(
@@ -64,14 +65,15 @@ def learned(attention: str) -> float:
 
 
 SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("joint", "sparse", "axial", *RELATIVES)
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("joint", "sparse", "axial", *RELATIVES, *TYPED.values())
 ]
 
 
 @pytest.mark.parametrize("attention", ["divided", "space", *SLOW])
 def test_what_sees_time_learns_the_order_and_what_does_not_never_will(attention):
     accuracy = learned(attention)
-    if SCHEMES[attention].sees_time:
+    if find_scheme(attention).sees_time:
         assert accuracy >= 0.95
     else:
         assert 0.4 <= accuracy <= 0.6

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.model.attention import GroupedAttention
 from timesformer_cli.model.inflate import inflate
@@ -166,11 +166,29 @@ def test_divided_attention_inflated_from_an_image_model_starts_as_it(tmp_path, v
         assert_close(video_model(picture), image_model(picture), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize("attention", [*SCHEMES, *TYPED.values()])
 def test_a_video_model_keeps_its_answers_when_inflated_to_itself(attention):
     model = randomised(tiny(attention=attention))
     with torch.no_grad():
         assert_close(inflate(model, model.config)(CLIP), model(CLIP), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("order", ["t h w -> (t) (h w); {}", "{}; t h w -> (t) (h w)"])
+def test_whatever_the_order_of_passes_the_start_is_the_image_model(order):
+    """On a clip of one picture repeated: a new pass adds nothing, an old one what it did."""
+    source = randomised(tiny(attention="space"))
+    target = source.config.with_attention(order.format("t h w -> (h w) (t) cls=absent"))
+    picture = torch.randn(1, 1, 3, 64, 64).expand(-1, 8, -1, -1, -1)
+    with torch.no_grad():
+        assert_close(inflate(source, target)(picture), source(picture), rtol=0, atol=1e-5)
+
+
+def test_a_pass_that_becomes_the_last_takes_its_extra_map_along():
+    source = randomised(tiny())
+    late = source.config.with_attention("t h w -> (t) (h w); t h w -> (h w) (t) cls=absent")
+    moved = inflate(inflate(source, late), source.config)
+    with torch.no_grad():
+        assert_close(moved(CLIP), source(CLIP), rtol=0, atol=1e-5)
 
 
 def test_inflating_resizes_positions_and_keeps_the_picture_settings():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import torch
 from einops import rearrange
@@ -32,7 +33,9 @@ def inflate(source: TimeSformer, target: ModelConfig) -> TimeSformer:
     As published (arXiv 2102.05095 and its code; tubelets: arXiv 2103.15691, section 3.4):
 
     - An attention pass that the source lacks starts as a copy of the source's last pass (the
-      spatial one), and its extra map starts at zero.
+      spatial one), and its extra map starts at zero. The last pass of a scheme has no such map: one
+      that moves there, or away from there, starts as the same function as before, and a new one
+      after the source's last pass starts at zero.
     - Position tables are resized, and repeated over time where one table holds all places.
     - A tubelet sees its central frame only.
 
@@ -74,9 +77,12 @@ def _starts(source: TimeSformer, model: TimeSformer) -> Iterator[tuple[str, Tens
         if have is not None and wanted is not None:
             more = _position_tables(have.positions, wanted)
             tables |= {f"{part}.{name}": table for name, table in more}
+    reordered = dict(_reordered(source, model.config))
     for name, own in model.state_dict().items():
         theirs = origin(name)
-        if "positions." in name:
+        if name in reordered:
+            yield name, reordered[name]
+        elif "positions." in name:
             if name in tables:
                 yield name, tables[name]
         elif name == "patches.proj.weight" and model.config.tubelet != source.config.tubelet:
@@ -95,12 +101,7 @@ def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | 
     A pass that both schemes have starts from its equal, any other from the source's last pass.
     "" means that the tensor starts as a new model has it.
     """
-    have = [grouping.sentence for grouping in source.scheme.passes]
-    passes = {}
-    for number, grouping in enumerate(target.scheme.passes):
-        same = grouping.sentence in have
-        from_pass = have.index(grouping.sentence) if same else len(have) - 1
-        passes[str(number)] = (from_pass, same)
+    passes = {str(number): row for number, row in enumerate(_equals(source, target))}
 
     def origin(name: str) -> str:
         parts = name.split(".")
@@ -114,6 +115,42 @@ def _origins(source: ModelConfig, target: ModelConfig) -> Callable[[str], str | 
         return ".".join([*parts[:3], str(from_pass), *parts[4:]])
 
     return origin
+
+
+def _equals(source: ModelConfig, target: ModelConfig) -> list[tuple[int, bool]]:
+    """For each pass of the target that of the source to start from, and whether it is its equal."""
+    have, rows = source.scheme.passes, []
+    for number, grouping in enumerate(target.scheme.passes):
+        alike = [at for at, other in enumerate(have) if other.sentence == grouping.sentence]
+        # Of several with one sentence: with the same facts, or else in the same place.
+        nearest = max(
+            alike,
+            key=lambda at: (have[at] == grouping, at == number, -at),
+            default=len(have) - 1,
+        )
+        rows.append((nearest, bool(alike)))
+    return rows
+
+
+def _reordered(source: TimeSformer, target: ModelConfig) -> Iterator[tuple[str, Tensor]]:
+    """Yield names and first values of passes whose place is last in one scheme and not in both."""
+    tensors = source.state_dict()
+    rows, last = _equals(source.config, target), len(source.config.scheme.passes) - 1
+    mapped = len(rows) - 1 if target.scheme.bridged else 0  # passes with an extra map: the first
+    for block, (number, (from_pass, same)) in product(range(target.depth), enumerate(rows)):
+        ours, theirs = (f"blocks.{block}.passes.{each}" for each in (number, from_pass))
+        proj, bias = (tensors[f"{theirs}.attention.proj.{leaf}"] for leaf in ("weight", "bias"))
+        fc, fc_bias = (tensors.get(f"{theirs}.fc.{leaf}") for leaf in ("weight", "bias"))
+        if not same:
+            if number >= mapped and (last, True) in rows[:number]:
+                yield f"{ours}.attention.proj.weight", torch.zeros_like(proj)
+                yield f"{ours}.attention.proj.bias", torch.zeros_like(bias)
+        elif number < mapped and fc is None:
+            yield f"{ours}.fc.weight", torch.eye(len(proj)).to(proj)
+            yield f"{ours}.fc.bias", torch.zeros_like(bias)
+        elif number >= mapped and fc is not None and fc_bias is not None:
+            yield f"{ours}.attention.proj.weight", fc @ proj
+            yield f"{ours}.attention.proj.bias", fc @ bias + fc_bias
 
 
 def _position_tables(positions: nn.Module, target: ModelConfig) -> Iterator[tuple[str, Tensor]]:

@@ -1,5 +1,7 @@
 """Bring patches into the groups that a sentence makes of the grid, and back."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -17,6 +19,8 @@ def group(patches: Tensor, grouping: Grouping) -> Tensor:
         patches = F.pad(patches, (0, 0, 0, filled[2] - w, 0, filled[1] - h, 0, filled[0] - t))
     if any(moved):
         patches = patches.roll([-by for by in moved], dims=(1, 2, 3))
+    if any(grouping.diagonal):
+        patches = _moved_on(patches, [-by for by in grouping.diagonal])
     return rearrange(patches, grouping.gather, **grouping.lengths(grid))
 
 
@@ -25,9 +29,20 @@ def ungroup(tokens: Tensor, grouping: Grouping, grid: Grid) -> Tensor:
     t, h, w = grid
     moved = grouping.moved(grid)
     patches = rearrange(tokens, grouping.scatter, **grouping.lengths(grid))
+    if any(grouping.diagonal):
+        patches = _moved_on(patches, grouping.diagonal)
     if any(moved):
         patches = patches.roll(moved, dims=(1, 2, 3))
     return patches[:, :t, :h, :w]
+
+
+def _moved_on(patches: Tensor, diagonal: Sequence[int]) -> Tensor:
+    """Each frame of `(b t h w d)` so many rows and columns further than the frame before it."""
+    frames = (
+        frame.roll([number * by for by in diagonal], dims=(1, 2))
+        for number, frame in enumerate(patches.unbind(1))
+    )
+    return torch.stack([*frames], dim=1)
 
 
 def visible(grouping: Grouping, grid: Grid, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from timesformer_cli.typed.sentences import (
 LONGEST = 4096  # the most that a number may be
 BESIDE = "beside"  # between the groupings of the two halves of the heads
 PADDED = "padded"  # the one fact without a value
-PASS_FACTS = ("cls", "window", PADDED, "shift", "reach", "stride")
+PASS_FACTS = ("cls", "window", PADDED, "shift", "diagonal", "reach", "stride")
 _WHOLE_AXIS = "*"
 _PLAIN = Grouping("t h w -> () (t h w)")
 
@@ -60,6 +60,15 @@ class _Facts:
         frames, rows, columns = known
         return frames, rows, columns
 
+    def diagonal(self) -> tuple[int, int]:
+        """Rows and columns, either way; none, where nothing is said."""
+        if (word := self.said.get("diagonal")) is None:
+            return _PLAIN.diagonal
+        if not (match := re.fullmatch("(-?[0-9]{1,4}),(-?[0-9]{1,4})", word.value)):
+            why = "two numbers for h, w: how far each frame is moved on, such as diagonal=1,-1"
+            self.line.refuse(word, why)
+        return int(match[1]), int(match[2])
+
     def class_token(self) -> ClassToken:
         """How the class token takes part; shared, where nothing is said."""
         if (word := self.said.get("cls")) is None:
@@ -96,6 +105,8 @@ def _half_text(grouping: Grouping) -> str:
     words += [f"cls={grouping.cls}"] if grouping.cls != _PLAIN.cls else []
     if grouping.shift != _PLAIN.shift:
         words.append("shift=" + ",".join(map(str, grouping.shift)))
+    if grouping.diagonal != _PLAIN.diagonal:
+        words.append("diagonal=" + ",".join(map(str, grouping.diagonal)))
     if grouping.reach != _PLAIN.reach:
         reach = (_WHOLE_AXIS if by >= EVERYWHERE else str(by) for by in grouping.reach)
         words.append("reach=" + ",".join(reach))
@@ -131,6 +142,7 @@ def _half(line: Line, words: Sequence[Word]) -> Grouping:
         ),
         padded=PADDED in said or "window" in said,
         shift=facts.three("shift", _PLAIN.shift, None),
+        diagonal=facts.diagonal(),
         reach=facts.three("reach", _PLAIN.reach, EVERYWHERE),
         stride=facts.number("stride"),
     )

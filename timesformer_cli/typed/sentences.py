@@ -10,6 +10,7 @@ from timesformer_cli.grouping import AXES
 
 GRID_LETTERS = "thw"
 OTHER_LETTERS = "acefgijklmnopqrsuvxyz"  # b and d are the other axes of a tensor that is grouped
+SHOWN = 80  # characters on each side of a word that is wrong
 _CALLED = dict(zip(GRID_LETTERS, AXES, strict=True))
 _WORD = re.compile(r"->|[()]|[^\s()]+?(?=->|[\s()]|$)")
 _TWO_LISTS = "behind the arrow stand two lists in parentheses: (groups) (members)"
@@ -48,8 +49,10 @@ class Line:
     def refuse(self, word: Word, why: str) -> NoReturn:
         """Raise a UsageError that shows the line with this word in square brackets."""
         before, after = self.text[: word.start], self.text[word.start + len(word.text) :]
+        before = before if len(before) <= SHOWN else f"...{before[-SHOWN:]}"
+        after = after if len(after) <= SHOWN else f"{after[:SHOWN]}..."
         place = f"part {self.number}, character {word.start + 1}"
-        raise UsageError(f"{place} of '{before}[{word.text}]{after}': {why}")
+        raise UsageError(f"{place} of '{before}[{word.text:.{SHOWN}}]{after}': {why}")
 
 
 @dataclass(frozen=True, slots=True)

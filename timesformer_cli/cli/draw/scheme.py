@@ -125,20 +125,26 @@ def _facts(number: int, scheme: Scheme) -> Iterator[Text]:
 def _limits(grouping: Grouping, *, alternating: bool) -> Iterator[Text]:
     """What narrows what is seen within a group, or moves the groups."""
     near = [
-        f"{by} {axis if by != 1 else axis.removesuffix('s')}"
-        for axis, by in zip(AXES, grouping.reach, strict=True)
-        if by < EVERYWHERE
+        _many(by, axis) for axis, by in zip(AXES, grouping.reach, strict=True) if by < EVERYWHERE
     ]
     if any(grouping.shift):
         when = "in every second block, " if alternating else ""
         edge = "and not around the edge" if near else "around the edge"
         yield Text(f"{when}moved by {' x '.join(map(str, grouping.shift))}, {edge}")
+    if any(grouping.diagonal):
+        rows, columns = grouping.diagonal
+        further = f"{_many(rows, 'rows')} and {_many(columns, 'columns')}"
+        yield Text(f"moved on by {further} a frame, around the edge")
     if near and not (alternating and any(grouping.shift)):
         yield Text(f"no further than {' and '.join(near)} away")
     if grouping.stride > 1:
         grid, (_, members) = parse_sentence(grouping.sentence)
         axes = [axis for axis, names in zip(AXES, grid, strict=True) if {*names} & {*members}]
         yield Text(f"of {' and '.join(axes)}, one in {grouping.stride} is seen")
+
+
+def _many(count: int, axis: str) -> str:
+    return f"{count} {axis.removesuffix('s') if abs(count) == 1 else axis}"
 
 
 def _groups(grouping: Grouping) -> str:
@@ -208,6 +214,8 @@ def _members(grouping: Grouping) -> npt.NDArray[np.int_]:
     """Numbers of the patches as `(groups members)`; every grouping, as drawn, divides GRID."""
     moved = [-by for by in grouping.moved(GRID)]
     numbers = np.roll(np.arange(prod(GRID)).reshape(GRID), moved, axis=(0, 1, 2))
+    for frame, of_frame in enumerate(numbers):
+        numbers[frame] = np.roll(of_frame, [-frame * by for by in grouping.diagonal], axis=(0, 1))
     gathered = rearrange(numbers.reshape(1, *GRID, 1), grouping.gather, **grouping.lengths(GRID))
     members: npt.NDArray[np.int_] = gathered[0, :, :, 0]
     return members
