@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.support import clips
-from tests.support.models import tiny
+from tests.support.models import TYPED, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
 from timesformer_cli.model import TimeSformer
@@ -183,6 +183,18 @@ def test_a_frozen_backbone_stays_and_its_head_learns(data, init, tmp_path):
     before, after = (load_path(Path(folder))[0].state_dict() for folder in (init, out))
     for name, tensor in after.items():
         assert name.startswith("head.") or torch.equal(tensor, before[name]), name
+    ran = tsf("--resume", out, "--workers", "1")
+    assert ran.exit_code == 0, ran.stderr
+
+
+def test_a_typed_scheme_is_trained_and_goes_on_where_it_stopped(data, init, tmp_path):
+    out, scheme = tmp_path / "run", TYPED["late-time"]
+    how = ("--attention", f"{scheme};", "--epochs", "1", "--batch-size", "6", "--workers", "1")
+    ran = tsf(data, "--init", init, *how, "--device", "cpu", "-o", out)
+    assert ran.exit_code == 0, ran.stderr
+    assert json.loads((out / "config.json").read_text())["tsf"]["attention"] == scheme
+    assert f"TimeSformer, late-time attention (`{scheme}`), " in (out / "README.md").read_text()
+    assert load_path(out)[0].config.attention == scheme
     ran = tsf("--resume", out, "--workers", "1")
     assert ran.exit_code == 0, ran.stderr
 
