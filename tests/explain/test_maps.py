@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.explain.dense import dense_rollout
-from tests.support.models import randomised, tiny
+from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.explain import record
 from timesformer_cli.explain.maps import attention_maps
 from timesformer_cli.explain.record import recorded
@@ -24,7 +24,7 @@ def clip_of(model, seed=1):
     return torch.randn(1, config.frames, 3, config.height, config.width, generator=generator)
 
 
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize("attention", [*SCHEMES, *TYPED.values()])
 def test_maps_leave_the_answer_as_it_is_and_share_out_one(attention):
     model = model_of(attention, heads=2)
     clip = clip_of(model)
@@ -43,7 +43,7 @@ def test_maps_leave_the_answer_as_it_is_and_share_out_one(attention):
 ADDED = {"lucidrains": "separate", "vjepa2": "sinusoidal"}
 
 
-@pytest.mark.parametrize("attention", SCHEMES)
+@pytest.mark.parametrize("attention", [*SCHEMES, TYPED["late-time"], TYPED["diagonal"]])
 def test_rollout_is_the_product_of_dense_matrices(attention):
     changes = {"positions": ADDED[attention]} if attention in ADDED else {}
     model = model_of(attention, heads=2, **changes)

@@ -36,6 +36,8 @@ GROUPINGS = {
     "small window": SMALL_WINDOW,
     "small shifted": replace(SMALL_WINDOW, shift=(1, 1, 1), reach=(1, 2, 1)),
     "narrow column": replace(schemes.COLUMN, factors=(("h", 2), ("w", 3))),
+    "diagonal": replace(schemes.TIME, diagonal=(1, 1)),
+    "steep diagonal": replace(schemes.TIME, diagonal=(0, -2)),
 }
 
 
@@ -73,6 +75,12 @@ MEANING = {
     "small window": in_windows((2, 3, 2)),
     "small shifted": in_windows((2, 3, 2), (1, 1, 1)),
     "narrow column": in_windows((EVERYWHERE, 2, 3)),
+    "diagonal": lambda a, b, grid: all(
+        (b[axis] - a[axis] - (b[0] - a[0])) % grid[axis] == 0 for axis in (1, 2)
+    ),
+    "steep diagonal": lambda a, b, grid: (
+        a[1] == b[1] and (b[2] - a[2] + 2 * (b[0] - a[0])) % grid[2] == 0
+    ),
 }
 DIVIDING = ("local", "strided", "tubelet")
 even = st.integers(1, 3).map(lambda half: 2 * half)
