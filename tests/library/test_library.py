@@ -22,7 +22,8 @@ from timesformer_cli.cli.app import app
 from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding
 from timesformer_cli.library.fill import Filling
-from timesformer_cli.library.store import Hit, KnownFile, Library, Making
+from timesformer_cli.library.search import Hit, labelled, similar
+from timesformer_cli.library.store import KnownFile, Library, Making
 from timesformer_cli.video import VideoPath
 
 pytest.importorskip("lance")
@@ -220,10 +221,10 @@ def test_writers_at_one_time_write_everything_once(tmp_path):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, (0, 4, 8)))
     assert len(rows(library.path)) == 24
-    hits = library.similar(files[3].embeddings[1].vector, 1, label="it's", least=0.4)
+    hits = similar(library, files[3].embeddings[1].vector, 1, label="it's", least=0.4)
     assert (hits[0].video, hits[0].start) == (files[3].video, 1.0)
     assert hits[0].similarity == pytest.approx(1, abs=1e-5)
-    assert library.labelled("it's", 3)[0].score == 0.5
+    assert labelled(library, "it's", 3)[0].score == 0.5
 
 
 def test_of_windows_that_overlap_the_best_is_found(tmp_path):
@@ -234,13 +235,13 @@ def test_of_windows_that_overlap_the_best_is_found(tmp_path):
     ]
     library.add([replace(video, embeddings=tuple(close))], looked([video]))
     wanted = close[7]
-    for hits in (library.similar(wanted.vector, 30), library.labelled("it's", 30)):
+    for hits in (similar(library, wanted.vector, 30), labelled(library, "it's", 30)):
         assert 5 <= len(hits) <= 11
         times = sorted((hit.start, hit.end) for hit in hits)
         assert all(end <= start for (_, end), (start, _) in pairwise(times))
-    assert library.similar(wanted.vector, 1)[0].start == wanted.start
+    assert similar(library, wanted.vector, 1)[0].start == wanted.start
     itself = Hit("", video.content, wanted.start, wanted.end, "", 0)
-    assert library.similar(wanted.vector, 1, without=[itself])[0].start != wanted.start
+    assert similar(library, wanted.vector, 1, without=[itself])[0].start != wanted.start
 
 
 KILLED = """

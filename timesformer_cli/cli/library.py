@@ -41,6 +41,7 @@ def library(
     from timesformer_cli.cli.stderr import complain, errors_explained, note, quietly
     from timesformer_cli.library.fill import recheck
     from timesformer_cli.library.store import Library
+    from timesformer_cli.library.summary import summary_of
 
     with errors_explained(debug), quietly(quiet):
         opened = Library.open(library)
@@ -59,5 +60,5 @@ def library(
             failed = bool(gone or changed)
         if compact:
             opened.compact()
-        RENDERERS[format](opened.summary(), sys.stdout)
+        RENDERERS[format](summary_of(opened), sys.stdout)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

@@ -11,7 +11,8 @@ from timesformer_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from timesformer_cli.library.embed import Embedded
-    from timesformer_cli.library.store import Hit, Library
+    from timesformer_cli.library.search import Hit
+    from timesformer_cli.library.store import Library
 
 LibraryFolder = Annotated[
     Path,
@@ -59,6 +60,7 @@ def search(
     from timesformer_cli.cli.show.search import RENDERERS
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.library.search import labelled
     from timesformer_cli.library.store import Library
 
     with errors_explained(debug), quietly(quiet), claiming(output):
@@ -76,7 +78,7 @@ def search(
             _require_label(opened, label)
         if clip is None:
             assert label is not None
-            hits = opened.labelled(label, count, least=min_score)
+            hits = labelled(opened, label, count, least=min_score)
         else:
             shown = _embedded(opened, clip, since, until, device=device, dtype=dtype)
             hits = _similar(opened, shown, count, label, min_score)
@@ -88,7 +90,9 @@ def _require_label(library: "Library", label: str) -> None:
     """Raise UsageError for a label that no row has, with those that are like it."""
     import difflib
 
-    labels = library.labels()
+    from timesformer_cli.library.summary import labels_in
+
+    labels = labels_in(library)
     if label not in labels:
         near = difflib.get_close_matches(label, labels, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "tsf library names those it has"
@@ -145,9 +149,9 @@ def _similar(
     """What is most like the mean of the clip's vectors, without the part that was shown itself."""
     import numpy as np
 
-    from timesformer_cli.library.store import Hit
+    from timesformer_cli.library.search import Hit, similar
 
     vector = np.mean([each.vector for each in shown.embeddings], axis=0)
     start, end = shown.embeddings[0].start, shown.embeddings[-1].end
     itself = Hit(shown.video, shown.content, start, end, "", 0.0)
-    return library.similar(vector, count, label=label, least=least, without=[itself])
+    return similar(library, vector, count, label=label, least=least, without=[itself])

@@ -7,16 +7,15 @@ that was moved or copied is not looked at again.
 
 import json
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import locked
 from timesformer_cli.installing import how_to_install
-from timesformer_cli.library.embed import Embedded, Vector
+from timesformer_cli.library.embed import Embedded
 from timesformer_cli.library.write import COLUMNS, rows_of
 from timesformer_cli.parquet import VERSION, arrow_type
 
@@ -47,18 +46,6 @@ class Making:
     def told(self) -> dict[str, Any]:
         """Field for field."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-class Hit(NamedTuple):
-    """A row that was found."""
-
-    video: str
-    content: str
-    start: float
-    end: float
-    label: str
-    score: float  # of the label
-    similarity: float | None = None  # cosine with what was searched for
 
 
 class KnownFile(NamedTuple):
@@ -132,7 +119,8 @@ class Library:
                 raise UsageError(f"{path}: was made otherwise ({was}); say so, or name another")
         return cls(path, making)
 
-    def _dataset(self) -> "lance.LanceDataset":
+    def dataset(self) -> "lance.LanceDataset":
+        """The rows as Lance has them now, with what others wrote."""
         import lance
 
         return lance.dataset(str(self.path))
@@ -148,7 +136,7 @@ class Library:
             return {}
         known: dict[str, KnownFile] = {}
         columns = ["video", "content", "size", "modified"]
-        for batch in self._dataset().to_batches(columns=columns, batch_size=AT_ONCE):
+        for batch in self.dataset().to_batches(columns=columns, batch_size=AT_ONCE):
             for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                 known[row[0]] = KnownFile(*row)
         return known
@@ -175,7 +163,7 @@ class Library:
                 schema = _schema(width, self.making)
                 lance.write_dataset(schema.empty_table(), str(self.path), mode="create")
             self._forget(instead)
-            dataset = self._dataset()
+            dataset = self.dataset()
             there = self._contents(dataset, [video.content for video in videos])
             rows = [
                 row | {"size": files[video.video].size, "modified": files[video.video].modified}
@@ -192,9 +180,9 @@ class Library:
     def move(self, content: str, path: str) -> None:
         """Give the rows of this content another path; raises OSError."""
         size, modified = file_facts(path)
-        values = {"video": _quoted(path), "size": str(size), "modified": str(modified)}
+        values = {"video": quoted(path), "size": str(size), "modified": str(modified)}
         with self._locked():
-            self._dataset().update(values, where=f"content = {_quoted(content)}")
+            self.dataset().update(values, where=f"content = {quoted(content)}")
 
     def forget(self, paths: Iterable[str]) -> int:
         """Remove the rows of these paths, and return how many."""
@@ -204,8 +192,8 @@ class Library:
     def _forget(self, paths: Iterable[str]) -> int:
         gone = 0
         for some in _in_groups(list(paths)):
-            listed = ", ".join(map(_quoted, some))
-            gone += int(self._dataset().delete(f"video IN ({listed})")["num_deleted_rows"])
+            listed = ", ".join(map(quoted, some))
+            gone += int(self.dataset().delete(f"video IN ({listed})")["num_deleted_rows"])
         return gone
 
     def compact(self) -> None:
@@ -213,83 +201,15 @@ class Library:
         from datetime import timedelta
 
         with self._locked():
-            dataset = self._dataset()
+            dataset = self.dataset()
             dataset.optimize.compact_files()
             dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
-
-    def similar(
-        self,
-        vector: Vector,
-        count: int,
-        *,
-        label: str | None = None,
-        least: float = 0.0,
-        without: Collection[Hit] = (),
-    ) -> list[Hit]:
-        """The rows whose vectors have the largest cosine with this one, best first; exact.
-
-        Of rows that overlap in a video only the best is taken, and none that overlaps one of
-        `without`.
-        """
-        columns = [*_HIT, "_distance"]
-        dataset = self._dataset()
-        total, asked = dataset.count_rows(), count
-        while True:
-            asked = min(total, 8 * asked)
-            table = dataset.to_table(
-                columns=columns,
-                nearest={"column": "vector", "q": vector, "k": max(1, asked), "metric": "cosine"},
-                filter=_where(label, least),
-                prefilter=True,
-            )
-            rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-            hits = (Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows)
-            found = _apart(hits, without)
-            if len(found) >= count or asked >= total or len(table) < asked:
-                return found[:count]
-
-    def labelled(self, label: str, count: int, *, least: float = 0.0) -> list[Hit]:
-        """The rows with this label, the highest scores first; of those that overlap, the best."""
-        dataset = self._dataset()
-        best: dict[str, list[Hit]] = {}  # by content
-        batches = dataset.to_batches(
-            columns=list(_HIT), filter=_where(label, least), batch_size=AT_ONCE
-        )
-        for batch in batches:
-            rows = zip(*(batch.column(name).to_pylist() for name in _HIT), strict=True)
-            for hit in map(Hit._make, ((*row, None) for row in rows)):
-                best.setdefault(hit.content, []).append(hit)
-        kept = [hit for hits in best.values() for hit in _apart(sorted(hits, key=_order))]
-        return sorted(kept, key=_order)[:count]
-
-    def summary(self) -> "Summary":
-        """What is in it."""
-        summary = Summary(making=self.making, bytes=_bytes_below(self.path))
-        columns = ["video", "content", "label"]
-        seen: set[str] = set()
-        for batch in self._dataset().to_batches(columns=columns, batch_size=AT_ONCE):
-            for video, content, label in zip(
-                *(batch.column(name).to_pylist() for name in columns), strict=True
-            ):
-                summary.vectors += 1
-                summary.labels[label] += 1
-                if content not in seen:
-                    seen.add(content)
-                    summary.folders[os.path.dirname(video) or "."] += 1
-        summary.videos = len(seen)
-        summary.width = self._dataset().schema.field("vector").type.list_size
-        return summary
-
-    def labels(self) -> set[str]:
-        """The labels that rows have."""
-        table = self._dataset().to_table(columns=["label"])
-        return set(table.column("label").unique().to_pylist())
 
     def _contents(self, dataset: "lance.LanceDataset", contents: Sequence[str]) -> set[str]:
         """Which of these contents have rows."""
         found: set[str] = set()
         for some in _in_groups(contents):
-            listed = ", ".join(map(_quoted, some))
+            listed = ", ".join(map(quoted, some))
             table = dataset.to_table(columns=["content"], filter=f"content IN ({listed})")
             found.update(table.column("content").to_pylist())
         return found
@@ -299,48 +219,7 @@ class Library:
         return locked(self.path / LOCK)
 
 
-@dataclass(slots=True)
-class Summary:
-    """What is in a library."""
-
-    making: Making
-    bytes: int  # on the disk
-    vectors: int = 0
-    videos: int = 0
-    width: int = 0
-    labels: Counter[str] = field(default_factory=Counter)  # vectors by their best label
-    folders: Counter[str] = field(default_factory=Counter)  # videos by their folder
-
-
-_HIT = ("video", "content", "start", "end", "label", "score")
-
-
-def _order(hit: Hit) -> tuple[float, str, float]:
-    """The highest score first."""
-    return -hit.score, hit.video, hit.start
-
-
-def _apart(hits: Iterable[Hit], without: Collection[Hit] = ()) -> list[Hit]:
-    """The hits that overlap no earlier one, and none of `without`."""
-    taken: dict[str, list[Hit]] = {}
-    for hit in without:
-        taken.setdefault(hit.content, []).append(hit)
-    found = []
-    for hit in hits:
-        others = taken.setdefault(hit.content, [])
-        if all(hit.end <= other.start or hit.start >= other.end for other in others):
-            found.append(hit)
-            others.append(hit)
-    return found
-
-
-def _where(label: str | None, least: float) -> str | None:
-    conditions = [f"label = {_quoted(label)}"] if label is not None else []
-    conditions += [f"score >= {least!r}"] if least else []
-    return " AND ".join(conditions) or None
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Text in an expression of Lance's, in which only the quote is special."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -375,7 +254,3 @@ def _metadata(path: Path) -> Mapping[str, Any] | None:
         raise UsageError(f"{path}: is a Lance dataset that tsf did not make")
     found: dict[str, Any] = json.loads(told)
     return found
-
-
-def _bytes_below(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from timesformer_cli.cli.formats import write_json
 from timesformer_cli.cli.stderr import printable
-from timesformer_cli.library.store import Summary
+from timesformer_cli.library.summary import Summary
 
 MOST = 20  # labels, and folders, of a table
 

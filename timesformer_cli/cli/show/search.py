@@ -10,7 +10,7 @@ from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_line
 from timesformer_cli.cli.stderr import printable
-from timesformer_cli.library.store import Hit
+from timesformer_cli.library.search import Hit
 from timesformer_cli.timelines.text import clock
 
 CSV_COLUMNS = "video start end label score similarity content".split()

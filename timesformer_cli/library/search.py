@@ -1,0 +1,94 @@
+"""Searching a library: what is like a vector, or has a label."""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from timesformer_cli.library.embed import Vector
+from timesformer_cli.library.store import AT_ONCE, Library, quoted
+
+
+class Hit(NamedTuple):
+    """A row that was found."""
+
+    video: str
+    content: str
+    start: float
+    end: float
+    label: str
+    score: float  # of the label
+    similarity: float | None = None  # cosine with what was searched for
+
+
+_HIT = ("video", "content", "start", "end", "label", "score")
+
+
+def similar(
+    library: Library,
+    vector: Vector,
+    count: int,
+    *,
+    label: str | None = None,
+    least: float = 0.0,
+    without: Collection[Hit] = (),
+) -> list[Hit]:
+    """The rows whose vectors have the largest cosine with this one, best first; exact.
+
+    Of rows that overlap in a video only the best is taken, and none that overlaps one of
+    `without`.
+    """
+    columns = [*_HIT, "_distance"]
+    dataset = library.dataset()
+    total, asked = dataset.count_rows(), count
+    while True:
+        asked = min(total, 8 * asked)
+        table = dataset.to_table(
+            columns=columns,
+            nearest={"column": "vector", "q": vector, "k": max(1, asked), "metric": "cosine"},
+            filter=_where(label, least),
+            prefilter=True,
+        )
+        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+        hits = (Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows)
+        found = _apart(hits, without)
+        if len(found) >= count or asked >= total or len(table) < asked:
+            return found[:count]
+
+
+def labelled(library: Library, label: str, count: int, *, least: float = 0.0) -> list[Hit]:
+    """The rows with this label, the highest scores first; of those that overlap, the best."""
+    dataset = library.dataset()
+    best: dict[str, list[Hit]] = {}  # by content
+    batches = dataset.to_batches(
+        columns=list(_HIT), filter=_where(label, least), batch_size=AT_ONCE
+    )
+    for batch in batches:
+        rows = zip(*(batch.column(name).to_pylist() for name in _HIT), strict=True)
+        for hit in map(Hit._make, ((*row, None) for row in rows)):
+            best.setdefault(hit.content, []).append(hit)
+    kept = [hit for hits in best.values() for hit in _apart(sorted(hits, key=_order))]
+    return sorted(kept, key=_order)[:count]
+
+
+def _order(hit: Hit) -> tuple[float, str, float]:
+    """The highest score first."""
+    return -hit.score, hit.video, hit.start
+
+
+def _apart(hits: Iterable[Hit], without: Collection[Hit] = ()) -> list[Hit]:
+    """The hits that overlap no earlier one, and none of `without`."""
+    taken: dict[str, list[Hit]] = {}
+    for hit in without:
+        taken.setdefault(hit.content, []).append(hit)
+    found = []
+    for hit in hits:
+        others = taken.setdefault(hit.content, [])
+        if all(hit.end <= other.start or hit.start >= other.end for other in others):
+            found.append(hit)
+            others.append(hit)
+    return found
+
+
+def _where(label: str | None, least: float) -> str | None:
+    conditions = [f"label = {quoted(label)}"] if label is not None else []
+    conditions += [f"score >= {least!r}"] if least else []
+    return " AND ".join(conditions) or None
