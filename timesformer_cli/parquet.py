@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 # What a column may hold, besides str, int and float: labels with their scores, the same with how
-# similar they are, and a vector.
-PREDICTIONS, FITTING, VECTOR = "predictions", "fitting", "vector"
+# similar they are, a vector, a look.
+PREDICTIONS, FITTING, VECTOR, LOOK = "predictions", "fitting", "vector", "look"
 Columns = Mapping[str, type | str]
 ROWS = 1024  # in a row group
 VERSION = "1"  # of what the columns mean, in the file's metadata
@@ -69,5 +69,6 @@ def arrow_type(kind: type | str, width: int = -1) -> "pyarrow.DataType":
         PREDICTIONS: pyarrow.list_(pyarrow.struct(prediction)),
         FITTING: pyarrow.list_(pyarrow.struct([*prediction, ("similarity", pyarrow.float64())])),
         VECTOR: pyarrow.list_(pyarrow.float32(), width),
+        LOOK: pyarrow.list_(pyarrow.float16(), width),
     }
     return types[kind]

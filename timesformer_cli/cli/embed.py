@@ -1,6 +1,7 @@
 """`tsf embed`: videos as vectors."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,11 +13,19 @@ from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from timesformer_cli.inference.scorer import AnyModel
     from timesformer_cli.library.embed import EmbedResult
+    from timesformer_cli.library.journal import EmbedJournal
     from timesformer_cli.video import VideoPath
+    from timesformer_cli.weights.hub.locate import Located
 
 FOR_WINDOWS = {"start": "--from", "end": "--to", "cuts": "--cuts"}
+# What the vectors depend on, but for the weights; what a journal must agree with.
+MAKING = (
+    "every start end cuts frames stride views device dtype batch_size fps decoder normalise top_k"
+).split()
 FOR_CLIPS = {"views": "--views", "workers": "--workers"}
 
 
@@ -84,6 +93,15 @@ def embed(
         ),
     ] = None,
     output: options.Output = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where an earlier run into the same --output was stopped; a library always "
+            "does.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -136,18 +154,49 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
     require_writable(output, beside=beside)
     files, needed = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
     require_writable(output, needed, beside)
-    located: AnyModel = asked["model"]
+    located: Located | None = None
     if any(file.error is None for file in files):
-        found = locate_shown(asked["model"], bare=True)
-        require_writable(output, [*needed, *found.files], beside)
-        located = found
-    results = first_at_once(_results(context, files, located))
-    if written in RENDERERS:
-        return show_results(results, RENDERERS[written], output, files)
-    assert output is not None
-    statuses: list[str] = []
-    write_npy(noting(results, statuses), output)
-    return summary(statuses)
+        located = locate_shown(asked["model"], bare=True)
+        require_writable(output, [*needed, *located.files], beside)
+    with _journal(context, output, located) as journal:
+        todo = files if journal is None else [file for file in files if file.path not in journal]
+        results = first_at_once(_results(context, todo, located or asked["model"]))
+        if journal is not None:
+            results = journal.joined([file.path for file in files], results)
+        if written in RENDERERS:
+            failed = show_results(results, RENDERERS[written], output, files)
+        else:
+            assert output is not None
+            statuses: list[str] = []
+            write_npy(noting(results, statuses), output)
+            failed = summary(statuses)
+        if journal is not None:
+            journal.remove()
+    return failed
+
+
+def _journal(
+    context: typer.Context, output: Path | None, located: "Located | None"
+) -> "AbstractContextManager[EmbedJournal | None]":
+    """The journal beside the output; None for a stream, and where no model was found to name."""
+    from timesformer_cli.cli.stderr import note
+    from timesformer_cli.files import is_stream
+    from timesformer_cli.inference.scorer import model_revision
+    from timesformer_cli.library.journal import EmbedJournal
+    from timesformer_cli.timelines.journal import journal_path
+
+    asked, resume = context.params, context.params["resume"]
+    if output is None or is_stream(output):
+        if resume:
+            raise UsageError("--resume goes on with the file of --output; name it")
+        return nullcontext()
+    path = journal_path(output)
+    if not resume and path.exists():
+        note(f"an earlier run into {output} was stopped; it is begun anew, without --resume")
+    if located is None:
+        return nullcontext()
+    wanted = {name: str(asked[name]) for name in MAKING} | {"revision": model_revision(located)}
+    return EmbedJournal(path, wanted, resume=resume)
 
 
 def _fill(context: typer.Context, output: Path) -> ExitCode:

@@ -1,4 +1,4 @@
-"""`tsf search`: what in a library looks like a clip, or has a label."""
+"""`tsf search`: what in a library looks like a clip, has a label, or is there twice."""
 
 import math
 from pathlib import Path
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from timesformer_cli.library.embed import Embedded
     from timesformer_cli.library.search import Hit
     from timesformer_cli.library.store import Library
+
+LEAST = 0.8  # cosine of the looks of a pair, where nothing else is said
+SHOWN = 10  # of what is found
 
 LibraryFolder = Annotated[
     Path,
@@ -36,7 +39,32 @@ def search(
         str | None, typer.Option(metavar="LABEL", help="Only what has this label.")
     ] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Least score of the label.")] = 0.0,
-    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many are shown.")] = 10,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates",
+            help="Pairs of videos that show the same pictures, though cropped, coded anew or cut.",
+        ),
+    ] = False,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="Least cosine with CLIP, or of the two videos of a pair.",
+            show_default=f"{LEAST} for --duplicates",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count",
+            "-k",
+            min=1,
+            help="How many are shown.",
+            show_default="10; all pairs of --duplicates",
+        ),
+    ] = None,
     device: options.Devices = "auto",
     dtype: options.RunDtype = "auto",
     threads: options.Threads = None,
@@ -52,21 +80,28 @@ def search(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Find in a library what looks like a clip, or has a label.
+    """Find in a library what looks like a clip, has a label, or is there twice.
 
     Example: tsf search library.lance clip.mp4
     """
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
+    from timesformer_cli.cli.progress import steps
+    from timesformer_cli.cli.show.duplicates import RENDERERS as PAIR_RENDERERS
     from timesformer_cli.cli.show.search import RENDERERS
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.library.duplicates import duplicates_in
     from timesformer_cli.library.search import labelled
     from timesformer_cli.library.store import Library
 
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device, several=True)
-        if clip is None and label is None:
-            raise UsageError("say what to look for: a clip, --label LABEL, or both")
+        if duplicates and (clip is not None or label is not None):
+            raise UsageError("--duplicates compares all videos; leave out CLIP and --label")
+        if clip is None and label is None and not duplicates:
+            raise UsageError("say what to look for: a clip, --label LABEL, both, or --duplicates")
+        if min_similarity is not None and clip is None and not duplicates:
+            raise UsageError("--min-similarity is for CLIP and for --duplicates")
         if clip is None and (start != "0" or end is not None):
             raise UsageError("--from and --to are a part of CLIP; name one")
         since, until = timeline_options.parse_stretch(start, end)
@@ -74,14 +109,26 @@ def search(
         require_writable(output, [] if clip is None else [clip])
         use_threads(threads)
         opened = Library.open(library)
+        if duplicates:
+            with steps() as watch:
+                pairs = duplicates_in(
+                    opened,
+                    LEAST if min_similarity is None else min_similarity,
+                    lambda done, total: watch(done, total, "comparing"),
+                )
+            with writing(output) as stream:
+                PAIR_RENDERERS[written](pairs[:count], stream)
+            return
         if label is not None:
             _require_label(opened, label)
         if clip is None:
             assert label is not None
-            hits = labelled(opened, label, count, least=min_score)
+            hits = labelled(opened, label, count or SHOWN, least=min_score)
         else:
             shown = _embedded(opened, clip, since, until, device=device, dtype=dtype)
-            hits = _similar(opened, shown, count, label, min_score)
+            hits = _similar(opened, shown, count or SHOWN, label, min_score)
+            if min_similarity is not None:
+                hits = [hit for hit in hits if (hit.similarity or 0.0) >= min_similarity]
         with writing(output) as stream:
             RENDERERS[written](hits, stream)
 

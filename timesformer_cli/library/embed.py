@@ -22,6 +22,7 @@ from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video import VideoPath
+from timesformer_cli.video.look import Look, look_of_clip
 
 if TYPE_CHECKING:
     from timesformer_cli.timelines.results import TimelineResult
@@ -41,6 +42,7 @@ class Embedding:
     end: float
     predictions: tuple[Prediction, ...]  # what the model says of the same part, best first
     vector: Vector  # the input of the model's head, `(d)`; its length is 1 where asked for
+    look: Look | None = None  # how the pictures look, by which a library finds copies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +93,7 @@ def embed_videos(
             end=max(view.end for view in views),
             predictions=scorer.choice.predictions(outputs.scores, options.top_k),
             vector=_prepared(outputs.features.numpy(), normalise),
+            look=look_of_clip(decoded.frames.reshape(-1, *decoded.frames.shape[2:])),
         )
         yield Embedded(
             video=video.path,
@@ -147,14 +150,15 @@ def embed_windows(
 
 def _of_steps(steps: "Iterable[Step]", normalise: bool) -> Iterator[Embedding]:
     for step in steps:
-        if step.features is None:
+        if step.features is None or step.looks is None:
             continue
-        for window, vector in zip(step.scored, step.features, strict=True):
+        for window, vector, look in zip(step.scored, step.features, step.looks, strict=True):
             yield Embedding(
                 start=window.start,
                 end=window.end,
                 predictions=window.predictions,
                 vector=_prepared(vector, normalise),
+                look=look,
             )
 
 

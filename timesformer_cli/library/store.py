@@ -17,7 +17,8 @@ from timesformer_cli.files import locked
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.library.embed import Embedded
 from timesformer_cli.library.write import COLUMNS, rows_of
-from timesformer_cli.parquet import VERSION, arrow_type
+from timesformer_cli.parquet import LOOK, VECTOR, VERSION, arrow_type
+from timesformer_cli.video.look import WIDTH as LOOK_WIDTH
 
 if TYPE_CHECKING:
     import lance
@@ -27,7 +28,7 @@ LOCK = ".tsf-lock"
 AT_ONCE = 65_536  # rows read from the disk at a time
 META = "tsf.library"
 # Of a row's columns what differs from row to row, with the file's size and time of change.
-STORED = "video content size modified start end label score predictions vector".split()
+STORED = "video content size modified start end label score predictions vector look".split()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,10 +233,14 @@ def _in_groups(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]
 def _schema(width: int, making: Making) -> "pyarrow.Schema":
     import pyarrow
 
-    columns = {name: COLUMNS.get(name, int) for name in STORED}
+    columns = {name: COLUMNS.get(name, int) for name in STORED} | {LOOK: LOOK}
+    widths = {VECTOR: width, LOOK: LOOK_WIDTH}
     metadata = {META: json.dumps(making.told()), "tsf.schema": VERSION}
     return pyarrow.schema(
-        [pyarrow.field(name, arrow_type(kind, width)) for name, kind in columns.items()],
+        [
+            pyarrow.field(name, arrow_type(kind, widths.get(name, -1)))
+            for name, kind in columns.items()
+        ],
         metadata=metadata,
     )
 

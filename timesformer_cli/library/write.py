@@ -45,6 +45,7 @@ def rows_of(result: EmbedResult) -> Iterator[dict[str, Any]]:
             **({"label": best[0].label, "score": best[0].score} if best else {}),
             "predictions": [asdict(prediction) for prediction in embedding.predictions],
             "vector": embedding.vector,
+            "look": None if embedding.look is None else embedding.look.astype(np.float16),
         }
 
 
@@ -53,6 +54,7 @@ def embedded_to_dict(result: EmbedResult) -> dict[str, Any]:
     values: dict[str, Any] = said_only(asdict(result))
     if isinstance(result, Embedded):
         for value, embedding in zip(values["embeddings"], result.embeddings, strict=True):
+            del value["look"]  # a library alone has a use for it
             value["vector"] = [round(float(number), 6) for number in embedding.vector]
         values = {
             name: value

@@ -59,7 +59,7 @@ class Journal:
 
     def begin(self, video: str) -> None:
         """The following lines are of this video."""
-        self._write({"video": video, "file": _identity(video)})
+        self._write({"video": video, "file": file_identity(video)})
 
     def windows(self, clips: list[Clip], scores: Scores) -> None:
         """A batch of windows, with the scores of all classes."""
@@ -92,12 +92,12 @@ class Journal:
     def _read(self, asked: dict[str, Any]) -> int:
         """Take in what is whole in the file; returns its length in bytes."""
         length, past = 0, Past()
-        for line, end in _lines(self.path):
+        for line, end in whole_lines(self.path):
             if not length and line.get("asked") != json.loads(json.dumps(asked)):
                 return 0
             if "video" in line:
                 past = Past()
-                if line["file"] == _identity(line["video"]):
+                if line["file"] == file_identity(line["video"]):
                     self.begun[line["video"]] = past
             elif "clips" in line:
                 clips = [Clip(**clip | {"times": tuple(clip["times"])}) for clip in line["clips"]]
@@ -118,7 +118,7 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.journal")
 
 
-def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """The whole lines of a journal, and where each ends; stops at what is none."""
     end = 0
     try:
@@ -135,7 +135,7 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
         return
 
 
-def _identity(video: str) -> list[int] | None:
+def file_identity(video: str) -> list[int] | None:
     """What tells a file from another that comes to lie in its place; None where there is none."""
     try:
         status = os.stat(video)

@@ -22,6 +22,7 @@ from timesformer_cli.timelines.results import ScoredWindow, Segment, Timeline, T
 from timesformer_cli.timelines.segments import Scores, SegmentRules, automatic_price, segments_of
 from timesformer_cli.video import VideoPath
 from timesformer_cli.video.facts import Probe
+from timesformer_cli.video.look import Look, WindowLooks
 from timesformer_cli.video.messages import Followed, FollowRequest
 from timesformer_cli.video.sample import Clip
 from timesformer_cli.video.stream import StreamedWindow, VideoFollower
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     windows: int  # scored so far
     scored: tuple[ScoredWindow, ...] = ()  # the windows of this step
     features: npt.NDArray[np.float32] | None = None  # of these windows, where asked for: (n d)
+    looks: Look | None = None  # how they look, together with the features
 
 
 Steps = Generator[Step, None, TimelineResult]  # it returns the result
@@ -47,6 +49,8 @@ class _Told:
     """What is known of one video so far."""
 
     past: Past
+    scorer: WindowScorer
+    looks: WindowLooks | None  # where features are asked for
     waiting: list[StreamedWindow] = field(default_factory=list)  # windows not scored yet
     probe: Probe | None = None
 
@@ -126,9 +130,12 @@ class TimelineRun:
         past = None if journal is None else journal.begun.get(video.path)
         if journal is not None and past is None:
             journal.begin(video.path)
-        told = _Told(past or Past())
         options = self.options
-        windows = WindowScorer(self.scorer, options.batch_size, features=options.features)
+        told = _Told(
+            past or Past(),
+            WindowScorer(self.scorer, options.batch_size, features=options.features),
+            WindowLooks() if options.features else None,
+        )
         try:
             for event in self.follower.follow(self.request(video, self._plan_after(told.past))):
                 if isinstance(event, Probe):
@@ -137,12 +144,12 @@ class TimelineRun:
                 elif isinstance(event, StreamedWindow):
                     told.waiting.append(event)
                     if len(told.waiting) >= options.batch_size:
-                        yield self._score(video, told, windows, journal)
+                        yield self._score(video, told, journal)
                 elif isinstance(event, Shot):
                     # Its last windows may be too few for a batch. Batches never cross a cut, so
                     # that whoever goes on from a journal makes the same ones.
                     if told.waiting:
-                        yield self._score(video, told, windows, journal)
+                        yield self._score(video, told, journal)
                     told.past.end_shot(event)
                     if journal is not None:
                         journal.shot(event)
@@ -164,20 +171,18 @@ class TimelineRun:
             plan = replace(plan, start=clips[0].start, skip=len(clips), known=clips[-1].end)
         return plan
 
-    def _score(
-        self, video: VideoPath, told: _Told, windows: WindowScorer, journal: Journal | None
-    ) -> Step:
+    def _score(self, video: VideoPath, told: _Told, journal: Journal | None) -> Step:
+        looks = None if told.looks is None else told.looks.of(told.waiting)
         clips = [window.window.clip for window in told.waiting]
-        outputs = windows.score(told.waiting)
+        outputs = told.scorer.score(told.waiting)
         scores = outputs.scores.numpy()
         told.past.add(clips, scores)
         told.waiting = []
         if journal is not None:
             journal.windows(clips, scores)
         step = self._step(video, told, self._scored(clips, scores, len(told.past.shots)))
-        if outputs.features is None:
-            return step
-        return step._replace(features=outputs.features.numpy())
+        given = outputs.features
+        return step if given is None else step._replace(features=given.numpy(), looks=looks)
 
     def _scored(self, clips: Sequence[Clip], scores: Scores, shot: int) -> list[ScoredWindow]:
         choice, most = self.scorer.choice, self.options.top_k

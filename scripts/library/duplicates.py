@@ -1,0 +1,175 @@
+"""Which vectors find copies of videos, and how well: the table of docs/library.md.
+
+Makes the clips of `scripts.library.copies`, takes windows of all of them, and looks for pairs with
+each kind of vector at each threshold. Which one `tsf search --duplicates` takes was chosen by this
+table:
+
+    python -m scripts.library.duplicates --clips ../shared/clips --pictures build/pictures
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scripts.library.copies import Copy, make_copies
+from timesformer_cli.errors import VideoError
+from timesformer_cli.inference.open import open_model
+from timesformer_cli.library.duplicates import Pair, duplicates_of
+from timesformer_cli.video.look import waves_of
+from timesformer_cli.video.messages import FollowRequest
+from timesformer_cli.video.stream import StreamedWindow, VideoFollower
+from timesformer_cli.video.windows import WindowPlan
+
+Floats = NDArray[np.float32]
+MODEL, HOP = "camera-motion", 0.5
+
+
+def windows_of(paths: Sequence[Path], store: Path) -> dict[str, Floats]:
+    """The windows of all videos: where they are, and what the model and their pictures give."""
+    if store.exists():
+        with np.load(store) as held:
+            return {name: held[name] for name in held.files}
+    model, _ = open_model(MODEL, "cpu", "float32")
+    assert model.preprocessing is not None and model.sampling is not None
+    plan = WindowPlan(sampling=model.sampling, every=HOP)
+    held: dict[str, list[Floats]] = {}
+    with VideoFollower() as follower:
+        for number, path in enumerate(paths):
+            print(f"\r{number}/{len(paths)}", end="", flush=True)
+            request = FollowRequest(path=str(path), plan=plan, preprocessing=model.preprocessing)
+            pictures: dict[int, NDArray[np.uint8]] = {}
+            waves: dict[int, Floats] = {}
+            try:
+                for event in follower.follow(request):
+                    if not isinstance(event, StreamedWindow):
+                        continue
+                    pictures |= event.fresh
+                    waves |= {n: waves_of(picture) for n, picture in event.fresh.items()}
+                    frames = event.window.frames
+                    clip = torch.from_numpy(np.stack([pictures[n] for n in frames]))[None]
+                    with torch.inference_mode():
+                        patches = model.per_frame(clip)
+                        features = model.over_time(patches)[0]
+                    early = torch.nn.functional.adaptive_avg_pool2d(
+                        patches[0].movedim(-1, 1).float(), 3
+                    ).mean(0)
+                    row = {
+                        "video": np.array(number),
+                        "start": np.array(event.window.clip.start),
+                        "features": features.float().numpy(),
+                        "early": early.flatten().numpy(),
+                        "waves": np.stack([waves[n] for n in frames]),
+                    }
+                    for name, value in row.items():
+                        held.setdefault(name, []).append(value)
+            except VideoError as error:
+                print(f"\n{path.name}: {error}")
+    done = {name: np.stack(values) for name, values in held.items()}
+    np.savez(store, **done)  # type: ignore[arg-type]
+    return done
+
+
+def unit(vectors: Floats, less: float = 0.0) -> Floats:
+    """Vectors of length 1; what is shorter than `less` becomes nothing."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    shown: Floats = np.where(length > less, vectors / np.maximum(length, 1e-9), 0)
+    return shown.astype(np.float32)
+
+
+def levelled(waves: Floats, power: float, kept: int) -> Floats:
+    """Waves without the mean brightness, the quick ones made as strong as the slow ones."""
+    u, v = np.meshgrid(np.arange(kept), np.arange(kept))
+    weighted = waves[..., :kept, :kept] * np.hypot(u, v) ** power
+    return weighted.reshape(*waves.shape[:-2], -1)[..., 1:]
+
+
+def mean_look(waves: Floats, power: float = 1.0, kept: int = 8) -> Floats:
+    return levelled(waves.mean(1), power, kept)
+
+
+def halves(waves: Floats, power: float = 1.0, kept: int = 8) -> Floats:
+    middle = waves.shape[1] // 2
+    parts = (waves[:, :middle].mean(1), waves[:, middle:].mean(1))
+    return np.concatenate([levelled(part, power, kept) for part in parts], axis=1)
+
+
+def ends(waves: Floats, power: float = 1.0, kept: int = 8) -> Floats:
+    return np.concatenate([levelled(waves[:, n], power, kept) for n in (0, -1)], axis=1)
+
+
+KINDS: dict[str, Callable[[dict[str, Floats]], Floats]] = {
+    "features": lambda held: held["features"],
+    "features, less their mean": lambda held: held["features"] - held["features"].mean(0),
+    "patches of the stem, 3 x 3": lambda held: held["early"] - held["early"].mean(0),
+    "waves of the mean picture, as they are": lambda held: mean_look(held["waves"], 0.0),
+    "waves of the mean picture": lambda held: mean_look(held["waves"]),
+    "waves of the mean picture, 6 x 6": lambda held: mean_look(held["waves"], 1.0, 6),
+    "waves of the first and last": lambda held: ends(held["waves"]),
+    "waves of two halves": lambda held: halves(held["waves"]),
+    "waves of two halves, 6 x 6": lambda held: halves(held["waves"], 1.0, 6),
+}
+THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
+
+
+def judged(pairs: Sequence[Pair], same: Sequence[Copy]) -> tuple[float, float, float, int]:
+    """Recall, precision, the median of how far offsets are off in seconds, and how many false."""
+    truth = {frozenset((each.original, each.copy)): each for each in same}
+    off, right = [], 0
+    for pair in pairs:
+        each = truth.get(frozenset((pair.video, pair.other)))
+        if each is None:
+            continue
+        right += 1
+        if pair.offset is not None and pair.pace is not None:
+            # When the copy begins, in the original.
+            at = pair.offset if pair.video == each.copy else -pair.offset / pair.pace
+            off.append(abs(at - each.offset))
+    found = len(pairs)
+    error = median(off) if off else float("nan")
+    return right / len(same), right / found if found else 1.0, error, found - right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/duplicates"))
+    parser.add_argument("--pictures", type=Path, default=Path("build/pictures"))
+    parser.add_argument("--clips", type=Path, help="a folder of real videos")
+    parser.add_argument("--copies", type=int, default=200)
+    parser.add_argument("--others", type=int, default=80)
+    parser.add_argument("--worst", action="store_true", help="name what is missed and false")
+    given = parser.parse_args()
+    paths, same = make_copies(
+        given.folder, given.pictures, copies=given.copies, others=given.others, clips=given.clips
+    )
+    held = windows_of(paths, given.folder / "windows.npz")
+    videos = [str(paths[int(number)]) for number in held["video"]]
+    print(f"\n{len(paths)} videos, {len(same)} copies, {len(videos)} windows\n")
+    print("| vector | numbers | threshold | recall | precision | false | offset off by, s |")
+    print("| --- |" + " ---: |" * 6)
+    for name, make in KINDS.items():
+        vectors = unit(make(held), 1e-6)
+        best = max(
+            (
+                (*judged(pairs, same), threshold)
+                for threshold in THRESHOLDS
+                for pairs in [duplicates_of(vectors, videos, held["start"], threshold, HOP)]
+            ),
+            key=lambda row: (2 * row[0] * row[1] / max(1e-9, row[0] + row[1]), row[-1]),
+        )
+        recall, precision, off, false, threshold = best
+        print(
+            f"| {name} | {vectors.shape[1]} | {threshold:g} | {recall:.3f} | {precision:.3f} | "
+            f"{false} | {off:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Pairs of videos that show the same as a table, JSON, JSON lines, CSV or a list for players."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_line
+from timesformer_cli.cli.stderr import printable
+from timesformer_cli.library.duplicates import Pair
+
+CSV_COLUMNS = list(Pair._fields)
+NUMBERS = 40  # characters of all columns but the names
+
+
+def as_table(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """A row for each; the most alike first."""
+    console = Console(file=stream, highlight=False)
+    if not pairs:
+        console.print("no two videos show the same")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    timed = pairs[0].offset is not None
+    longest = max(len(printable(name)) for pair in pairs for name in pair[:2])
+    if console.is_terminal:
+        longest = min(longest, max(12, (console.width - NUMBERS) // 2))
+    else:
+        console.width = max(console.width, 2 * longest + NUMBERS)
+    for heading in ("video", "other", *(["offset", "pace"] if timed else []), "alike", "shared"):
+        right = heading not in ("video", "other")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=not right)
+    for pair in pairs:
+        times = [f"{pair.offset:+.2f} s", f"{pair.pace:g}"] if pair.offset is not None else []
+        table.add_row(
+            Text(shortened(printable(pair.video), longest)),
+            Text(shortened(printable(pair.other), longest)),
+            *times,
+            f"{pair.similarity:.3f}",
+            percent(pair.shared, 0),
+        )
+    console.print(table)
+
+
+def as_json(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """One array."""
+    write_json(list(_dicts(pairs)), stream)
+
+
+def as_jsonl(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """One object a line."""
+    for value in _dicts(pairs):
+        write_json_line(value, stream)
+
+
+def as_csv(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """One row each."""
+    write_csv(_dicts(pairs), CSV_COLUMNS, stream)
+
+
+def as_m3u(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """An extended M3U list: the two videos of a pair, one after the other, from the same picture."""
+    stream.write("#EXTM3U\n")
+    for pair in pairs:
+        offset = pair.offset or 0.0
+        # The later one begins at the offset; a negative offset is a later beginning of the first.
+        first = -offset / (pair.pace or 1.0) if offset < 0 else 0.0
+        for video, other, start in (
+            (pair.video, pair.other, first),
+            (pair.other, pair.video, max(offset, 0.0)),
+        ):
+            title = printable(f"{Path(video).name}, the same as {Path(other).name}")
+            stream.write(f"#EXTINF:-1,{title}\n#EXTVLCOPT:start-time={start:g}\n")
+            stream.write(f"{printable(str(Path(video).absolute()))}\n")
+
+
+def _dicts(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+    for pair in pairs:
+        yield {name: value for name, value in pair._asdict().items() if value is not None}
+
+
+RENDERERS: dict[str, Callable[[Sequence[Pair], TextIO], None]] = {
+    "table": as_table,
+    "json": as_json,
+    "jsonl": as_jsonl,
+    "csv": as_csv,
+    "m3u": as_m3u,
+}
