@@ -167,17 +167,16 @@ def make_copies(
     Of the real clips that are long enough every other one gets a copy.
     """
     real = real_clips(clips)
-    long = [path for path in real if is_long(path)]
     (folder / "films").mkdir(parents=True, exist_ok=True)
     films = [folder / "films" / f"{n:03}.mp4" for n in range(copies + others - len(real))]
     shelf = load_pictures(pictures)
     for number, path in enumerate(films):
         film(number, [*shelf["held-out"], *shelf["examples"], *shelf["train"]], path)
-    originals = [*long[::2], *films][:copies]
-    rest = [path for path in [*real, *films] if path not in set(originals)]
     (folder / "copies").mkdir(exist_ok=True)
     table = folder / "copies.csv"
     if not table.exists():
+        long = [path for path in real if is_long(path)]
+        originals = [*long[::2], *films][:copies]
         paths = [folder / "copies" / f"{n:03}.mp4" for n in range(len(originals))]
         made = [copied(each, paths[n], n) for n, each in enumerate(originals)]
         with table.open("w", newline="") as file:
@@ -189,4 +188,6 @@ def make_copies(
             Copy(row["original"], row["copy"], float(row["offset"]), float(row["pace"]))
             for row in csv.DictReader(file)
         ]
-    return [*originals, *rest, *(Path(each.copy) for each in same)], same
+    first = [Path(each.original) for each in same]
+    rest = [path for path in [*real, *films] if path not in set(first)]
+    return [*first, *rest, *(Path(each.copy) for each in same)], same

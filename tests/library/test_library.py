@@ -284,3 +284,36 @@ def test_without_lance_it_is_said_what_to_install(tsf, videos, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "lance", None)
     ran = tsf("embed", videos, "-o", tmp_path / "l.lance")
     assert ran.exit_code == 2 and "a library needs pylance: " in ran.stderr
+
+
+def test_an_index_finds_what_is_in_it_and_what_came_later(tmp_path, monkeypatch):
+    from timesformer_cli.library import index
+
+    monkeypatch.setattr(index, "FEWEST", 500)
+    library = Library.create(tmp_path / "l.lance", Making(model="m", revision="r"))
+    videos = [made(tmp_path / f"{number}.mp4", number, 20) for number in range(40)]
+    library.add(videos[:10], looked(videos[:10]))
+    assert library.compact() == 0 and index.how_to_look(library.dataset()) == {}
+    library.add(videos[10:39], looked(videos[10:39]))
+    assert library.compact() == 780 and index.how_to_look(library.dataset())
+    library.add(videos[39:], looked(videos[39:]))  # one that the index does not have
+
+    def finds(number: int) -> bool:
+        wanted = videos[number].embeddings[5]
+        (hit,) = similar(library, wanted.vector, 1)
+        found = hit.video == videos[number].video and hit.start == wanted.start
+        return found and hit.similarity == pytest.approx(1, abs=1e-4)
+
+    assert finds(0) and finds(25) and finds(39)
+    # All that fit are found, also those in partitions which are not looked into.
+    assert len(similar(library, videos[3].embeddings[0].vector, 500)) == 500
+    assert library.compact() == 800  # now it has them all
+    told = library.dataset().stats.index_stats(index.NAME)
+    assert told["num_unindexed_rows"] == 0 and finds(39)
+    library.forget([videos[25].video])
+    assert not finds(25) and finds(39)
+    before = told["indices"][0]["num_partitions"]
+    monkeypatch.setattr(index, "partitions_for", lambda rows: 2 * before)
+    library.compact()  # grown by much: from nothing
+    told = library.dataset().stats.index_stats(index.NAME)
+    assert told["indices"][0]["num_partitions"] == 2 * before and finds(39)

@@ -8,6 +8,8 @@ from timesformer_cli.cli import options
 from timesformer_cli.cli.search import LibraryFolder
 from timesformer_cli.errors import ExitCode, UsageError
 
+TOO_FEW = "too few vectors for an index: all are compared, which is quick enough"
+
 
 def library(
     library: LibraryFolder,
@@ -22,7 +24,10 @@ def library(
     ] = None,
     compact: Annotated[
         bool,
-        typer.Option("--compact", help="Join small files, and remove what is left of old ones."),
+        typer.Option(
+            "--compact",
+            help="Join small files, remove what is left of old ones, and index many vectors.",
+        ),
     ] = False,
     format: Annotated[
         Literal["table", "json"], typer.Option(help="How to write what is in it.")
@@ -59,6 +64,7 @@ def library(
                     complain(f"{path}: {what}")
             failed = bool(gone or changed)
         if compact:
-            opened.compact()
+            indexed = opened.compact()
+            note(f"{indexed:,} vectors are indexed" if indexed else TOO_FEW)
         RENDERERS[format](summary_of(opened), sys.stdout)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from timesformer_cli.library.embed import Vector
+from timesformer_cli.library.index import how_to_look
 from timesformer_cli.library.store import AT_ONCE, Library, quoted
 
 
@@ -31,27 +32,30 @@ def similar(
     least: float = 0.0,
     without: Collection[Hit] = (),
 ) -> list[Hit]:
-    """The rows whose vectors have the largest cosine with this one, best first; exact.
+    """The rows whose vectors have the largest cosine with this one, best first.
 
-    Of rows that overlap in a video only the best is taken, and none that overlaps one of
+    Exact where there is no index, or where it gives too few rows that fit. Of rows that overlap in a video only the best is taken, and none that overlaps one of
     `without`.
     """
     columns = [*_HIT, "_distance"]
     dataset = library.dataset()
-    total, asked = dataset.count_rows(), count
+    total, asked, how = dataset.count_rows(), count, how_to_look(dataset)
     while True:
         asked = min(total, 8 * asked)
+        wanted = {"column": "vector", "q": vector, "k": max(1, asked), "metric": "cosine"}
         table = dataset.to_table(
             columns=columns,
-            nearest={"column": "vector", "q": vector, "k": max(1, asked), "metric": "cosine"},
+            nearest=wanted | (how or {"use_index": False}),
             filter=_where(label, least),
             prefilter=True,
         )
         rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
         hits = (Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows)
         found = _apart(hits, without)
-        if len(found) >= count or asked >= total or len(table) < asked:
+        if len(found) >= count or (not how and (asked >= total or len(table) < asked)):
             return found[:count]
+        if len(table) < asked:  # what is left lies in partitions that were not looked into
+            how = {}
 
 
 def labelled(library: Library, label: str, count: int, *, least: float = 0.0) -> list[Hit]:

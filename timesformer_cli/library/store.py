@@ -16,6 +16,7 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.files import locked
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.library.embed import Embedded
+from timesformer_cli.library.index import refresh_index
 from timesformer_cli.library.write import COLUMNS, rows_of
 from timesformer_cli.parquet import LOOK, VECTOR, VERSION, arrow_type
 from timesformer_cli.video.look import WIDTH as LOOK_WIDTH
@@ -197,14 +198,19 @@ class Library:
             gone += int(self.dataset().delete(f"video IN ({listed})")["num_deleted_rows"])
         return gone
 
-    def compact(self) -> None:
-        """Join small files, and remove what no row needs any more."""
+    def compact(self) -> int:
+        """Join small files, renew the index, and remove what no row needs any more.
+
+        Returns how many rows are in the index: none where there are too few for one.
+        """
         from datetime import timedelta
 
         with self._locked():
             dataset = self.dataset()
             dataset.optimize.compact_files()
+            indexed = refresh_index(dataset)
             dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+            return indexed
 
     def _contents(self, dataset: "lance.LanceDataset", contents: Sequence[str]) -> set[str]:
         """Which of these contents have rows."""
