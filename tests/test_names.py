@@ -14,6 +14,7 @@ SHARED = {
     "as_parquet": "likewise, as Parquet",
     "as_markdown": "likewise, as Markdown",
     "as_m3u": "likewise, as a list for players",
+    "as_html": "likewise, as a page",
     "main": "where a process starts: the command's, and each kind of child's",
     "classify": "the command and the Python function are one verb",
     "timeline": "the command and the Python function are one verb",

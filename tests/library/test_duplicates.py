@@ -157,6 +157,9 @@ def test_the_command_tells_pairs_in_all_formats(library, tmp_path):
     assert float(row["offset"]) == pair["offset"]
     playlist = tsf("--duplicates", "--format", "m3u").stdout
     assert playlist.count("#EXTINF:-1,") == 2 and f"start-time={-pair['offset']:g}" in playlist
+    page = tsf("--duplicates", "--format", "html").stdout
+    assert page.count("<video") == 2 and f"copy.mp4#t={0:g}" in page
+    assert f"a.mp4#t={-pair['offset']:g}" in page
     assert "no two videos" in tsf("--duplicates", "--min-similarity", "1").stdout
     for words, message in (
         (["--duplicates", "--label", "x"], "--duplicates compares all videos"),

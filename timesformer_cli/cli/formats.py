@@ -27,7 +27,8 @@ PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}
 SUFFIXES |= {
-    f".{name}": name for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u")
+    f".{name}": name
+    for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u", "html")
 } | {f".{name}": name for name in ("png", "gif", "mp4", "npz")}
 PARQUET = "parquet"
 LONGEST_LABEL = 120  # characters that a table shows

@@ -69,9 +69,9 @@ def search(
     dtype: options.RunDtype = "auto",
     threads: options.Threads = None,
     format: Annotated[
-        Literal["table", "json", "jsonl", "csv", "m3u"] | None,
+        Literal["table", "json", "jsonl", "csv", "m3u", "html"] | None,
         typer.Option(
-            help="How to write the answer; m3u is a list for players, which begin each at its place.",
+            help="How to write the answer; m3u is a list for players, which begin each at its place, html a page that plays them.",
             show_default="by the suffix of --output, else table",
             rich_help_panel="Output",
         ),

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_line
+from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.duplicates import Pair
 
@@ -64,16 +65,38 @@ def as_m3u(pairs: Sequence[Pair], stream: TextIO) -> None:
     """An extended M3U list: the two videos of a pair, one after the other, from the same picture."""
     stream.write("#EXTM3U\n")
     for pair in pairs:
-        offset = pair.offset or 0.0
-        # The later one begins at the offset; a negative offset is a later beginning of the first.
-        first = -offset / (pair.pace or 1.0) if offset < 0 else 0.0
+        first, second = _begun(pair)
         for video, other, start in (
             (pair.video, pair.other, first),
-            (pair.other, pair.video, max(offset, 0.0)),
+            (pair.other, pair.video, second),
         ):
             title = printable(f"{Path(video).name}, the same as {Path(other).name}")
             stream.write(f"#EXTINF:-1,{title}\n#EXTVLCOPT:start-time={start:g}\n")
             stream.write(f"{printable(str(Path(video).absolute()))}\n")
+
+
+def as_html(pairs: Sequence[Pair], stream: TextIO) -> None:
+    """A page on which both videos of a pair are played from the same picture."""
+    items = (
+        (
+            [Shown(pair.video, first), Shown(pair.other, second)],
+            [
+                f"alike {pair.similarity:.3f} in {percent(pair.shared, 0)} of the shorter one",
+                *([f"offset {pair.offset:+.2f} s"] if pair.offset is not None else []),
+            ],
+        )
+        for pair in pairs
+        for first, second in [_begun(pair)]
+    )
+    stream.write(page(f"{len(pairs)} pairs", items))
+
+
+def _begun(pair: Pair) -> tuple[float, float]:
+    """The seconds of both videos at which the first picture is that they share."""
+    offset = pair.offset or 0.0
+    if offset >= 0:
+        return 0.0, offset
+    return -offset / (pair.pace or 1.0), 0.0
 
 
 def _dicts(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
@@ -87,4 +110,5 @@ RENDERERS: dict[str, Callable[[Sequence[Pair], TextIO], None]] = {
     "jsonl": as_jsonl,
     "csv": as_csv,
     "m3u": as_m3u,
+    "html": as_html,
 }

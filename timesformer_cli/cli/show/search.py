@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_line
+from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.search import Hit
 from timesformer_cli.timelines.text import clock
@@ -65,6 +66,22 @@ def as_m3u(hits: Sequence[Hit], stream: TextIO) -> None:
         stream.write(f"{printable(str(Path(hit.video).absolute()))}\n")
 
 
+def as_html(hits: Sequence[Hit], stream: TextIO) -> None:
+    """A page on which each is played from its place."""
+    items = (
+        (
+            [Shown(hit.video, hit.start, hit.end)],
+            [
+                f"{clock(hit.start)} to {clock(hit.end)}",
+                f"{hit.label} {percent(hit.score)}",
+                *([f"alike {hit.similarity:.3f}"] if hit.similarity is not None else []),
+            ],
+        )
+        for hit in hits
+    )
+    stream.write(page(f"{len(hits)} found", items))
+
+
 def _dicts(hits: Sequence[Hit]) -> Iterator[dict[str, Any]]:
     for hit in hits:
         values = hit._asdict()
@@ -79,4 +96,5 @@ RENDERERS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {
     "jsonl": as_jsonl,
     "csv": as_csv,
     "m3u": as_m3u,
+    "html": as_html,
 }
