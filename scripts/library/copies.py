@@ -168,10 +168,12 @@ def make_copies(
     """
     real = real_clips(clips)
     (folder / "films").mkdir(parents=True, exist_ok=True)
-    films = [folder / "films" / f"{n:03}.mp4" for n in range(copies + others - len(real))]
-    shelf = load_pictures(pictures)
-    for number, path in enumerate(films):
-        film(number, [*shelf["held-out"], *shelf["examples"], *shelf["train"]], path)
+    count = max(copies + others - len(real), 0)
+    films = [folder / "films" / f"{n:03}.mp4" for n in range(count)]
+    if not all(path.exists() for path in films):
+        shelf = load_pictures(pictures)
+        for number, path in enumerate(films):
+            film(number, [*shelf["held-out"], *shelf["examples"], *shelf["train"]], path)
     (folder / "copies").mkdir(exist_ok=True)
     table = folder / "copies.csv"
     if not table.exists():
@@ -188,6 +190,8 @@ def make_copies(
             Copy(row["original"], row["copy"], float(row["offset"]), float(row["pace"]))
             for row in csv.DictReader(file)
         ]
+    known = {Path(each.original) for each in same}  # what has a copy is none of the others
+    same = same[:copies]
     first = [Path(each.original) for each in same]
-    rest = [path for path in [*real, *films] if path not in set(first)]
+    rest = [path for path in [*real, *films] if path not in known][:others]
     return [*first, *rest, *(Path(each.copy) for each in same)], same

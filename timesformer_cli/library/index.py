@@ -23,7 +23,7 @@ GROWN = 1.5  # times the partitions that the rows were parted into: it is made f
 
 def partitions_for(rows: int) -> int:
     """How many partitions so many rows are parted into."""
-    return max(1, isqrt(rows) // 2)
+    return max(1, isqrt(rows) * 4 // 7)  # 255 of 200,000
 
 
 def how_to_look(dataset: "lance.LanceDataset") -> dict[str, Any]:

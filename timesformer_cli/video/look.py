@@ -21,7 +21,7 @@ from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.stream import StreamedWindow
 
 Look = npt.NDArray[np.float32]
-SIDE, KEPT = 32, 8  # px a picture is made small to; waves kept, across and down
+SIDE, KEPT = 32, 6  # px a picture is made small to; waves kept, across and down
 WIDTH = 2 * (KEPT * KEPT - 1)  # numbers of a look
 # A clip of less contrast, in grey levels, shows nothing by which it could be known: black, or fog.
 FAINT = 2.0
