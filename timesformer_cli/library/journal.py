@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding, EmbedResult
 from timesformer_cli.timelines.journal import file_identity, whole_lines
 
