@@ -64,7 +64,8 @@ NOT_RUN = {
         tsf evaluate data/ --split test --model runs/clips --compare runs/other
         tsf evaluate data/ --split test --model runs/mine --compare runs/other
         torchrun --nproc-per-node 4 -m timesformer_cli train clips/ --batch-size 8
-        torchrun --nproc-per-node 2 -m scripts.camera_motion.train""",
+        torchrun --nproc-per-node 2 -m scripts.camera_motion.train --out build/shallow
+        torchrun --nproc-per-node 2 -m scripts.camera_motion.train --after build/shallow""",
     "an export takes 10 s and more; tests/export does so": """
         tsf export --model runs/clips --onnx
         tsf export --model camera-motion --onnx
@@ -79,6 +80,7 @@ NOT_RUN = {
     "it needs a library that another command made; tests/library does so": """
         tsf embed examples/ --model camera-motion --every 0.5 -o examples.lance
         tsf search examples.lance examples/pan_left.mp4 -k 3
+        tsf search examples.lance --duplicates --format csv
         tsf search examples.lance --label "zoom in" --min-score 0.6 --format m3u > zooms.m3u
         tsf library examples.lance""",
     "it measures this machine": """

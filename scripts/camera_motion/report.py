@@ -121,8 +121,8 @@ interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also wit
 {before}{seen:,} clips ({fresh:,} made, each used twice under one of the sixteen symmetries: mirrored, upside down,
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
-of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth, plain scenes, bars,
-dissolves and the second static with epoch {plain_from}. {beside} more outputs learned where the camera is at each frame; they are
+of {batch}, bfloat16 matrix products, averaged weights; disturbances come in over the first eighth{of_first}, plain scenes,
+bars, dissolves and the second static with its epoch {plain_from}. {beside} more outputs learned where the camera is at each frame; they are
 not part of this model.
 
 ## Accuracy

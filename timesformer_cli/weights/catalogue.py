@@ -306,7 +306,7 @@ _ROWS = (
         licence=APACHE,
         bundled=True,
         # Of its model.safetensors: another training makes another.
-        sha256="f1433682cbd32e6ef5acd592e3635238ace36abb29c720e8b703a06a527ffb6c",
+        sha256="b0afae1100df7165bf7ab4a77d97c34c34c350d5f9e83a59c9d1cbf03cd9cd0d",
     ),
     *_hub_rows(),
     *_mmaction2_rows(),
