@@ -106,6 +106,7 @@ def test_several_videos_go_into_a_folder(model, wide, tmp_path):
         (["--method", "attention", "--query", "0,1,1"], "--query is FRAME,ROW,COLUMN"),
         (["--format", "png"], "--format png needs a file"),
         (["-o", "x.csv"], "no format goes by .csv here"),
+        (["-o", "x.png", "--format", "gif"], "--format gif contradicts .png"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(model, wide, options, reason, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from timesformer_cli.explain.results import Explanation
     from timesformer_cli.grouping import Grid
 
-PICTURES = {".png": "png", ".gif": "gif", ".mp4": "mp4", ".npz": "npz"}
+PICTURES = ("png", "gif", "mp4", "npz")
 
 
 def explain(
@@ -123,10 +123,10 @@ def explain(
         chosen = options.fill(ExplainOptions, context, query=parse_query(query))
         use_threads(threads)
         written = choose_answer(
-            format, output, output_dir, RENDERERS | dict.fromkeys(PICTURES.values())
+            picture_format(format, output), output, output_dir, RENDERERS | dict.fromkeys(PICTURES)
         )
         files, needed = find_videos_named(videos, fps)
-        drawn = written in PICTURES.values()
+        drawn = written in PICTURES
         if drawn and output is None and output_dir is None:
             raise UsageError(f"--format {written} needs a file; name it with -o")
         if drawn and output is not None and len(files) > 1:
@@ -174,6 +174,14 @@ def _drawing(
                 raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
             WRITERS[written](result, path)
         yield result
+
+
+def picture_format(asked: str | None, output: Path | None) -> str | None:
+    """The format asked for, or the picture's that a file's suffix names; raises UsageError."""
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    if suffix in PICTURES and asked not in (None, suffix):
+        raise UsageError(f"{output}: --format {asked} contradicts .{suffix}; leave out --format")
+    return suffix if suffix in PICTURES else asked
 
 
 def parse_query(text: str | None) -> "Grid | None":

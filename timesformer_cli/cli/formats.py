@@ -29,7 +29,7 @@ SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"
 SUFFIXES |= {
     f".{name}": name
     for name in ("srt", "vtt", "otio", "edl", "npy", "parquet", "lance", "m3u", "html")
-} | {f".{name}": name for name in ("png", "gif", "mp4", "npz")}
+}
 PARQUET = "parquet"
 LONGEST_LABEL = 120  # characters that a table shows
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
