@@ -19,7 +19,7 @@ LEVELS = [
     "inference",
     "timelines explain",
     "library",
-    "training evaluation benchmark export",
+    "training evaluation benchmark export scale",
     "doctor",
     "api",
     "cli",

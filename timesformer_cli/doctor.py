@@ -116,6 +116,7 @@ _PACKAGES = (
     ("matplotlib", "matplotlib", False, "plots"),
     ("pyarrow", "pyarrow", False, "answers as Parquet"),
     ("lance", "pylance", False, "libraries: tsf search"),
+    ("ray", "ray[data]", False, "--engine ray"),
     ("opentimelineio", "opentimelineio", False, "tsf timeline --format otio"),
 )
 

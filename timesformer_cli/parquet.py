@@ -32,10 +32,7 @@ def parquet_rows(file: BinaryIO, columns: Columns) -> Iterator[Callable[[Mapping
     import pyarrow
     from pyarrow import parquet
 
-    schema = pyarrow.schema(
-        [pyarrow.field(name, arrow_type(kind)) for name, kind in columns.items()],
-        metadata={"tsf.schema": VERSION},
-    )
+    schema = parquet_schema(columns)
     waiting: list[Mapping[str, Any]] = []
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
 
@@ -51,6 +48,16 @@ def parquet_rows(file: BinaryIO, columns: Columns) -> Iterator[Callable[[Mapping
 
         yield add
         flush()
+
+
+def parquet_schema(columns: Columns) -> "pyarrow.Schema":
+    """The columns with their types, and the version of what they mean."""
+    import pyarrow
+
+    return pyarrow.schema(
+        [pyarrow.field(name, arrow_type(kind)) for name, kind in columns.items()],
+        metadata={"tsf.schema": VERSION},
+    )
 
 
 def arrow_type(kind: type | str, width: int = -1) -> "pyarrow.DataType":

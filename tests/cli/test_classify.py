@@ -23,7 +23,19 @@ from timesformer_cli.config import Sampling
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.load import save_model
 
-HEAVY = ("torch", "cv2", "decord", "av", "timm", "transformers", "huggingface_hub", "numpy")
+HEAVY = (
+    "torch",
+    "cv2",
+    "decord",
+    "av",
+    "timm",
+    "transformers",
+    "huggingface_hub",
+    "numpy",
+    "lance",
+    "pyarrow",
+    "ray",
+)
 LABELS = ("walk", "run", "=jump", "sit\x1b[31m", "stand")
 KEYS = ["video", "status", "predictions", "model", "device", "dtype", "decoder", "views", "seconds"]
 

@@ -41,6 +41,8 @@ def classify(
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
     shard: options.Shard = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -63,6 +65,7 @@ def classify(
     )
     from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
+    from timesformer_cli.cli.scale import RAY, require_local, run_on_ray
     from timesformer_cli.cli.show.classify import FITTED_RENDERERS, RENDERERS
     from timesformer_cli.cli.stderr import (
         claiming,
@@ -75,6 +78,9 @@ def classify(
 
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device, several=True)
+        if engine == RAY:
+            raise typer.Exit(run_on_ray(context))
+        require_local(context)
         clips, crops = options.parse_views(views)
         asked = options.parse_labels(labels, template, none_below)
         chosen = options.fill(ClassifyOptions, context, clips=clips, crops=crops, **asked)

@@ -62,6 +62,8 @@ def embed(
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
     shard: options.Shard = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
@@ -110,6 +112,7 @@ def embed(
     Example: tsf embed videos/ --model camera-motion -o vectors.npy
     """
     from timesformer_cli.cli.formats import choose_format
+    from timesformer_cli.cli.scale import RAY, require_local, run_on_ray
     from timesformer_cli.cli.show.embed import FORMATS, LIBRARY
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import use_threads
@@ -118,6 +121,9 @@ def embed(
     with errors_explained(debug), quietly(quiet):
         options.require_devices(device, several=True)
         _require_fitting(given, windows=every is not None)
+        if engine == RAY:
+            raise typer.Exit(run_on_ray(context))
+        require_local(context)
         written = choose_format(format, output, dict.fromkeys(FORMATS), plain="jsonl")
         if written == "npy" and "top_k" in given:
             raise UsageError("--top-k is for the other formats; npy has the best label only")

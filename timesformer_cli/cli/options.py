@@ -149,6 +149,23 @@ Shard = Annotated[
         rich_help_panel="Sampling",
     ),
 ]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        help="ray: on a cluster, by Ray Data, for many videos; they may lie at s3://, gs:// and "
+        "https://, in tar shards, or be named by LIST.parquet#COLUMN. -o is a folder of Parquet parts.",
+        rich_help_panel="Cluster",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="With --engine ray: where the cluster is.",
+        show_default="a cluster of this machine alone",
+        rich_help_panel="Cluster",
+    ),
+]
 Decoder = Annotated[
     Literal["auto", "decord", "av", "opencv"],
     typer.Option(

@@ -57,6 +57,8 @@ def timeline(
     threads: options.Threads = None,
     fps: options.FramesPerSecond = None,
     shard: options.Shard = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
     decoder: options.Decoder = "auto",
     timeout: options.Timeout = 60.0,
     format: Format = None,
@@ -113,6 +115,7 @@ def timeline(
     from timesformer_cli.cli.draw.style import require_drawable
     from timesformer_cli.cli.draw.timeline import draw_timelines, require_few
     from timesformer_cli.cli.progress import locate_shown
+    from timesformer_cli.cli.scale import RAY, require_local, run_on_ray
     from timesformer_cli.cli.show.timeline import FITTED_RENDERERS, ONE_VIDEO, RENDERERS
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
@@ -125,6 +128,9 @@ def timeline(
         ExitStack() as stack,
     ):
         options.require_devices(device, several=True)
+        if engine == RAY:
+            raise typer.Exit(run_on_ray(context))
+        require_local(context)
         timeline_options.require_every(every)
         timeline_options.require_threshold(threshold)
         since, until = timeline_options.parse_stretch(start, end)

@@ -135,7 +135,7 @@ def classify_videos(
     cannot be read becomes a `Failed`, never an exception.
     """
     for video, outcome, scorer in score_paths(videos, options, note):
-        yield _result(video, outcome, scorer, options)
+        yield classified_of(video, outcome, scorer, options)
 
 
 def score_paths(
@@ -217,7 +217,7 @@ class WarmModel:
         """The labels of each video, or why there are none, in input order."""
         videos = list(videos)
         for video, outcome in zip(videos, self.scored(videos), strict=True):
-            yield _result(video, outcome, self.scorer, self.options)
+            yield classified_of(video, outcome, self.scorer, self.options)
 
 
 class _Turns:
@@ -238,9 +238,10 @@ def failed(path: str, error: VideoError) -> Failed:
     return Failed(path, "error", Fault(error.kind, str(error)))
 
 
-def _result(
+def classified_of(
     video: VideoPath, outcome: "Scored", scorer: "Scorer | None", options: ClassifyOptions
 ) -> Result:
+    """What is said of a video once it was scored, or could not be read."""
     if isinstance(outcome, VideoError):
         return failed(video.path, outcome)
     decoded, outputs = outcome

@@ -25,7 +25,8 @@ from timesformer_cli.video import VideoPath
 from timesformer_cli.video.look import Look, look_of_clip
 
 if TYPE_CHECKING:
-    from timesformer_cli.timelines.results import TimelineResult
+    from timesformer_cli.inference.batching import ScoredVideo, Scorer
+    from timesformer_cli.timelines.results import Timeline, TimelineResult
     from timesformer_cli.timelines.run import Step, TimelineRun
 
     Follow = Callable[[TimelineRun, Callable[[Step], None]], Iterator[TimelineResult]]
@@ -85,28 +86,42 @@ def embed_videos(
         if isinstance(outcome, VideoError):
             yield failed(video.path, outcome)
             continue
-        decoded, outputs = outcome
-        assert scorer is not None and outputs.features is not None
-        views = decoded.views
-        embedding = Embedding(
-            start=min(view.start for view in views),
-            end=max(view.end for view in views),
-            predictions=scorer.choice.predictions(outputs.scores, options.top_k),
-            vector=_prepared(outputs.features.numpy(), normalise),
-            look=look_of_clip(decoded.frames.reshape(-1, *decoded.frames.shape[2:])),
-        )
-        yield Embedded(
-            video=video.path,
-            status="ok",
-            content=contents.get(video.path) or content_of(video.path),
-            model=options.name,
-            revision=revision,
-            device=scorer.device,
-            dtype=scorer.dtype,
-            decoder=decoded.decoder,
-            embeddings=(embedding,),
-            warnings=decoded.warnings,
-        )
+        assert scorer is not None
+        content = contents.get(video.path) or content_of(video.path)
+        yield clip_embedded(video.path, outcome, scorer, options, content, revision, normalise)
+
+
+def clip_embedded(
+    video: str,
+    scored: "ScoredVideo",
+    scorer: "Scorer",
+    options: ClassifyOptions,
+    content: str,
+    revision: str,
+    normalise: bool,
+) -> Embedded:
+    """The one vector of a video that was scored, with its features."""
+    decoded, outputs = scored
+    assert outputs.features is not None
+    embedding = Embedding(
+        start=min(view.start for view in decoded.views),
+        end=max(view.end for view in decoded.views),
+        predictions=scorer.choice.predictions(outputs.scores, options.top_k),
+        vector=_prepared(outputs.features.numpy(), normalise),
+        look=look_of_clip(decoded.frames.reshape(-1, *decoded.frames.shape[2:])),
+    )
+    return Embedded(
+        video=video,
+        status="ok",
+        content=content,
+        model=options.name,
+        revision=revision,
+        device=scorer.device,
+        dtype=scorer.dtype,
+        decoder=decoded.decoder,
+        embeddings=(embedding,),
+        warnings=decoded.warnings,
+    )
 
 
 def embed_windows(
@@ -132,20 +147,28 @@ def embed_windows(
             if isinstance(result, Failed):
                 yield result
             else:
-                yield Embedded(
-                    video=result.video,
-                    status=result.status,
-                    content=contents.get(result.video) or content_of(result.video),
-                    model=result.model,
-                    revision=revision,
-                    device=result.device,
-                    dtype=result.dtype,
-                    decoder=result.decoder,
-                    embeddings=tuple(_of_steps(steps, normalise)),
-                    warnings=result.warnings,
-                    error=result.error,
-                )
+                content = contents.get(result.video) or content_of(result.video)
+                yield windows_embedded(result, steps, content, revision, normalise)
             steps.clear()
+
+
+def windows_embedded(
+    timeline: "Timeline", steps: "Iterable[Step]", content: str, revision: str, normalise: bool
+) -> Embedded:
+    """The vectors of a video's windows, from the steps that its timeline was made of."""
+    return Embedded(
+        video=timeline.video,
+        status=timeline.status,
+        content=content,
+        model=timeline.model,
+        revision=revision,
+        device=timeline.device,
+        dtype=timeline.dtype,
+        decoder=timeline.decoder,
+        embeddings=tuple(_of_steps(steps, normalise)),
+        warnings=timeline.warnings,
+        error=timeline.error,
+    )
 
 
 def _of_steps(steps: "Iterable[Step]", normalise: bool) -> Iterator[Embedding]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.classify import Failed, failed
@@ -54,6 +54,23 @@ class Filling:
                 self.added.moved += 1
             else:
                 self.added.known += 1
+
+    def unknown(self, facts: Mapping[str, tuple[int, int]]) -> set[str]:
+        """The paths that the library does not know with this size and time of change.
+
+        Nothing is read. What differs from what is known takes its place when it is written.
+        """
+        files, found = self.library.files(), set()
+        for path, (size, modified) in facts.items():
+            known = files.get(path)
+            if known is not None and (known.size, known.modified) == (size, modified):
+                self.added.known += 1
+                continue
+            if known is not None:
+                self._changed.add(path)
+            self.looked[path] = KnownFile(path, "", size, modified)
+            found.add(path)
+        return found
 
     @property
     def contents(self) -> dict[str, str]:

@@ -167,10 +167,11 @@ class Library:
             self._forget(instead)
             dataset = self.dataset()
             there = self._contents(dataset, [video.content for video in videos])
+            first = {video.content: video for video in reversed(videos)}  # of two copies, one
             rows = [
                 row | {"size": files[video.video].size, "modified": files[video.video].modified}
                 for video in videos
-                if video.content not in there
+                if video.content not in there and first[video.content] is video
                 for row in rows_of(video)
             ]
             if rows:

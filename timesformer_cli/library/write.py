@@ -1,6 +1,6 @@
 """Vectors as rows, and in NumPy's files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from timesformer_cli.inference.classify import Failed
-from timesformer_cli.inference.label_choice import said_only
-from timesformer_cli.library.embed import Embedded, EmbedResult, Vector
-from timesformer_cli.parquet import PREDICTIONS, VECTOR, Columns
+from timesformer_cli.inference.classify import Failed, Fault
+from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.library.embed import Embedded, Embedding, EmbedResult, Vector
+from timesformer_cli.parquet import LOOK, PREDICTIONS, VECTOR, Columns
 
 # What a row says; a video that failed has one row with its error, and no vector.
 COLUMNS: Columns = {
@@ -47,6 +47,25 @@ def rows_of(result: EmbedResult) -> Iterator[dict[str, Any]]:
             "vector": embedding.vector,
             "look": None if embedding.look is None else embedding.look.astype(np.float16),
         }
+
+
+def embedded_of_rows(rows: Sequence[Mapping[str, Any]]) -> EmbedResult:
+    """The inverse of `rows_of`, without warnings."""
+    first = rows[0]
+    if first["status"] == "error":
+        return Failed(first["video"], "error", Fault(first["error_kind"], first["error_message"]))
+    embeddings = tuple(
+        Embedding(
+            start=row["start"],
+            end=row["end"],
+            predictions=tuple(Prediction(**told) for told in row["predictions"]),
+            vector=np.asarray(row["vector"], np.float32),
+            look=None if row.get(LOOK) is None else np.asarray(row[LOOK], np.float32),
+        )
+        for row in rows
+    )
+    names = "video status content model revision device dtype decoder".split()
+    return Embedded(**{name: first[name] for name in names}, embeddings=embeddings)
 
 
 def embedded_to_dict(result: EmbedResult) -> dict[str, Any]:

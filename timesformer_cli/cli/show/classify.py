@@ -102,9 +102,8 @@ def as_parquet(
     results: Iterable[Result], stream: TextIO, paths: Sequence[str], *, similarity: bool = False
 ) -> None:
     """One row per video, with its labels as a list."""
-    more: Columns = {SIMILARITY: float, "predictions": FITTING} if similarity else {}
-    rows = (_parquet_row(result, similarity) for result in results)
-    write_parquet(rows, {**PARQUET_COLUMNS, **more}, stream)
+    rows = (row for result in results for row in parquet_rows_of(result, similarity))
+    write_parquet(rows, parquet_columns(similarity), stream)
 
 
 RENDERERS = {
@@ -135,13 +134,21 @@ def _csv_rows(result: Result, similarity: bool) -> Iterator[dict[str, object]]:
         yield {**common, "rank": rank, **said, **ran}
 
 
-def _parquet_row(result: Result, similarity: bool) -> dict[str, Any]:
+def parquet_columns(similarity: bool) -> Columns:
+    """The columns of `parquet_rows_of`."""
+    more: Columns = {SIMILARITY: float, "predictions": FITTING} if similarity else {}
+    return {**PARQUET_COLUMNS, **more}
+
+
+def parquet_rows_of(result: Result, similarity: bool = False) -> Iterator[dict[str, Any]]:
+    """The one row of a video."""
     common = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}
-        return common | error
+        yield common | error
+        return
     best = result.predictions[0]
-    return common | {
+    yield common | {
         **{name: getattr(result, name) for name in ("model", "device", "dtype", "decoder")},
         "label": best.label,
         "score": best.score,

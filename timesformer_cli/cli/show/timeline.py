@@ -45,6 +45,7 @@ COLUMNS: Columns = {
     "error_kind": str,
     "error_message": str,
 }
+FITTED_COLUMNS: Columns = {**COLUMNS, "similarity": float}  # where labels were given
 
 
 class _Row(NamedTuple):
@@ -89,7 +90,7 @@ def as_csv(
     columns: Columns = COLUMNS,
 ) -> None:
     """One row per segment; a video without any has one row, with its error where it failed."""
-    rows = (row for result in results for row in _rows_of(result, columns))
+    rows = (row for result in results for row in segment_rows_of(result, columns))
     write_csv(rows, list(columns), stream)
 
 
@@ -101,7 +102,7 @@ def as_parquet(
     columns: Columns = COLUMNS,
 ) -> None:
     """The rows of the CSV, with types."""
-    rows = (row for result in results for row in _rows_of(result, columns))
+    rows = (row for result in results for row in segment_rows_of(result, columns))
     write_parquet(rows, columns, stream)
 
 
@@ -148,8 +149,8 @@ RENDERERS = {
 }
 # The same where labels were given, which then have a similarity.
 FITTED_RENDERERS = RENDERERS | {
-    "csv": partial(as_csv, columns={**COLUMNS, "similarity": float}),
-    "parquet": partial(as_parquet, columns={**COLUMNS, "similarity": float}),
+    "csv": partial(as_csv, columns=FITTED_COLUMNS),
+    "parquet": partial(as_parquet, columns=FITTED_COLUMNS),
 }
 ONE_VIDEO = ("srt", "vtt", "otio", "edl")  # formats that hold one video in a file
 
@@ -176,7 +177,10 @@ def _to_dict(result: TimelineResult) -> dict[str, Any]:
     return asdict(result) if isinstance(result, Failed) else result.to_dict()
 
 
-def _rows_of(result: TimelineResult, columns: Columns) -> Iterator[dict[str, object]]:
+def segment_rows_of(
+    result: TimelineResult, columns: Columns = COLUMNS
+) -> Iterator[dict[str, object]]:
+    """A row for each segment; a video without any has one."""
     common: dict[str, object] = {"video": result.video, "status": result.status}
     if isinstance(result, Failed):
         error = {"error_kind": result.error.kind, "error_message": result.error.message}

@@ -1,0 +1,192 @@
+"""What the user names, as a table with a row for each video: where it is, or why it is not."""
+
+import fnmatch
+import glob
+import os
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from timesformer_cli.callbacks import NoteCallback
+from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.scale.storage import REMOTE, in_a_line, patiently, place_of
+from timesformer_cli.video import find_videos
+from timesformer_cli.video.listed import SUFFIXES, read_list
+
+if TYPE_CHECKING:
+    import pyarrow
+
+STDIN = "-"
+SHARD = ".tar"
+PARQUET = re.compile(r"(.+\.parquet)(?:#(.+))?", re.IGNORECASE)
+COLUMN = "video"  # of a list in Parquet, where none is named
+
+
+class Input(NamedTuple):
+    """One video, or a shard of them before it is opened."""
+
+    video: str  # its name in the answer: a path, a URL, or a shard's with that of a member
+    source: str  # the file that it is in
+    offset: int = -1  # of its bytes in there; negative: the source is the video
+    size: int = 0
+    kind: str = ""  # of the error that makes it unusable
+    message: str = ""
+
+
+def name_inputs(
+    names: Sequence[str], stdin: Iterable[bytes], note: NoteCallback
+) -> Iterator[Input]:
+    """The videos and shards that the command line means, in order; raises UsageError.
+
+    Local names are what they are to every command. A URL is a file, a glob, or a prefix with
+    videos and shards below it; `LIST.parquet#COLUMN` is a column of names.
+    """
+    for name in names:
+        listed = PARQUET.fullmatch(name)
+        if name == STDIN:
+            lines = read_list(stdin)
+            yield from map(_one, filter(REMOTE.match, lines))
+            local = [line for line in lines if not REMOTE.match(line)]
+            yield from _local([STDIN], [line.encode() + b"\n" for line in local], note)
+        elif listed:
+            yield from map(_one, _column(listed[1], listed[2] or COLUMN))
+        elif REMOTE.match(name):
+            yield from _remote(name)
+        else:
+            yield from _local([name], (), note)
+
+
+def to_table(inputs: Iterable[Input]) -> "pyarrow.Table":
+    """The inputs as rows, each video once."""
+    import pyarrow
+
+    rows = list({found.video: found for found in inputs}.values())
+    text, number = pyarrow.string(), pyarrow.int64()
+    types = dict(zip(Input._fields, (text, text, number, number, text, text), strict=True))
+    columns = zip(*rows, strict=True) if rows else ([] for _ in types)
+    return pyarrow.table(
+        {
+            name: pyarrow.array(list(map(_utf8, column)), kind)
+            for (name, kind), column in zip(types.items(), columns, strict=True)
+        }
+    )
+
+
+def _utf8(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_shard(found: Input) -> bool:
+    """Whether it is a tar file of videos."""
+    return not found.kind and found.offset < 0 and found.source.lower().endswith(SHARD)
+
+
+def members(shard: str) -> Iterator[Input]:
+    """The videos in a tar file; only its headers are read, and nothing is unpacked.
+
+    A member whose name leads out of the shard, or that is no plain file, is refused with its row.
+    A shard that cannot be read, or not to its end, has a row of its own.
+    """
+    seen: set[str] = set()
+    try:
+        filesystem, path = place_of(shard)
+        with (
+            patiently(lambda: filesystem.open_input_file(path)) as file,
+            tarfile.open(fileobj=file, mode="r:") as tar,
+        ):
+            for member in tar:
+                if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
+                    name = f"{shard}/{member.name}"
+                    while name in seen:  # tar appends what is newer
+                        name += "#2"
+                    seen.add(name)
+                    yield _member(shard, name, member)
+            if tar.offset >= file.size():  # cut between two members
+                raise tarfile.ReadError("end of data without a mark")
+    except tarfile.TarError as error:
+        cut = "end of data" in str(error) or "unexpected" in str(error)
+        kind = "truncated_shard" if cut else "bad_shard"
+        why = "is cut short" if cut else f"is no plain tar file ({error})"
+        yield Input(shard, shard, kind=kind, message=f"{why}; videos before that are read")
+    except OSError as error:
+        yield Input(shard, shard, kind="cannot_fetch", message=in_a_line(error))
+
+
+def _member(shard: str, name: str, member: tarfile.TarInfo) -> Input:
+    refused: tuple[str, str] | None = None
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        refused = "unsafe_name", "its name leads out of its shard"
+    elif not member.isreg() or member.issparse():
+        refused = "not_a_file", "is no plain file in its shard"
+    elif not member.size:
+        refused = "empty_file", "is empty (0 bytes)"
+    if refused:
+        return Input(name, shard, kind=refused[0], message=refused[1])
+    return Input(name, shard, member.offset_data, member.size)
+
+
+def _one(name: str) -> Input:
+    """Workers may have another current folder than the user has."""
+    return Input(name, name if REMOTE.match(name) else os.path.abspath(name))
+
+
+def _local(names: Sequence[str], stdin: Iterable[bytes], note: NoteCallback) -> Iterator[Input]:
+    if names == [STDIN] and not stdin:
+        return
+    for found in find_videos(names, stdin, None, note):
+        error = found.error
+        try:
+            found.path.encode()
+        except UnicodeEncodeError:
+            error = VideoError("bad_name", "its name is not UTF-8; rename it")
+        kind, message = ("", "") if error is None else (error.kind, str(error))
+        yield _one(found.path)._replace(kind=kind, message=message)
+
+
+def _remote(url: str) -> Iterator[Input]:
+    from pyarrow.fs import FileSelector, FileType
+
+    base = url
+    while glob.has_magic(base):
+        base = posixpath.dirname(base)
+    suffix = posixpath.splitext(url)[1].lower()
+    if base == url and (suffix in SUFFIXES or suffix == SHARD):
+        yield _one(url)
+        return
+    try:
+        filesystem, path = place_of(base)
+        selector = FileSelector(path.rstrip("/"), recursive=True)
+        there = patiently(lambda: filesystem.get_file_info(selector))
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(f"{url}: cannot be listed ({in_a_line(error)})") from error
+    whole = base[: len(base) - len(path)] if path else base  # what the scheme is written with
+    files = sorted(whole + entry.path for entry in there if entry.type == FileType.File)
+    if base != url:
+        files = [file for file in files if fnmatch.fnmatchcase(file, url)]
+    kinds = SUFFIXES | {SHARD}
+    files = [file for file in files if posixpath.splitext(file)[1].lower() in kinds]
+    if not files:
+        yield Input(url, url, kind="not_found", message="matches no video and no shard")
+    yield from map(_one, files)
+
+
+def _column(path: str, column: str) -> Iterator[str]:
+    """The names in a column of a Parquet file; raises UsageError."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        filesystem, place = place_of(path)
+        file = patiently(lambda: parquet.ParquetFile(filesystem.open_input_file(place)))
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"{path}: cannot be read ({in_a_line(error)})") from error
+    if column not in file.schema_arrow.names:
+        there = ", ".join(file.schema_arrow.names)
+        raise UsageError(f"{path}: has no column '{column}'; {path}#COLUMN names one of {there}")
+    for batch in file.iter_batches(columns=[column]):
+        for name in batch.column(0).to_pylist():
+            if name:
+                yield str(name)

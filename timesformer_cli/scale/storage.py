@@ -1,0 +1,128 @@
+"""Files wherever they are: file systems by URL, and a video's bytes where decoders can open them."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.installing import how_to_install
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+REMOTE = re.compile(r"(s3|gs|https?)://([^/]+)/?(.*)", re.DOTALL)
+TRIES, PAUSE = 4, 0.5  # of a request that fails; seconds before the second, then twice as many
+LARGEST = 4 << 30  # bytes of one video that are held in memory
+PIECE = 8 << 20  # bytes asked for at a time
+
+T = TypeVar("T")
+
+
+def require_ray() -> None:
+    """Raise UsageError where Ray Data is not installed."""
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"--engine ray needs Ray Data: {how_to_install('ray')}") from error
+
+
+def place_of(url: str) -> "tuple[FileSystem, str]":
+    """The file system of a URL or of a local path, and the path there; raises OSError."""
+    from pyarrow import fs
+
+    remote = REMOTE.match(url)
+    if remote is None:
+        return fs.LocalFileSystem(), url
+    scheme, bucket, key = remote.groups()
+    if scheme.startswith("http"):  # its paths are URLs
+        return _opened(scheme, ""), url
+    return _opened(scheme, bucket), f"{bucket}/{key}"
+
+
+@cache
+def _opened(scheme: str, bucket: str) -> "FileSystem":
+    """One client for all files of a bucket: to make one takes requests of its own."""
+    from pyarrow import fs
+
+    if bucket:
+        return fs.FileSystem.from_uri(f"{scheme}://{bucket}")[0]
+    import fsspec
+
+    return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """What a request gives; one that fails is made again, unless there is no such file. Raises OSError."""
+    for number in range(TRIES):
+        try:
+            return ask()
+        except (FileNotFoundError, PermissionError, NotADirectoryError):
+            raise
+        except OSError as error:
+            if number == TRIES - 1 or "ACCESS_DENIED" in str(error):
+                raise
+            time.sleep(PAUSE * 2**number)
+    raise AssertionError("the last try raises")
+
+
+def in_a_line(error: Exception) -> str:
+    """What storage says of a failure, without the number of its request."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.sub(r"\s*\(?(Request ID|request_id)[:=].*", "", text)[:300]
+
+
+@contextmanager
+def decodable(source: str, offset: int, size: int) -> Iterator[str]:
+    """A path by which decoders open a video, until the block ends; raises VideoError.
+
+    A local file is its own path. All else is read into a file that has no name and lies in memory:
+    `size` bytes from `offset` of the source, or the whole of it where `offset` is negative.
+    """
+    if offset < 0 and REMOTE.match(source) is None:
+        yield source
+        return
+    with _file_in_memory() as (file, path):
+        try:
+            patiently(lambda: _copy(source, offset, size, file))
+        except FileNotFoundError as error:
+            raise VideoError("not_found", "does not exist") from error
+        except OSError as error:
+            raise VideoError("cannot_fetch", f"cannot be fetched: {in_a_line(error)}") from error
+        yield path
+
+
+@contextmanager
+def _file_in_memory() -> Iterator[tuple[Any, str]]:
+    if hasattr(os, "memfd_create"):
+        with open(os.memfd_create("tsf-video"), "w+b") as file:
+            # Our decoders are children of this process, and open its descriptor by this name.
+            yield file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    else:
+        with NamedTemporaryFile(prefix="tsf-video-") as file:
+            yield file, file.name
+
+
+def _copy(source: str, offset: int, size: int, target: Any) -> None:
+    filesystem, path = place_of(source)
+    target.seek(0)
+    target.truncate()
+    with filesystem.open_input_file(path) as stream:
+        whole = stream.size()
+        start, length = (0, whole) if offset < 0 else (offset, size)
+        if length > LARGEST:
+            raise VideoError("too_large", f"has {length >> 20:,} MB; {LARGEST >> 20:,} are read")
+        if start + length > whole:
+            raise VideoError("truncated_shard", "lies where its shard is cut short")
+        stream.seek(start)
+        while length:
+            piece = stream.read(min(PIECE, length))
+            if not piece:
+                raise OSError("the file ended before its length")
+            target.write(piece)
+            length -= len(piece)
+    target.flush()
