@@ -151,3 +151,31 @@ def test_wrong_credentials_are_one_line(storage: FlakyStorage):
     with pytest.raises(VideoError) as denied:
         read(Input(url, url))
     assert denied.value.kind == "cannot_fetch" and "\n" not in str(denied.value)
+
+
+def test_a_web_server_is_read_file_by_file_and_by_its_lists(tmp_path):
+    import threading
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    pytest.importorskip("aiohttp")
+    (tmp_path / "v").mkdir()
+    data = clips.write(tmp_path / "v" / "a.mp4", 8).read_bytes()
+    (tmp_path / "v" / "notes.txt").write_text("no video")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.func.log_message = lambda *_: None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v"
+        (one,) = named(f"{url}/a.mp4")
+        assert read(one) == data
+        assert [found.video for found in named(f"{url}/")] == [f"{url}/a.mp4"]
+        with pytest.raises(VideoError) as caught:
+            read(Input("x", f"{url}/none.mp4"))
+        assert caught.value.kind == "not_found"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

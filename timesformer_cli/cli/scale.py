@@ -13,7 +13,7 @@ from timesformer_cli.cli import options, timeline_options
 from timesformer_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from timesformer_cli.scale.run import ScaleSummary
+    from timesformer_cli.scale.parts import ScaleSummary
     from timesformer_cli.scale.stages import ClusterJob
 
 # What one machine does only, as the parameters are called.
@@ -45,8 +45,9 @@ def run_on_ray(context: typer.Context) -> ExitCode:
     if library and context.command.name != "embed":
         raise UsageError(f"{output}: tsf embed fills libraries; the others write Parquet parts")
     require_ray()
+    from timesformer_cli.scale.cluster import cluster, listed
     from timesformer_cli.scale.inputs import name_inputs
-    from timesformer_cli.scale.run import cluster, fill_library, listed, write_parts
+    from timesformer_cli.scale.parts import fill_library, write_parts
 
     inputs = list(name_inputs(asked["videos"], sys.stdin.buffer, note))
     if not inputs:
