@@ -83,6 +83,11 @@ NOT_RUN = {
         tsf search examples.lance --duplicates --format csv
         tsf search examples.lance --label "zoom in" --min-score 0.6 --format m3u > zooms.m3u
         tsf library examples.lance""",
+    "it needs a cluster; tests/scale makes one": """
+        tsf classify videos/ --model camera-motion --engine ray -o parts
+        tsf classify s3://archive/2024/ -m base-k400 --engine ray --address auto -o s3://answers/2024
+        tsf embed 's3://archive/shards/*.tar' -m base-k400 --engine ray --address auto -o s3://answers/vectors
+        tsf timeline 'list.parquet#url' -m base-k400 --engine ray --address auto -o s3://answers/segments""",
     "it measures this machine": """
         tsf doctor
         tsf benchmark --attention joint --frames 16""",

@@ -69,7 +69,7 @@ def test_members_of_a_shard_are_read_where_they_lie(tmp_path):
     before = sorted(tmp_path.parent.rglob("*"))
     data = {f"{number}.mp4": os.urandom(700 + number) for number in range(3)}
     path = shard(tmp_path / "s.tar", {**data, "0.json": b"{}"})
-    found = list(members(str(path)))
+    found = members(str(path))
     assert [one.video for one in found] == [f"{path}/{name}" for name in data]
     assert [read(one) for one in found] == list(data.values())
     assert sorted(tmp_path.parent.rglob("*")) == sorted([*before, path])

@@ -48,11 +48,16 @@ def cluster(address: str | None, *, debug: bool = False) -> Iterator[None]:
             "object_store_memory": STORE,
         }
     level = logging.INFO if debug else logging.CRITICAL
-    try:
-        ray.init(**how, log_to_driver=debug, logging_level=level)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = "on this machine" if address is None else f"at {address}"
-        raise TsfError(f"no Ray cluster {where}: {in_a_line(error)}") from error
+    for last in (False, True):
+        try:
+            ray.init(**how, log_to_driver=debug, logging_level=level)
+            break
+        except Exception as error:  # it raises plain ones, too
+            ray.shutdown()
+            if address is None and not last:  # a busy machine is not up in Ray's 30 seconds
+                continue
+            where = "on this machine" if address is None else f"at {address}"
+            raise TsfError(f"no Ray cluster {where}: {in_a_line(error)}") from error
     try:
         yield
     except ray.exceptions.RayError as error:
@@ -76,7 +81,7 @@ def listed(inputs: Iterable[Input]) -> "pyarrow.Table":
     """The inputs with the members of shards in their shards' place, each video once."""
     import ray
 
-    look: Any = ray.remote(num_cpus=ACTOR)(lambda shard: list(members(shard)))
+    look: Any = ray.remote(num_cpus=ACTOR)(members)
     found = list(inputs)
     inside = {one.source: look.remote(one.source) for one in found if is_shard(one)}
     return to_table(

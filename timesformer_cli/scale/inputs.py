@@ -85,35 +85,40 @@ def is_shard(found: Input) -> bool:
     return not found.kind and found.offset < 0 and found.source.lower().endswith(SHARD)
 
 
-def members(shard: str) -> Iterator[Input]:
+def members(shard: str) -> list[Input]:
     """The videos in a tar file; only its headers are read, and nothing is unpacked.
 
-    A member whose name leads out of the shard, or that is no plain file, is refused with its row.
+    A request that fails is made again, from the shard's beginning. A member whose name leads out of the shard, or that is no plain file, is refused with its row.
     A shard that cannot be read, or not to its end, has a row of its own.
     """
-    seen: set[str] = set()
-    try:
+    found: list[Input] = []
+
+    def look() -> None:
+        found.clear()
         filesystem, path = place_of(shard)
-        with (
-            patiently(lambda: filesystem.open_input_file(path)) as file,
-            tarfile.open(fileobj=file, mode="r:") as tar,
-        ):
+        with filesystem.open_input_file(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            seen: set[str] = set()
             for member in tar:
                 if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
                     name = f"{shard}/{member.name}"
                     while name in seen:  # tar appends what is newer
                         name += "#2"
                     seen.add(name)
-                    yield _member(shard, name, member)
+                    found.append(_member(shard, name, member))
             if tar.offset >= file.size():  # cut between two members
                 raise tarfile.ReadError("end of data without a mark")
+
+    try:
+        patiently(look)
     except tarfile.TarError as error:
         cut = "end of data" in str(error) or "unexpected" in str(error)
         kind = "truncated_shard" if cut else "bad_shard"
         why = "is cut short" if cut else f"is no plain tar file ({error})"
-        yield Input(shard, shard, kind=kind, message=f"{why}; videos before that are read")
+        message = f"{why}; videos before that are read"
+        found.append(Input(shard, shard, kind=kind, message=message))
     except OSError as error:
-        yield Input(shard, shard, kind="cannot_fetch", message=in_a_line(error))
+        found = [Input(shard, shard, kind="cannot_fetch", message=in_a_line(error))]
+    return found
 
 
 def _member(shard: str, name: str, member: tarfile.TarInfo) -> Input:
