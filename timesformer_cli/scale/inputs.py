@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.errors import UsageError, VideoError
-from timesformer_cli.scale.storage import REMOTE, in_a_line, patiently, place_of
+from timesformer_cli.scale.storage import REMOTE, PatientFile, in_a_line, patiently, place_of
 from timesformer_cli.video import find_videos
 from timesformer_cli.video.listed import SUFFIXES, read_list
 
@@ -88,16 +88,13 @@ def is_shard(found: Input) -> bool:
 def members(shard: str) -> list[Input]:
     """The videos in a tar file; only its headers are read, and nothing is unpacked.
 
-    A request that fails is made again, from the shard's beginning. A member whose name leads out of the shard, or that is no plain file, is refused with its row.
+    A member whose name leads out of the shard, or that is no plain file, is refused with its row.
     A shard that cannot be read, or not to its end, has a row of its own.
     """
     found: list[Input] = []
-
-    def look() -> None:
-        found.clear()
-        filesystem, path = place_of(shard)
-        with filesystem.open_input_file(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            seen: set[str] = set()
+    seen: set[str] = set()
+    try:
+        with PatientFile(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
                     name = f"{shard}/{member.name}"
@@ -105,11 +102,8 @@ def members(shard: str) -> list[Input]:
                         name += "#2"
                     seen.add(name)
                     found.append(_member(shard, name, member))
-            if tar.offset >= file.size():  # cut between two members
+            if tar.offset >= file.length:  # cut between two members
                 raise tarfile.ReadError("end of data without a mark")
-
-    try:
-        patiently(look)
     except tarfile.TarError as error:
         cut = "end of data" in str(error) or "unexpected" in str(error)
         kind = "truncated_shard" if cut else "bad_shard"

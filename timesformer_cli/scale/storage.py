@@ -1,5 +1,6 @@
 """Files wherever they are: file systems by URL, and a video's bytes where decoders can open them."""
 
+import io
 import os
 import re
 import time
@@ -68,6 +69,37 @@ def patiently(ask: Callable[[], T]) -> T:
                 raise
             time.sleep(PAUSE * 2**number)
     raise AssertionError("the last try raises")
+
+
+class PatientFile(io.RawIOBase):
+    """A file for reading, each of whose requests is made again where it fails."""
+
+    def __init__(self, source: str) -> None:
+        filesystem, path = place_of(source)
+        self._file = patiently(lambda: filesystem.open_input_file(path))
+        self.length, self._at = patiently(self._file.size), 0
+
+    def readable(self) -> bool:
+        """As it says."""
+        return True
+
+    def seekable(self) -> bool:
+        """As it says."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place in the file."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.length}[whence]
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as the file goes; raises OSError."""
+        count = max(0, min(len(buffer), self.length - self._at))
+        data = patiently(lambda: self._file.read_at(count, self._at)) if count else b""
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def in_a_line(error: Exception) -> str:
