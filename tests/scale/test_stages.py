@@ -8,20 +8,24 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.words import colour_clip, colour_model
 from timesformer_cli.callbacks import ignore_note
 from timesformer_cli.cli.app import app
-from timesformer_cli.cli.show.classify import PARQUET_COLUMNS, parquet_rows_of
+from timesformer_cli.cli.options import parse_labels
+from timesformer_cli.cli.show.classify import PARQUET_COLUMNS, parquet_columns, parquet_rows_of
 from timesformer_cli.cli.show.timeline import COLUMNS as SEGMENT_COLUMNS
-from timesformer_cli.cli.show.timeline import segment_rows_of
+from timesformer_cli.cli.show.timeline import FITTED_COLUMNS, segment_rows_of
 from timesformer_cli.inference.classify import ClassifyOptions
 from timesformer_cli.inference.open import describe_model
 from timesformer_cli.inference.scorer import clips_for
 from timesformer_cli.library.fill import Filling
 from timesformer_cli.library.store import Library, Making
 from timesformer_cli.library.write import COLUMNS, embedded_of_rows, rows_of
+from timesformer_cli.parquet import LOOK
 from timesformer_cli.scale.inputs import members, name_inputs, to_table
 from timesformer_cli.scale.stages import ClusterJob, DecodeStage, ModelStage, WindowStage
 from timesformer_cli.timelines.options import TimelineOptions
+from timesformer_cli.video.look import WIDTH
 from timesformer_cli.weights.hub.locate import locate
 from timesformer_cli.weights.load import revision_of
 
@@ -84,7 +88,7 @@ def close(rows: list[dict], others: list[dict]) -> None:
                 for one, two in zip(row[name], other[name], strict=True):
                     assert one["label"] == two["label"]
                     assert one["score"] == pytest.approx(two["score"], abs=1e-5)
-            elif name in ("vector", "score", "peak") and row[name] is not None:
+            elif name in ("vector", "score", "peak", "similarity") and row[name] is not None:
                 assert row[name] == pytest.approx(other[name], abs=1e-4)
             else:
                 assert row[name] == other[name], name
@@ -111,6 +115,37 @@ def test_windows_are_those_of_one_process(job, single, videos):
     found = of_windows(vectors, inputs(videos))
     assert len(found) > 5
     close(found, single("embed", "--every", "0.5"))
+
+
+def test_labels_in_words_are_those_of_one_process(tmp_path):
+    folder, video = str(colour_model(tmp_path / "model")), tmp_path / "clip.mp4"
+    colour_clip(video, "red")
+    located = locate(folder)
+    make = partial(ClusterJob, located=located.to_text(), revision=revision_of(located))
+    asked = parse_labels("red,blue", None)
+    shared = {"model": located, "dtype": "float32", "device": "cpu", **asked}
+    options = ClassifyOptions(**shared)
+    labels = make(
+        options=options,
+        rows_of=partial(parquet_rows_of, similarity=True),
+        columns=parquet_columns(True),
+        clips=clips_for(describe_model(located), options),
+    )
+    segments = make(
+        options=TimelineOptions(**shared),
+        rows_of=partial(segment_rows_of, columns=FITTED_COLUMNS),
+        columns=FITTED_COLUMNS,
+    )
+    for command, found in (
+        ("classify", of_clips(labels, inputs(video))),
+        ("timeline", of_windows(segments, inputs(video))),
+    ):
+        output = tmp_path / f"{command}.parquet"
+        chosen = ["-m", folder, "--dtype", "float32", "--device", "cpu", "-o", str(output)]
+        done = CliRunner().invoke(app, [command, str(video), "--labels", "red,blue", *chosen])
+        assert done.exit_code == 0, done.stderr
+        assert found[0]["label"] == "red" and found[0]["similarity"] > 0
+        close(found, parquet.read_table(output).to_pylist())
 
 
 def test_a_member_of_a_shard_is_what_the_file_was(job, single, videos, tmp_path):
@@ -143,7 +178,8 @@ def test_rows_fill_a_library_once(job, videos, tmp_path):
     make, shared = job
     options = ClassifyOptions(**shared)
     taken = clips_for(describe_model(shared["model"]), options)
-    made = make(options=options, rows_of=rows_of, columns=COLUMNS, clips=taken, vectors=True)
+    columns = {**COLUMNS, LOOK: LOOK}
+    made = make(options=options, rows_of=rows_of, columns=columns, clips=taken, vectors=True)
     rows = of_clips(made, inputs(videos))
     facts = {row["video"]: (7, 0) for row in rows}
     for known in (0, 2):
@@ -154,5 +190,7 @@ def test_rows_fill_a_library_once(job, videos, tmp_path):
         results = [embedded_of_rows([row]) for row in rows if row["video"] in unknown]
         assert [r.status for r in filling.write(results)].count("ok") == 2 - known
         assert (filling.added.new, filling.added.known) == (2 - known, known)
+    looks = Library.open(tmp_path / "l.lance").dataset().to_table(columns=[LOOK])[LOOK]
+    assert [len(look) for look in looks.to_pylist()] == [WIDTH] * 2, "copies are found by them"
     changed = Filling(Library.open(tmp_path / "l.lance")).unknown(dict.fromkeys(facts, (8, 1)))
     assert len(changed) == 3
