@@ -76,6 +76,8 @@ def classify(
     stride: int | None = None,
     clips: int = 1,
     crops: int = 1,
+    multi_label: bool = False,
+    threshold: float | None = None,
     device: str = "auto",
     dtype: str = "auto",
     compile: bool = False,
@@ -91,10 +93,12 @@ def classify(
     The keywords are the command's options. Each video gets `top_k` labels, of `labels` where they are
     given: classes of the model, or words where it takes some; a mapping has the texts that say each.
     `frames` and `stride` (in frames of a 30-fps video) are those of the model where None. A video is
-    seen in `clips` times `crops` (1 or 3) views, and their scores are averaged. A video may go
-    `timeout` seconds without progress. With `fps`, folders of pictures are videos of so many frames a
-    second. A video that cannot be read becomes a result with `status` "error"; nothing is raised for
-    it. What had to be assumed is issued as a warning. Raises UsageError, WeightsError, DeviceError.
+    seen in `clips` times `crops` (1 or 3) views, and their scores are averaged. With `multi_label`
+    each class is scored by itself, as a multi-label model does unasked; `threshold` takes the place
+    of its own. A video may go `timeout` seconds without progress. With `fps`, folders of pictures are
+    videos of so many frames a second. A video that cannot be read becomes a result with `status`
+    "error"; nothing is raised for it. What had to be assumed is issued as a warning. Raises
+    UsageError, WeightsError, DeviceError.
     """
     chosen = ClassifyOptions(
         model=_named(model),
@@ -104,6 +108,8 @@ def classify(
         stride=stride,
         clips=clips,
         crops=crops,
+        multi_label=multi_label,
+        threshold=threshold,
         device=device,
         dtype=dtype,
         compile=compile,
@@ -149,6 +155,8 @@ class Classifier:
         stride: int | None = None,
         clips: int = 1,
         crops: int = 1,
+        multi_label: bool = False,
+        threshold: float | None = None,
         device: str = "auto",
         dtype: str = "auto",
         compile: bool = False,
@@ -166,6 +174,8 @@ class Classifier:
             stride=stride,
             clips=clips,
             crops=crops,
+            multi_label=multi_label,
+            threshold=threshold,
             device=device,
             dtype=dtype,
             compile=compile,

@@ -28,6 +28,7 @@ LARGEST = {
 # Values that a field takes from its scheme: what stands for "the scheme's own".
 UNSAID: dict[str, Any] = {"tubelet": 0, "positions": "", "pooler_blocks": -1, "time_blocks": -1}
 NARROWER = 4  # times: the width, heads and MLPs of a fast path
+EVEN = 0.5  # the threshold of a class that has none of its own: as likely as not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +61,8 @@ class ModelConfig:
         -1
     )  # over the same place in all frames, 0 for none; -1 takes the scheme's own
     multi_label: bool = False  # whether a clip may have several classes: scores are then sigmoids
+    # Of such a model: the score from which a clip has a class, one per class; () is EVEN for all.
+    thresholds: tuple[float, ...] = ()
     text: TextConfig | None = None  # of a model whose classes are words; 0 classes until they come
 
     def __post_init__(self) -> None:
@@ -113,7 +116,20 @@ class ModelConfig:
             raise UsageError("classes is 0; only encoders and models that take words have none")
         if self.text is not None and self.text.dim != self.dim:
             raise UsageError(f"the text tower's width is {self.text.dim}, the model's {self.dim}")
+        self._require_thresholds()
         self.scheme.require_divisible(self.grid)
+
+    def _require_thresholds(self) -> None:
+        own = tuple(self.thresholds)  # JSON and checkpoints may bring a list
+        object.__setattr__(self, "thresholds", own)
+        if own and (not self.multi_label or len(own) != self.classes):
+            raise UsageError(
+                f"{len(own)} thresholds; a model of several labels has one for each of its "
+                f"{self.classes} classes, and other models have none"
+            )
+        for value in own:
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise UsageError(f"threshold {value!r:.80} is no number from 0 to 1")
 
     @classmethod
     def of_size(cls, size: str, **changes: Any) -> "ModelConfig":
@@ -249,6 +265,11 @@ class ModelConfig:
         stages = self.patch.bit_length() - 1
         return tuple(max(8, self.dim >> (stages - 1 - stage)) for stage in range(stages))
 
+    @property
+    def each_threshold(self) -> tuple[float, ...]:
+        """The score from which a clip has each class, where it may have several."""
+        return self.thresholds or (EVEN,) * self.classes
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
         return asdict(self)
@@ -266,6 +287,8 @@ class ModelConfig:
             if name == "text":
                 continue
             kind = types[name] if types[name] in (int, float, bool) else str
+            if name == "thresholds" and isinstance(value, list | tuple):
+                continue  # its values are looked at where the configuration is made
             # Not isinstance: it would take True for an int.
             fits = type(value) is kind or (kind is float and type(value) is int)
             if not fits:

@@ -34,6 +34,8 @@ def classify(
     frames: options.Frames = None,
     stride: options.Stride = None,
     views: options.Views = "1x1",
+    multi_label: options.MultiLabel = False,
+    threshold: options.Threshold = None,
     device: options.Devices = "auto",
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,

@@ -58,6 +58,8 @@ def evaluate(
     ] = "1x1",
     labels: options.OwnLabels = None,
     template: options.Templates = None,
+    multi_label: options.MultiLabel = False,
+    threshold: options.Threshold = None,
     device: options.Devices = "auto",
     dtype: options.RunDtype = "auto",
     compile: options.Compile = False,
@@ -117,6 +119,7 @@ def evaluate(
     )
     from timesformer_cli.inference.classify import ClassifyOptions
     from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.weights.description import says_several
 
     with errors_explained(debug), quietly(quiet), claiming(output, predictions, confusion):
         if protocol and "views" in options.said(context):
@@ -126,13 +129,24 @@ def evaluate(
         clips, crops = options.parse_views(views)
         asked = options.parse_labels(labels, template)
         how = options.fill(ClassifyOptions, context, clips=clips, crops=crops, **asked)
-        chosen = options.fill(EvaluateOptions, context, how=how)
+        several = multi_label or any(says_several(Path(name)) for name in (model, compare) if name)
+        if several and labels is not None:
+            raise UsageError(
+                "several labels a video are measured on all classes; leave out --labels"
+            )
+        if several and confusion is not None:
+            raise UsageError(
+                "several labels a video have no confusion matrix; leave out --confusion"
+            )
+        if threshold is not None and not several:
+            raise UsageError("--threshold is for several labels a video: --multi-label")
+        chosen = options.fill(EvaluateOptions, context, how=how, multi_label=several)
         if confusion is not None:
             require_drawable(confusion, "--confusion")
         beside = (predictions, confusion)
         require_writable(output, [data], beside)
         written = choose_format(format, output, RENDERERS)
-        labelled = read_evaluation_clips(data, split, note)
+        labelled = read_evaluation_clips(data, split, note, multi_label=several)
         require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
         for located in models.values():

@@ -213,6 +213,24 @@ Threads = Annotated[
         rich_help_panel="Model",
     ),
 ]
+MultiLabel = Annotated[
+    bool,
+    typer.Option(
+        "--multi-label",
+        help="Score each class by itself (sigmoid): a video may have several labels, or none.",
+        rich_help_panel="Model",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Of several labels, those with this score or more.",
+        show_default="the model's own for each class, else 0.5",
+        rich_help_panel="Model",
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -91,6 +91,15 @@ def train(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    multi_label: Annotated[
+        bool,
+        typer.Option(
+            "--multi-label",
+            help="A clip may have several labels, or none: run|walk in a cell, or a column of 0 and 1 "
+            "for each class.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
     flip: Annotated[
         bool,
         typer.Option(

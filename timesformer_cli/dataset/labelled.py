@@ -4,11 +4,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.folders import class_folders
 from timesformer_cli.dataset.label_matching import folded
+from timesformer_cli.dataset.multi_label import join_labels, seem_several, split_labels
 from timesformer_cli.dataset.table import TableRow, read_rows
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import find_videos
@@ -21,12 +23,18 @@ WHOLE = re.compile(r"(\d+)(?:\.0*)?")  # a class number; spreadsheets write 3 as
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """One clip and its class."""
+    """One clip and its class, or its classes where clips may have several."""
 
     path: str
-    label: str
+    label: str  # several stand as in a table, parted by bars
     split: str | None = None  # train, val or test; None means that the source does not say
     group: str | None = None  # clips of one group, such as takes of one scene, stay in one split
+    labels: tuple[str, ...] | None = None  # where clips may have several, or none
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All classes of the clip: one, but where clips may have several."""
+        return (self.label,) if self.labels is None else self.labels
 
 
 def read_labelled_clips(
@@ -34,6 +42,7 @@ def read_labelled_clips(
     *,
     labels: tuple[str, ...] | None = None,
     group_by: str = GROUP,
+    multi_label: bool = False,
     note: NoteCallback = ignore_note,
 ) -> list[LabelledClip]:
     """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`) or of a table.
@@ -42,16 +51,24 @@ def read_labelled_clips(
     Without one it is a list of `path label_index`, and `labels` names the numbers. Its paths start
     at its own folder. `group_by` is a column of the table, `folder`, or a pattern of the path whose
     first bracket is the group. A file that comes again in its split is left out, and `note` hears
-    of it. Raises UsageError that says file and line, and for a file with two labels.
+    of it. With `multi_label` a clip may have several labels: `run|walk`, a column for each class,
+    or the file in several rows or folders. Raises UsageError that says file and line, and for a
+    file with two labels otherwise.
     """
     if source.is_dir():
-        clips = list(_in_folder(source))
+        clips = list(_in_folder(source, multi_label))
     else:
-        clips = _in_table(source, read_rows(source, labels, group_by), note)
+        rows = read_rows(source, labels, group_by, multi_label=multi_label, note=note)
+        clips = _in_table(source, rows, note)
+        # A row of class columns says all of its clip.
+        clips = each_once(source, clips, note) if rows and rows[0].complete else clips
     if not clips:
         raise UsageError(f"{source}: no clips in it")
-    # Of a folder, training lists what is in several classes, and goes on.
-    once = clips if source.is_dir() else each_once(source, clips, note)
+    once = clips  # of a folder, training lists what is in several classes, and goes on
+    if multi_label:
+        once = _labels_together(source, clips, note)
+    elif several := seem_several(dict.fromkeys(clip.label for clip in clips)):
+        note(f"{source}: '{several}' is one class of that name; --multi-label makes it several")
     if group_by == GROUP or once[0].group is not None:
         return once
     return [replace(clip, group=_group(clip.path, group_by)) for clip in once]
@@ -68,30 +85,38 @@ def require_some_there(source: Path, clips: Sequence[LabelledClip]) -> None:
 
 def class_names(clips: Sequence[LabelledClip]) -> tuple[str, ...]:
     """The labels, sorted; where all are numbers, by value."""
-    names = {clip.label for clip in clips}
+    names = {label for clip in clips for label in clip.classes}
     if all(name.isdecimal() for name in names):
         # By the name as well: "1" and "01" must not stand as a set happens to give them.
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
-def _in_folder(source: Path) -> Iterator[LabelledClip]:
+def _in_folder(source: Path, multi_label: bool) -> Iterator[LabelledClip]:
     for split, folder in class_folders(source):
         for video in find_videos([str(folder)]):
             if video.error is not None:
                 raise UsageError(f"{video.path}: {video.error}; fill it or remove it")
-            yield LabelledClip(video.path, composed(folder.name), split)
+            label = composed(folder.name)
+            several = split_labels(label) if multi_label else None
+            if several and "" in several:
+                raise UsageError(f"{folder}: an empty label in its name")
+            yield LabelledClip(video.path, label, split, labels=several)
 
 
 def _in_table(source: Path, rows: Sequence[TableRow], note: NoteCallback) -> list[LabelledClip]:
     names, clips = ListedNames(), []
-    written = _plain_numbers(composed(row.label) for row in rows)
-    for row, label in zip(rows, written, strict=True):
+    said = [(row.label,) if row.labels is None else row.labels for row in rows]
+    written = iter(_plain_numbers(composed(label) for labels in said for label in labels))
+    for row, labels in zip(rows, said, strict=True):
+        named = tuple(islice(written, len(labels)))
         try:
             path = names.find(str(Path(row.path)), str(source.parent))
         except VideoError as error:
             raise UsageError(f"{row.where}: '{row.path}' {error}") from error
-        clips.append(LabelledClip(str(Path(path)), label, row.split, row.group))
+        several = None if row.labels is None else named
+        label = named[0] if several is None else join_labels(several)
+        clips.append(LabelledClip(str(Path(path)), label, row.split, row.group, several))
     if remark := names.note(str(source)):
         note(remark)
     return clips
@@ -124,6 +149,21 @@ def each_once(
         counted = "clip counts" if again == 1 else "clips count"
         note(f"{source}: {again} {counted} once, though listed again")
     return list(once.values())
+
+
+def _labels_together(
+    source: Path, clips: Sequence[LabelledClip], note: NoteCallback
+) -> list[LabelledClip]:
+    """The clips, each file once in its split, with the labels of all of its rows or folders."""
+    together: dict[tuple[str | None, tuple[int, int] | str], LabelledClip] = {}
+    for clip in clips:
+        key = clip.split, _identity(clip.path)
+        before = together.setdefault(key, clip)
+        labels = tuple(dict.fromkeys((*before.classes, *clip.classes)))
+        together[key] = replace(before, label=join_labels(labels), labels=labels)
+    if again := len(clips) - len(together):
+        note(f"{source}: {again} more labels of clips that are listed before")
+    return list(together.values())
 
 
 def _identity(path: str) -> tuple[int, int] | str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from timesformer_cli.dataset.label_matching import folded, shown_label
-from timesformer_cli.dataset.table import read_text
+from timesformer_cli.dataset.table_text import read_text
 from timesformer_cli.errors import UsageError
 from timesformer_cli.video.listed import LINE_BREAK
 

@@ -23,11 +23,11 @@ def split_clips(clips: Sequence[LabelledClip], fraction: float, seed: int) -> li
     for index, clip in enumerate(named):
         if clip.split == "train":
             groups[f"group {clip.group}" if clip.group else f"clip {index}"].append(index)
-    wanted = Counter(clip.label for clip in named if clip.split == "train")
+    wanted = Counter(label for clip in named if clip.split == "train" for label in _classes(clip))
     quota = {label: fraction * count for label, count in wanted.items()}
     left = Counter({label: _groups_of(label, named, groups) for label in wanted})
     for key in np.random.default_rng([seed, 0]).permutation(sorted(groups)):
-        inside = Counter(named[index].label for index in groups[key])
+        inside = Counter(label for index in groups[key] for label in _classes(named[index]))
         # A group is held out where that brings each of its classes closer to its share.
         if all(quota[label] >= count / 2 and left[label] > 1 for label, count in inside.items()):
             for index in groups[key]:
@@ -39,4 +39,11 @@ def split_clips(clips: Sequence[LabelledClip], fraction: float, seed: int) -> li
 
 
 def _groups_of(label: str, clips: Sequence[LabelledClip], groups: dict[str, list[int]]) -> int:
-    return sum(any(clips[index].label == label for index in inside) for inside in groups.values())
+    return sum(
+        any(label in _classes(clips[index]) for index in inside) for inside in groups.values()
+    )
+
+
+def _classes(clip: LabelledClip) -> tuple[str, ...]:
+    """The classes in which a clip counts; clips of none are like those of a class of their own."""
+    return clip.classes or ("",)

@@ -1,17 +1,19 @@
 """Tables and lists of labelled clips as other programs write them: their text, headings and rows."""
 
 import csv
-import io
-import json
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.dataset.class_columns import find_class_columns, labels_in
+from timesformer_cli.dataset.multi_label import join_labels, split_labels
 from timesformer_cli.dataset.split_names import SPLITS, spelled_twice, split_named
+from timesformer_cli.dataset.table_text import read_text
 from timesformer_cli.errors import UsageError
-from timesformer_cli.video.listed import LINE_BREAK, decode_wide, video_container
+from timesformer_cli.video.listed import LINE_BREAK
 
 DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "space"}
 # Headings that say what a column holds, without case, spaces and signs. The first is ours, and is
@@ -24,28 +26,12 @@ LABEL = (
     "label labels labelname labelid labelindex class classes classname classid classindex category "
     "categoryname categoryid target action actionname activity"
 ).split()
+# Columns that hold no class where each class has a column of its own.
+BESIDE = ("split", "group")
 # A list without headings: a path, perhaps in quotes, and a class number, which Excel may write 3.0.
 NUMBERED = re.compile(r"""("(?:[^"]|"")+"|.+?)[\s,;|]+"?(\d+)(?:\.0*)?"?""")
 MORE = re.compile(r"(.+?)[\s,;|]+(.+)")  # a path with something behind it, such as a length
 SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)  # the first line of Excel's files
-# What other files begin with.
-FOREIGN = (
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)"),
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"\x1f\x8b", "compressed (gzip)"),
-    (b"BZh", "compressed (bzip2)"),
-    (b"\xfd7zXZ", "compressed (xz)"),
-    (b"\x28\xb5\x2f\xfd", "compressed (zstd)"),
-    (b"7z\xbc\xaf", "an archive (7z)"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"%PDF", "a PDF"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x80", "a Python pickle"),
-    (b"{\\rtf", "a Rich Text document"),
-)
-WORKBOOKS = (("xl/", "an Excel workbook (.xlsx)"), ("Index/", "a Numbers document"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +43,24 @@ class TableRow:
     label: str
     split: str | None = None  # one of SPLITS
     group: str | None = None
+    labels: tuple[str, ...] | None = None  # of clips that may have several; None is `label` alone
+    complete: bool = True  # whether no other row may add labels to the same clip
 
 
-def read_rows(source: Path, labels: tuple[str, ...] | None, group_by: str) -> list[TableRow]:
+def read_rows(
+    source: Path,
+    labels: tuple[str, ...] | None,
+    group_by: str,
+    *,
+    multi_label: bool = False,
+    note: NoteCallback = ignore_note,
+) -> list[TableRow]:
     """The rows of a table with headings, or of a list of paths and class numbers.
 
-    `labels` names the class numbers of a list; `group_by` is the heading of the groups. Raises
-    UsageError that says file and line.
+    `labels` names the class numbers of a list; `group_by` is the heading of the groups. With
+    `multi_label` a clip may have several labels, `run|walk` in a cell, or a column for each class
+    with 0 and 1; `note` hears of columns that hold neither. Raises UsageError that says file and
+    line.
     """
     lines = LINE_BREAK.split(read_text(source))
     given = SEPARATOR_LINE.fullmatch(lines[0])
@@ -73,16 +70,34 @@ def read_rows(source: Path, labels: tuple[str, ...] | None, group_by: str) -> li
     if first is None:
         return []
     delimiters = given[1] if given else "".join(DELIMITERS)
-    delimiter = _find_headings(f"{source}:{first + 1}", lines[first], source, delimiters)
+    where = f"{source}:{first + 1}"
+    delimiter = _find_headings(where, lines[first], delimiters, class_columns=multi_label)
     if delimiter is None:
-        return list(_numbered(source, lines, labels))
-    return list(_under_headings(source, lines, delimiter, group_by))
+        rows = _numbered(source, lines, labels)
+    elif multi_label and not _columns(_cells(lines[first], delimiter), LABEL):
+        rows = _under_classes(source, lines, delimiter, group_by, note)
+    else:
+        rows = _under_headings(source, lines, delimiter, group_by)
+    return list(map(_with_labels, rows) if multi_label else rows)
 
 
-def _find_headings(where: str, line: str, source: Path, delimiters: str) -> str | None:
+def _with_labels(row: TableRow) -> TableRow:
+    """The row with the labels that its cell holds; rows of class columns have theirs."""
+    if row.labels is not None:
+        return row
+    labels = split_labels(row.label)
+    if "" in labels:
+        raise UsageError(f"{row.where}: an empty label in '{row.label}'")
+    return replace(row, labels=labels, complete=False)
+
+
+def _find_headings(
+    where: str, line: str, delimiters: str, *, class_columns: bool = False
+) -> str | None:
     """The delimiter under which a line names a path and a label; None where it is no heading.
 
-    Raises UsageError for a heading that names only one of them, or one of them twice.
+    With `class_columns` a path alone will do, with other columns beside it. Raises UsageError for a
+    heading that names only one of them, or one of them twice.
     """
     parsed = {delimiter: _cells(line, delimiter) for delimiter in delimiters}
     known = {
@@ -93,6 +108,11 @@ def _find_headings(where: str, line: str, source: Path, delimiters: str) -> str 
         if len(paths) == len(labels) == 1:
             return delimiter
     best = max(known, key=lambda delimiter: sum(map(len, known[delimiter])))
+    if class_columns:
+        wide = [each for each, (paths, labels) in known.items() if len(paths) == 1 and not labels]
+        widest = max(wide, key=lambda each: len(parsed[each]), default=None)
+        if widest is not None and len(parsed[widest]) > 1:
+            return widest
     cells, columns = parsed[best], known[best]
     if not any(columns) or any(re.fullmatch(r"[\d.]+", cell) for cell in cells):
         return None
@@ -102,6 +122,7 @@ def _find_headings(where: str, line: str, source: Path, delimiters: str) -> str 
             raise UsageError(
                 f"{where}: no column '{kind}'; there are {there}; names known for it: "
                 f"{', '.join(names)}"
+                + ("; --multi-label reads a column of 0 and 1 for each class" * (kind == "label"))
             )
         if len(found) > 1:
             named = " and ".join(f"'{cells[place]}'" for place in found)
@@ -130,9 +151,67 @@ def _cells(line: str, delimiter: str) -> list[str]:
 def _under_headings(
     source: Path, lines: Sequence[str], delimiter: str, group_by: str
 ) -> Iterator[TableRow]:
+    headings, rows = _parsed(source, lines, delimiter)
+    path_at, label_at = _columns(headings, PATH)[0], _columns(headings, LABEL)[0]
+    for where, cells in rows:
+        path, label = cells[path_at], cells[label_at]
+        if not path or not label:
+            raise UsageError(f"{where}: no {'label' if path else 'path'}")
+        _require_one_line(source, where, path, label)
+        yield TableRow(where=where, path=path, label=label, **_beside(headings, cells, group_by))
+
+
+def _under_classes(
+    source: Path, lines: Sequence[str], delimiter: str, group_by: str, note: NoteCallback
+) -> Iterator[TableRow]:
+    """Rows of a table with a column for each class: 1 where a clip has it, 0 where not."""
+    headings, parsed = _parsed(source, lines, delimiter)
+    rows = list(parsed)
+    path_at = _columns(headings, PATH)[0]
+    beside = {path_at}
+    beside |= {n for n, name in enumerate(headings) if name.lower() in (*BESIDE, group_by.lower())}
+    classes = find_class_columns(source, headings, rows, beside, note)
+    for where, cells in rows:
+        path = cells[path_at]
+        if not path:
+            raise UsageError(f"{where}: no path")
+        _require_one_line(source, where, path)
+        labels = labels_in(where, cells, classes)
+        yield TableRow(
+            where=where,
+            path=path,
+            label=join_labels(labels),
+            labels=labels,
+            **_beside(headings, cells, group_by),
+        )
+
+
+def _beside(headings: Sequence[str], cells: Sequence[str], group_by: str) -> dict[str, Any]:
+    row = dict(zip((heading.lower() for heading in headings), cells, strict=True))
+    return {
+        "split": split_named(row.get("split", "")),
+        "group": row.get(group_by.lower()) or None,
+    }
+
+
+def _require_one_line(source: Path, where: str, *cells: str) -> None:
+    for cell in cells:
+        if LINE_BREAK.search(cell) and not (source.parent / cell).exists():
+            raise UsageError(f"{where}: a line break within quotes; is a quote missing?")
+
+
+def _parsed(
+    source: Path, lines: Sequence[str], delimiter: str
+) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
+    """The headings, and each row's place and cells; lengths and splits are checked."""
     rows = _records(source, lines, delimiter)
     _, headings = next(rows)
-    path_at, label_at = _columns(headings, PATH)[0], _columns(headings, LABEL)[0]
+    return headings, _checked(source, headings, rows, delimiter)
+
+
+def _checked(
+    source: Path, headings: Sequence[str], rows: Iterator[tuple[int, list[str]]], delimiter: str
+) -> Iterator[tuple[str, list[str]]]:
     lowered = [heading.lower() for heading in headings]
     splits: dict[str, None] = {}
     for number, cells in rows:
@@ -142,25 +221,11 @@ def _under_headings(
                 f"{where}: {len(cells)} cells under {len(headings)} headings; quote what has a "
                 f"{DELIMITERS.get(delimiter, delimiter)} in it"
             )
-        path, label = cells[path_at], cells[label_at]
-        if not path or not label:
-            raise UsageError(f"{where}: no {'label' if path else 'path'}")
-        for cell in (path, label):
-            if LINE_BREAK.search(cell) and not (source.parent / cell).exists():
-                raise UsageError(f"{where}: a line break within quotes; is a quote missing?")
-        row = dict(zip(lowered, cells, strict=True))
-        name = row.get("split", "")
-        split = split_named(name)
-        if name and split is None:
+        name = dict(zip(lowered, cells, strict=True)).get("split", "")
+        if name and split_named(name) is None:
             raise UsageError(f"{where}: split '{name}'; there are {', '.join(SPLITS)}")
         splits[name.casefold()] = None
-        yield TableRow(
-            where=where,
-            path=path,
-            label=label,
-            split=split,
-            group=row.get(group_by.lower()) or None,
-        )
+        yield where, cells
     if twice := spelled_twice(splits):
         raise UsageError(
             f"{source}: the splits {' and '.join(twice)} are one in two spellings; write one of them"
@@ -224,63 +289,3 @@ def _unnumbered(where: str, line: str, above: bool) -> str:
         f"{where}: neither a heading with known columns nor a path and a class number: '{line}'; "
         f"give it a heading, path,label (or one of {', '.join([*PATH[1:], *LABEL[1:]])})"
     )
-
-
-def read_text(source: Path, what: str = "a table", save: str = "save the table as CSV") -> str:
-    """The text of a table, or of what else is expected; raises UsageError where a file is none."""
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
-    if kind := _foreign(data):
-        raise UsageError(f"{source}: is {kind}, not {what}; {save} (UTF-8)")
-    if kind := video_container(data[:4096]):
-        raise UsageError(f"{source}: is a video ({kind}), not {what}")
-    try:
-        # "sig": spreadsheets put a byte order mark in front.
-        wide = decode_wide(data)
-        text = data.decode("utf-8-sig") if wide is None else wide
-    except UnicodeDecodeError as error:
-        line = len(re.findall(rb"\r\n|\r|\n", error.object[: error.start])) + 1
-        byte = error.object[error.start]
-        raise UsageError(
-            f"{source}:{line}: not UTF-8 (byte {byte:#04x}); {save} (UTF-8), or convert it: "
-            "iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
-    text = text.removeprefix("\ufeff")
-    if "\0" in text:
-        line = len(LINE_BREAK.findall(text[: text.index("\0")])) + 1
-        raise UsageError(f"{source}:{line}: holds a NUL byte, so it is no text; {save}")
-    if _is_json(text):
-        raise UsageError(f"{source}: is JSON, not {what}; {save}")
-    return text
-
-
-def _foreign(data: bytes) -> str | None:
-    """What a file is that is no text, by its first bytes and, for an archive, what is in it."""
-    if not data.startswith(b"PK\x03\x04"):
-        return next((kind for magic, kind in FOREIGN if data.startswith(magic)), None)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        names, kind = [], b""
-    if b"opendocument.spreadsheet" in kind:
-        return "an OpenDocument spreadsheet (.ods)"
-    for folder, workbook in WORKBOOKS:
-        if any(name.startswith(folder) for name in names):
-            return workbook
-    return "an archive (zip)"
-
-
-def _is_json(text: str) -> bool:
-    """Whether a text is JSON, or its first line is; a name may begin with a bracket, too."""
-    if not text.lstrip().startswith(("{", "[")):
-        return False
-    for part in (text, text.lstrip().splitlines()[0]):
-        try:
-            return isinstance(json.loads(part), Mapping | list)
-        except (ValueError, RecursionError):
-            pass
-    return False

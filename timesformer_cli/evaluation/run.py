@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.dataset.label_matching import folded, match
 from timesformer_cli.dataset.labelled import LabelledClip, each_once, read_labelled_clips
+from timesformer_cli.dataset.multi_label import join_labels
 from timesformer_cli.dataset.own_labels import OwnLabel, as_own_labels
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import (
@@ -16,9 +17,11 @@ from timesformer_cli.evaluation.verdicts import (
     Comparison,
     EvaluationScores,
     Judged,
+    Truth,
     Verdict,
     compare_verdicts,
     judge,
+    score_several,
     score_verdicts,
 )
 from timesformer_cli.inference import classify
@@ -52,6 +55,7 @@ class EvaluateOptions:
     model: str = DEFAULT
     compare: str | None = None  # a second model
     protocol: str | None = None  # replaces the clips and crops of `how`
+    multi_label: bool = False  # whether videos may have several labels
     # How a model classifies; its model, top_k, clips and crops are set for each run.
     how: classify.ClassifyOptions = field(default_factory=classify.ClassifyOptions)
 
@@ -75,7 +79,8 @@ class Subject:
     labels: tuple[str, ...]  # the model's classes, or words
     asked: tuple[OwnLabel, ...]  # what its answer may be; empty means all classes
     answers: int  # how many different ones it may give
-    truths: tuple[int, ...]  # for each clip the number of its class among them
+    truths: tuple[Truth, ...]  # for each clip the number of its class among them, or of all
+    thresholds: tuple[float, ...]  # of several labels, one per class; else empty
     sampling: Sampling
     preprocessing: Preprocessing
 
@@ -110,14 +115,19 @@ WrapResults = Callable[[Iterator[Result], int, str], Iterable[Result]]
 
 
 def read_evaluation_clips(
-    data: Path, split: str | None = None, note: NoteCallback = ignore_note
+    data: Path,
+    split: str | None = None,
+    note: NoteCallback = ignore_note,
+    *,
+    multi_label: bool = False,
 ) -> list[LabelledClip]:
     """The clips of a split, or all of them where the data has no splits.
 
     Raises UsageError where there is no such split, or where one has to be chosen: nothing is
     evaluated on a mixture of splits.
     """
-    clips = each_once(data, read_labelled_clips(data, note=note), note)
+    clips = read_labelled_clips(data, multi_label=multi_label, note=note)
+    clips = clips if multi_label else each_once(data, clips, note)
     splits = {clip.split for clip in clips}
     there = ", ".join(sorted(name for name in splits if name))
     if split is None and len(splits) > 1:
@@ -144,30 +154,44 @@ def prepare_subjects(
         located = models[name]
         described = describe_model(located)
         _check_protocol(name, described.sampling, options.protocol)
+        config = described.config
+        if config.multi_label and not options.multi_label:
+            raise UsageError(
+                f"{name}: gives several labels a video; --multi-label measures it, with labels as "
+                "run|walk, or a column of 0 and 1 for each class"
+            )
+        if options.multi_label:
+            config = described.of_several(name).config
         labels, choice = described.labels, None
         asked = options.how.labels
-        if described.config.text is not None:
+        if config.text is not None:
             asked = asked or _words(clips, name)
             labels = tuple(label.name for label in asked)
         else:
             choice = choose_classes(described, asked, name)
         known = labels if choice is None else choice.labels
-        found = match([clip.label for clip in clips], known, name)
+        given = [label for clip in clips for label in clip.classes]
+        found = match(given, known, name) if given else {}
         numbers = range(len(known)) if choice is None else choice.numbers
+        of_label = {label: numbers[at] for label, at in found.items()}
         subjects.append(
             Subject(
                 located=located,
                 labels=labels,
                 asked=asked,
                 answers=len(known),
-                truths=tuple(numbers[found[clip.label]] for clip in clips),
+                truths=tuple(_truth(clip, of_label) for clip in clips),
+                thresholds=_thresholds(config, options),
                 sampling=described.sampling,
                 preprocessing=described.preprocessing,
             )
         )
     # A class number may mean another class to the second model, which would be no comparison.
     for clip, *truths in zip(clips, *(subject.truths for subject in subjects), strict=True):
-        named = [subject.labels[truth] for subject, truth in zip(subjects, truths, strict=True)]
+        named = [
+            join_labels(subject.labels[n] for n in (truth if isinstance(truth, tuple) else [truth]))
+            for subject, truth in zip(subjects, truths, strict=True)
+        ]
         if len(set(map(folded, named))) > 1:
             raise UsageError(
                 f"{options.data}: class {clip.label} is '{named[0]}' to {options.model} and "
@@ -220,6 +244,20 @@ def evaluate_models(
     return report, verdicts[0]
 
 
+def _truth(clip: LabelledClip, numbers: Mapping[str, int]) -> Truth:
+    if clip.labels is None:
+        return numbers[clip.label]
+    return tuple(dict.fromkeys(numbers[label] for label in clip.labels))
+
+
+def _thresholds(config: ModelConfig, options: EvaluateOptions) -> tuple[float, ...]:
+    if not options.multi_label:
+        return ()
+    if options.how.threshold is not None:
+        return (options.how.threshold,) * config.classes
+    return config.each_threshold
+
+
 def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> None:
     """Raise UsageError where the model takes its frames in another way than the protocol."""
     if protocol is None or PROTOCOLS[protocol].uniform == (sampling.stride is None):
@@ -232,9 +270,18 @@ def _check_protocol(model: str, sampling: Sampling, protocol: str | None) -> Non
 
 
 def _how(subject: Subject, options: EvaluateOptions) -> classify.ClassifyOptions:
-    """How this model classifies for this evaluation."""
-    (clips, crops), model, labels = options.views, subject.located, subject.asked
-    return replace(options.how, model=model, labels=labels, top_k=TOP, clips=clips, crops=crops)
+    """How this model classifies for this evaluation; of several labels every score counts."""
+    clips, crops = options.views
+    top_k = len(subject.labels) if options.multi_label else TOP
+    return replace(
+        options.how,
+        model=subject.located,
+        labels=subject.asked,
+        top_k=top_k,
+        clips=clips,
+        crops=crops,
+        multi_label=options.multi_label,
+    )
 
 
 def _evaluation(
@@ -252,5 +299,13 @@ def _evaluation(
         frames=subject.sampling.frames,
         stride=subject.sampling.stride,
         crop=subject.preprocessing.crop,
-        scores=score_verdicts(verdicts, subject.truths, subject.labels, subject.answers),
+        scores=_score(subject, verdicts),
     )
+
+
+def _score(subject: Subject, verdicts: Sequence[Verdict]) -> EvaluationScores:
+    if subject.thresholds:
+        several = [truth for truth in subject.truths if isinstance(truth, tuple)]
+        return score_several(verdicts, several, subject.labels, subject.thresholds)
+    single = [truth for truth in subject.truths if isinstance(truth, int)]
+    return score_verdicts(verdicts, single, subject.labels, subject.answers)

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from timesformer_cli.dataset import metrics
+from timesformer_cli.dataset.multi_label import MultiLabelScores, join_labels, score_labels
 from timesformer_cli.inference.classify import Classified, Fault, Result
 from timesformer_cli.inference.label_choice import Prediction, said_only
 
@@ -36,6 +39,7 @@ class Unread:
 
 
 Verdict = Judged | Unread
+Truth = int | tuple[int, ...]  # the number of a video's class, or of all where it may have several
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,15 @@ class Cell:
 class EvaluationScores:
     """The scores of one model.
 
-    Shares are from 0 to 1, of the videos that could be read; None where none could.
+    Shares are from 0 to 1, of the videos that could be read; None where none could. Where videos
+    may have several labels, `several` stands for the shares and there is no confusion.
     """
 
     videos: int
     readable: int
-    correct: int
+    correct: int  # of several labels: all of them and no other
+    multi_label: bool = False  # whether videos may have several labels
+    several: MultiLabelScores | None = None  # None too where no video could be read
     top1: float | None = None
     top1_interval: tuple[float, float] | None = None  # 95 %, Wilson
     top5: float | None = None  # None too for models of five classes or fewer
@@ -100,17 +107,24 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
-def judge(result: Result, truth: int, labels: Sequence[str]) -> Verdict:
-    """The verdict on one result; `truth` is the number of the video's label among `labels`."""
+def judge(result: Result, truth: Truth, labels: Sequence[str]) -> Verdict:
+    """The verdict on one result.
+
+    `truth` is the number of the video's label among `labels`, or all of its numbers.
+    """
+    several = isinstance(truth, tuple)
+    numbers = truth if isinstance(truth, tuple) else (truth,)
+    named = [labels[number] for number in numbers]
+    label = join_labels(named) if several else named[0]
     if not isinstance(result, Classified):
-        return Unread(result.video, result.status, labels[truth], result.error)
+        return Unread(result.video, result.status, label, result.error)
     best = result.predictions[0]
     return Judged(
         video=result.video,
         status=result.status,
-        label=labels[truth],
-        predicted=best.label,
-        correct=best.index == truth,
+        label=label,
+        predicted=join_labels(result.labels) if several else best.label,
+        correct=sorted(result.labels) == sorted(named) if several else best.index == truth,
         predictions=result.predictions,
         warnings=result.warnings,
     )
@@ -152,6 +166,42 @@ def score_verdicts(
             Cell(labels[truth], labels[guess], videos)
             for (truth, guess), videos in sorted(confusion.items())
         ),
+        unreadable=tuple(verdict for verdict in verdicts if isinstance(verdict, Unread)),
+    )
+
+
+def score_several(
+    verdicts: Sequence[Verdict],
+    truths: Sequence[tuple[int, ...]],
+    labels: Sequence[str],
+    thresholds: Sequence[float],
+) -> EvaluationScores:
+    """The scores of a model of several labels; its verdicts hold the predictions of all classes."""
+    read = [
+        (truth, verdict)
+        for truth, verdict in zip(truths, verdicts, strict=True)
+        if isinstance(verdict, Judged)
+    ]
+    known = np.zeros((len(read), len(labels)), dtype=bool)
+    scores = np.zeros((len(read), len(labels)))
+    for row, (truth, verdict) in enumerate(read):
+        known[row, list(truth)] = True
+        for guess in verdict.predictions:
+            scores[row, guess.index] = guess.score
+    several = score_labels(known, scores, labels, thresholds) if read else None
+    rows = () if several is None else several.classes
+    return EvaluationScores(
+        videos=len(verdicts),
+        readable=len(read),
+        correct=sum(verdict.correct for _, verdict in read),
+        multi_label=True,
+        several=several,
+        classes=tuple(
+            ClassScores(row.label, row.clips, row.precision, row.recall)
+            for row in rows
+            if row.clips or row.precision is not None
+        ),
+        confusion=(),
         unreadable=tuple(verdict for verdict in verdicts if isinstance(verdict, Unread)),
     )
 

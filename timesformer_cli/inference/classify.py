@@ -11,13 +11,12 @@ from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.inference.little_seen import little_seen
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
-from timesformer_cli.video import Decoded, DecodePool, VideoPath
+from timesformer_cli.inference.several_labels import require_several, said_labels
+from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
-
-# One clip of a video longer than LONG is worth a warning where it is less than this share of it.
-LONG, MOST_UNNOTED = 30.0, 0.25  # seconds; a share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +40,8 @@ class ClassifyOptions:
     stride: int | None = None  # in frames of a 30-fps video; None means as the model was trained
     clips: int = 1  # moments per video; clips times crops are the views
     crops: int = 1  # 1 or 3 per clip
+    multi_label: bool = False  # whether each class is scored by itself, whatever the model says
+    threshold: float | None = None  # for all classes of such a model; None means its own
     device: str = "auto"  # several devices, separated by commas, get one process each
     dtype: str = "auto"
     compile: bool = False  # whether torch.compile compiles the model
@@ -88,6 +89,8 @@ class Classified:
     decoder: str  # the one that read the video
     views: tuple[ClassifiedView, ...]
     seconds: Seconds
+    multi_label: bool = False  # whether the video may have several labels: scores are sigmoids
+    labels: tuple[str, ...] = ()  # of several, those that reach their thresholds, best first
     warnings: tuple[str, ...] = ()
 
 
@@ -112,8 +115,13 @@ Result = Classified | Failed
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:
-    """The result, field for field; warnings, and a view's own labels, only where there are some."""
+    """The result, field for field; warnings, and a view's own labels, only where there are some.
+
+    The labels of a video that may have several stand only where it may.
+    """
     values: dict[str, Any] = said_only(asdict(result))
+    if not values.get("multi_label", True):
+        del values["labels"]
     for part, name in (
         (values, "warnings"),
         *((v, "predictions") for v in values.get("views", ())),
@@ -191,7 +199,11 @@ class WarmModel:
                     debug=options.debug,
                 )
             )
-            self.scorer: Scorer = open_scorer(options, note, stack, answers=answers)
+            self.scorer: Scorer = open_scorer(
+                options, note, stack, answers=answers, multi_label=options.multi_label
+            )
+            if options.threshold is not None:
+                require_several(self.scorer.description, options.name, options.threshold)
             self._clips = clips_for(self.scorer.description, options)
             self._stack = stack.pop_all()
 
@@ -266,26 +278,8 @@ def classified_of(
         dtype=scorer.dtype,
         decoder=decoded.decoder,
         views=tuple(views),
+        multi_label=scorer.description.config.multi_label,
+        labels=said_labels(outputs.scores, scorer.description, choice, options.threshold),
         seconds=Seconds(decode=round(decoded.seconds, 4), model=round(outputs.seconds, 4)),
-        warnings=decoded.warnings + _little_seen(decoded, options),
+        warnings=decoded.warnings + little_seen(decoded),
     )
-
-
-def _little_seen(decoded: Decoded, options: ClassifyOptions) -> tuple[str, ...]:
-    """A warning where the only view is a small part of a long video."""
-    if options.clips * options.crops > 1:  # whoever asks for views knows
-        return ()
-    (view,), duration = decoded.views, decoded.probe.duration
-    seen = view.end - view.start
-    if seen > MOST_UNNOTED * duration or duration < LONG:
-        return ()
-    return (f"was seen for {seen:.1f} s of {_clock(duration)}; see --views or tsf timeline",)
-
-
-def _clock(seconds: float) -> str:
-    """`32:37` or `1:02:37`; `45 s` below a minute."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -34,19 +34,22 @@ class DevicePool:
         choice: LabelChoice | None = None,
         *,
         compile: bool,
+        multi_label: bool = False,
         debug: bool,
     ) -> None:
         """Start the processes and wait until all have loaded the model.
 
         Raises WeightsError, DeviceError, UsageError.
         """
-        self.description = describe_model(located)
+        described = describe_model(located)
+        self.description = described.of_several(located.name) if multi_label else described
         self.choice = choice or choose_classes(self.description, (), located.name)
         self.ahead = len(devices)
         self._lanes = []
         environment = _environment(devices)
         for device in devices:
-            arguments = (located.to_text(), device, dtype, "compile" if compile else "")
+            flags = ("compile" if compile else "", "multi-label" if multi_label else "")
+            arguments = (located.to_text(), device, dtype, *flags)
             self._lanes.append(_Lane(device, arguments, environment, debug))
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(len(devices), "tsf-device")

@@ -15,7 +15,9 @@ from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.weights.hub.locate import Located
 
 
-def main(parent: int, located: str, device: str, dtype: str, compile: str) -> None:
+def main(
+    parent: int, located: str, device: str, dtype: str, compile: str, multi_label: str
+) -> None:
     """Send a greeting, then answer each message of frames with the model's outputs.
 
     An error of ours is sent with its name, so that the parent can raise it, and ends the process.
@@ -25,7 +27,7 @@ def main(parent: int, located: str, device: str, dtype: str, compile: str) -> No
     try:
         where = Located.from_text(located)
         model, notes = open_model(where, device, dtype, compile=bool(compile))
-        predictor = Predictor(model, where.name)
+        predictor = Predictor(model, where.name, multi_label=bool(multi_label))
         greeting = {"notes": notes, "device": predictor.device, "dtype": predictor.dtype}
         send(replies, greeting)
         while True:

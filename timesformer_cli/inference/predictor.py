@@ -39,9 +39,10 @@ class Predictor:
     """Runs an opened model: uint8 frames in, scores out.
 
     `name` is what its errors call the model; `choice` has the words of a model that takes some,
-    without which its scores are what it makes of a clip. On CUDA a batch is copied on its own stream while the
-    batch before it is computed. To profit, start the next batch before you wait for this one;
-    `ahead` says how many to start.
+    without which its scores are what it makes of a clip. On CUDA a batch is copied on its own stream
+    while the batch before it is computed. To profit, start the next batch before you wait for this
+    one; `ahead` says how many to start. With `multi_label` each class is scored by itself, whatever the
+    model says.
     """
 
     def __init__(
@@ -49,9 +50,13 @@ class Predictor:
         model: "FastModel | ExportedModel",
         name: str = "the model",
         choice: LabelChoice | None = None,
+        *,
+        multi_label: bool = False,
     ) -> None:
         self.model, self.name = model, name
         self.description = Description.of(model)
+        if multi_label:
+            self.description = self.description.of_several(name)
         self.choice = choice or choose_classes(self.description, (), name)
         self.device = str(model.device)
         self.dtype = str(model.dtype).removeprefix("torch.")

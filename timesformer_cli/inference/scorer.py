@@ -93,12 +93,18 @@ def model_revision(model: "AnyModel") -> str:
 
 
 def open_scorer(
-    options: ScorerOptions, note: NoteCallback, stack: ExitStack, *, answers: bool = True
+    options: ScorerOptions,
+    note: NoteCallback,
+    stack: ExitStack,
+    *,
+    answers: bool = True,
+    multi_label: bool = False,
 ) -> "Scorer":
     """Load the model and put it on its device; closing the stack ends its processes.
 
-    Without `answers` a model that takes words needs none: it gives features only. Raises UsageError,
-    WeightsError and DeviceError.
+    Without `answers` a model that takes words needs none: it gives features only. With `multi_label`
+    each class is scored by itself, whatever the model says. Raises UsageError, WeightsError and
+    DeviceError.
     """
     from timesformer_cli.inference.device_pool import DevicePool
     from timesformer_cli.inference.fast.model import make_fast
@@ -116,27 +122,33 @@ def open_scorer(
         model = as_located(model)
         if options.labels:  # what is wrong with them is said before the weights are read
             require_labels(model, options.labels)
-    choose = partial(choose_labels, options, name, note, answers=answers)
+    choose = partial(choose_labels, options, name, note, answers=answers, multi_label=multi_label)
     if isinstance(model, Located) and len(devices) > 1:
         choice = choose(model, model)
         several = DevicePool(
-            model, devices, options.dtype, choice, compile=compiled, debug=options.debug
+            model,
+            devices,
+            options.dtype,
+            choice,
+            compile=compiled,
+            multi_label=multi_label,
+            debug=options.debug,
         )
         stack.callback(several.close)
         scorer, notes = several, several.notes
     elif isinstance(model, Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
-        scorer = Predictor(opened, name, choose(opened, model))
+        scorer = Predictor(opened, name, choose(opened, model), multi_label=multi_label)
     elif (options.device, options.dtype) != ("auto", "auto"):
         raise UsageError("a loaded model has its device and its dtype; leave out device and dtype")
     elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
         weight = model.norm.weight
         fast = make_fast(model, weight.device, weight.dtype, compile=compiled)
-        scorer = Predictor(fast, name, choose(model))
+        scorer = Predictor(fast, name, choose(model), multi_label=multi_label)
     elif compiled:
         raise UsageError("a model made ready is compiled by its own .compile()")
     else:
-        scorer = Predictor(model, name, choose(model))
+        scorer = Predictor(model, name, choose(model), multi_label=multi_label)
     for text in notes:
         note(text)
     if compiled:

@@ -49,14 +49,18 @@ def choose_labels(
     located: Located | None = None,
     *,
     answers: bool = True,
+    multi_label: bool = False,
 ) -> LabelChoice:
     """What the model may answer: its classes, some of them, or words.
 
-    `located` says where a model came from that was loaded for this alone. Raises UsageError for
-    labels that the model has not, and, where `answers` are asked for, without any for a model that
+    `located` says where a model came from that was loaded for this alone. With `multi_label` each
+    class is scored by itself, whatever the model says. Raises UsageError for that where the model
+    takes words, for labels that the model has not, and, where `answers` are asked for, without any for a model that
     takes words; WeightsError where its tokenizer is missing or another model's.
     """
     described = describe_model(model) if isinstance(model, Located) else Description.of(model)
+    if multi_label:
+        described = described.of_several(name)
     if described.config.text is None:
         if options.templates:
             raise UsageError(f"{name} has its own classes and reads no words; leave out --template")

@@ -46,32 +46,32 @@ def normalisation(preprocessing: Preprocessing) -> Transform:
 
 
 class Targets:
-    """Makes target distributions `(b classes)` of class numbers, and mixes some of the batches."""
+    """Makes targets `(b classes)` of what is known of clips, and mixes some of the batches."""
 
     def __init__(self, recipe: Recipe, classes: int) -> None:
         self.classes, self.smoothing = classes, recipe.label_smoothing
         self.mix: Mixup | None = None
         if recipe.mixed:
             self.mix = Mixup(  # type: ignore[no-untyped-call]
-                recipe.mixup,
-                recipe.cutmix,
-                prob=recipe.mixed,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=classes,
+                recipe.mixup, recipe.cutmix, prob=recipe.mixed, label_smoothing=0.0
             )
 
-    def __call__(self, clips: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """From inputs and class numbers `(b)` to inputs, perhaps mixed, and target distributions.
+    def __call__(self, clips: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """From inputs, with class numbers `(b)` or 1 and 0 `(b classes)`, to inputs and targets.
 
-        Inputs are clips `(b t c h w)` or features `(b d)`; features are never mixed.
+        Inputs are clips `(b t c h w)`, perhaps mixed, or features `(b d)`, which never are. The
+        targets are distributions for class numbers; else each class has a probability of its own.
         """
         even = len(clips) // 2 * 2  # timm mixes pairs, so a clip without a partner stays as it is
-        soft = F.one_hot(numbers, self.classes).float()
-        soft = soft * (1 - self.smoothing) + self.smoothing / self.classes
+        alone = known.ndim == 2  # each class by itself: smoothing leads to a half
+        soft = known if alone else F.one_hot(known, self.classes).float()
+        soft = soft * (1 - self.smoothing) + self.smoothing / (2 if alone else self.classes)
         if self.mix is None or not even or clips.ndim != 5:
             return clips, soft
         # To timm a clip is a picture of many channels: its frames share the box and the weight.
         flat = rearrange(clips[:even], "b t c h w -> b (t c) h w")
-        mixed, targets = self.mix(flat, numbers[:even])
+        # To timm each clip is a class, so that it tells how much of each clip is in each other.
+        self.mix.num_classes = even
+        mixed, shares = self.mix(flat, torch.arange(even, device=flat.device))
         mixed = rearrange(mixed, "b (t c) h w -> b t c h w", t=clips.shape[1])
-        return torch.cat([mixed, clips[even:]]), torch.cat([targets, soft[even:]])
+        return torch.cat([mixed, clips[even:]]), torch.cat([shares @ soft[:even], soft[even:]])

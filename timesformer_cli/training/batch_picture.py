@@ -1,16 +1,19 @@
 """A picture of the first batch as the model will see it: one row per clip, one column per frame."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from timesformer_cli.dataset.multi_label import join_labels
 from timesformer_cli.files import replace_file
 from timesformer_cli.training.augment import Targets
 from timesformer_cli.training.randomness import STEP, seeded
 from timesformer_cli.training.session import TrainingSession
+from timesformer_cli.training.state import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +42,8 @@ def draw_batch(session: TrainingSession, path: Path) -> None:
             torch.stack(read), torch.tensor(numbers, device=settings.device)
         )
     rows = [_frames(clip, session) for clip in inputs[:CLIPS]]
-    # Smoothing gives every class a share; without it only what was mixed is left to name.
-    unmixed = settings.recipe.label_smoothing / settings.classes
-    names = [_name(target - unmixed, session.plan.labels) for target in targets[:CLIPS]]
+    say = _names if settings.multi_label else partial(_name, settings=settings)
+    names = [say(target, session.plan.labels) for target in targets[:CLIPS]]
     high, wide = rows[0].shape[0], rows[0].shape[1]
     sheet = Image.new("RGB", (wide, (high + LINE) * len(rows)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 5)
@@ -66,9 +68,17 @@ def _frames(
     return np.asarray(Image.fromarray(strip).resize(size, Image.Resampling.BILINEAR))
 
 
-def _name(target: "Tensor", labels: tuple[str, ...]) -> str:
+def _name(target: "Tensor", labels: tuple[str, ...], settings: Settings) -> str:
     """The label, or the two that were mixed, with their shares."""
-    best = target.topk(2)
+    # Smoothing gives every class a share; without it only what was mixed is left to name.
+    best = (target - settings.recipe.label_smoothing / settings.classes).topk(2)
     first, second = (labels[number] for number in best.indices.tolist())
     more, less = (best.values / best.values.sum()).tolist()
     return first if less < WORTH_NAMING else f"{more:.0%} {first}, {less:.0%} {second}"
+
+
+def _names(target: "Tensor", labels: tuple[str, ...]) -> str:
+    """All labels that a clip has, be it only in part since it was mixed; `-` for none."""
+    named = zip(target.tolist(), labels, strict=True)
+    # Smoothing leads halfway to a half at most, and a mixed label may have any share.
+    return join_labels(label for share, label in named if share > WORTH_NAMING) or "-"

@@ -12,6 +12,7 @@ from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.training.options import SCRATCH, TrainingPlan
 
 if TYPE_CHECKING:
+    from timesformer_cli.dataset.multi_label import MultiLabelScores
     from timesformer_cli.training.report import TrainingReport
     from timesformer_cli.training.validate import ValidationScores
 
@@ -32,14 +33,22 @@ def card(plan: TrainingPlan, report: "TrainingReport") -> str:
     parts = [
         FRONT,
         f"# {_cell(name)}\n",
-        f"Tells {len(plan.labels)} classes of video clips apart. "
-        f"`tsf classify clip.mp4 --model {report.folder}`\n",
+        f"{_purpose(plan)} `tsf classify clip.mp4 --model {report.folder}`\n",
         *_model(plan),
         *_data(plan),
         *_training(plan, report),
         *_results(plan, report),
     ]
     return "\n".join(parts)
+
+
+def _purpose(plan: TrainingPlan) -> str:
+    if not plan.config.multi_label:
+        return f"Tells {len(plan.labels)} classes of video clips apart."
+    return (
+        f"Says for each of {len(plan.labels)} classes whether a video clip has it: a clip may have "
+        "several or none (sigmoids, multi_label_classification)."
+    )
 
 
 def _model(plan: TrainingPlan) -> Iterator[str]:
@@ -60,12 +69,15 @@ def _model(plan: TrainingPlan) -> Iterator[str]:
 
 
 def _data(plan: TrainingPlan) -> Iterator[str]:
-    counts = Counter((clip.label, clip.split) for clip in plan.items)
+    counts = Counter((label, clip.split) for clip in plan.items for label in clip.classes)
     yield "## Data\n"
     yield _row(["class", "training", "validation", "test"])
     yield _row(["---", "--:", "--:", "--:"])
     for label in plan.labels:
         yield _row([label, *(str(counts[label, split] or "") for split in SPLITS)])
+    if plan.config.multi_label:
+        clips = [len(plan.of_split(split)) for split in SPLITS]
+        yield _row(["clips, of several classes or none", *(str(count or "") for count in clips)])
     yield ""
 
 
@@ -90,7 +102,10 @@ def _training(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
 def _results(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
     yield "## Results\n"
     for split, scores in report.scores.items():
-        clips = sum(scores.confusion.values())
+        if scores.several is not None:
+            yield from _several(split, scores, scores.several)
+            continue
+        clips = scores.clips
         low, high = interval(round(scores.accuracy * clips), clips)
         yield (
             f"On {clips} {NAMES[split]} clips, the middle of each: top-1 {scores.accuracy:.1%} "
@@ -100,6 +115,26 @@ def _results(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
         yield from _confusion(scores, plan.labels)
     if not report.scores:
         yield "No clips were held out, so nothing is known of how well it does.\n"
+
+
+def _several(split: str, scores: "ValidationScores", several: "MultiLabelScores") -> Iterator[str]:
+    yield (
+        f"On {scores.clips} {NAMES[split]} clips, the middle of each: mean average precision "
+        f"{_share(several.mean_average_precision)}, F1 {_share(several.f1)} (both the mean over "
+        f"classes), all labels right {several.exact:.1%}, loss {scores.loss:.3f}.\n"
+    )
+    if split == "val":
+        yield "The thresholds are those of the highest F1 on these clips, so F1 flatters here.\n"
+    yield _row(["class", "clips", "AP", "precision", "recall", "F1", "threshold"])
+    yield _row(["---", *["--:"] * 6])
+    for row in several.classes:
+        shares = (row.average_precision, row.precision, row.recall, row.f1)
+        yield _row([row.label, str(row.clips), *map(_share, shares), f"{row.threshold:.3f}"])
+    yield ""
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 def _confusion(scores: "ValidationScores", labels: Sequence[str]) -> Iterator[str]:

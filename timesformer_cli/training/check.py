@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.labelled import LabelledClip
@@ -35,7 +35,7 @@ class CheckedClip:
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """Readable clips of a class in each split."""
+    """Readable clips of a class in each split; a clip of several classes counts in each."""
 
     label: str
     train: int
@@ -43,11 +43,23 @@ class ClassCount:
     test: int
 
 
+@dataclass(frozen=True, slots=True)
+class SeveralCount:
+    """How many labels the readable clips have, where they may have several."""
+
+    fewest: int
+    mean: float
+    most: int
+    without: int  # clips that have none
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
     """What the check found out about all clips."""
 
     classes: tuple[ClassCount, ...]
+    clips: dict[str, int]  # readable ones, per split
+    several: SeveralCount | None  # None where each clip has one label
     unreadable: tuple[tuple[str, str], ...]  # paths, each with the reason
     duplicates: tuple[tuple[str, ...], ...]  # paths of one content in several splits or classes
     lengths: tuple[float, float, float]  # seconds of the shortest, the median and the longest clip
@@ -88,7 +100,7 @@ def summarise_checks(
     Raises UsageError for a class that has no readable clip to train on.
     """
     good = [clip for clip in checked if clip.error is None]
-    counts = Counter((clip.item.label, clip.item.split) for clip in good)
+    counts = Counter((label, clip.item.split) for clip in good for label in clip.item.classes)
     classes = tuple(ClassCount(label, *(counts[label, s] for s in SPLITS)) for label in labels)
     for row in classes:
         if not row.train:
@@ -99,6 +111,8 @@ def summarise_checks(
     seconds = [clip.seconds for clip in good]
     return Findings(
         classes=classes,
+        clips={split: sum(clip.item.split == split for clip in good) for split in SPLITS},
+        several=_several(good),
         unreadable=tuple(
             (clip.item.path, clip.error) for clip in checked if clip.error is not None
         ),
@@ -110,6 +124,13 @@ def summarise_checks(
         lengths=(min(seconds), median(seconds), max(seconds)),
         warnings=tuple(_warnings(classes, flip)),
     )
+
+
+def _several(clips: Sequence[CheckedClip]) -> SeveralCount | None:
+    if any(clip.item.labels is None for clip in clips):
+        return None
+    counts = [len(clip.item.classes) for clip in clips]
+    return SeveralCount(min(counts), fmean(counts), max(counts), counts.count(0))
 
 
 def _warnings(classes: Sequence[ClassCount], flip: bool) -> Iterator[str]:

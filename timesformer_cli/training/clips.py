@@ -17,16 +17,17 @@ from timesformer_cli.video import DecodePool
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import Jitter
 
+Target = int | tuple[float, ...]
 HELD_BYTES = 2 << 30  # of decoded frames that may be held
 DRAWS = 8  # choices of moments per video, where the frames of all of them are held
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingClip:
-    """A clip and the number of its class."""
+    """A clip and the number of its class; where it may have several, 1 or 0 for each class."""
 
     path: str
-    target: int
+    target: Target
 
 
 @dataclass(kw_only=True)

@@ -44,6 +44,7 @@ def _new(options: TrainOptions, labels: tuple[str, ...]) -> "TimeSformer":
         height=side,
         width=side,
         classes=len(labels),
+        multi_label=options.multi_label,
         drop_path=options.recipe.drop_path,
         **_given(attention=options.attention, frames=options.frames),
     )
@@ -73,8 +74,9 @@ def _from_weights(
     config = replace(
         start,
         classes=len(labels),
-        multi_label=False,  # it learns one label per clip
-        text=None,  # and these labels only
+        multi_label=options.multi_label,
+        thresholds=(),  # of the classes that it had
+        text=None,  # it learns these labels only
         drop_path=options.recipe.drop_path,
         **_given(frames=options.frames, height=side, width=side),
     )

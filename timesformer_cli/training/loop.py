@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.training.augment import Targets
+from timesformer_cli.training.objective import right_clips, training_loss
 from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import STEP, seeded
@@ -64,6 +65,7 @@ class Training:
         self.optimizer = make_optimizer(learner, settings.recipe)
         self.targets = Targets(settings.recipe, settings.classes)
         self.position = Position()
+        self.best_scores: ValidationScores | None = None  # of the weights that were handed out
         self._clips_a_step = settings.batch_size * settings.accumulate * processes.count
         self._saved, self._save_took = time.monotonic(), 0.0
 
@@ -125,6 +127,7 @@ class Training:
             self.processes,
             self._heed,
             classes=settings.classes,
+            multi_label=settings.multi_label,
         )
 
     def _epoch(self, shared: nn.Module, samples: Samples) -> None:
@@ -182,7 +185,7 @@ class Training:
                 ):
                     outputs = shared(inputs)
                 logits = outputs[:, : settings.classes].float()
-                loss = F.cross_entropy(logits, targets)
+                loss = training_loss(logits, targets, multi_label=settings.multi_label)
                 for known in beside:
                     loss = loss + _regression(outputs[:, settings.classes :].float(), known)
                 (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -221,28 +224,39 @@ class Training:
         if not math.isfinite(loss):
             where = f"epoch {self.position.epoch + 1}, step {self.position.step + 1}"
             raise TsfError(f"the loss is {loss} in {where}; try a lower --learning-rate")
-        right = int((logits.argmax(dim=1) == numbers).sum())
+        right = int(right_clips(logits, numbers).sum())
         added = (loss * len(numbers), right, len(numbers))
         self.position.sums = [a + b for a, b in zip(self.position.sums, added, strict=True)]
 
     def _conclude(self, scores: ValidationScores | None) -> None:
         """Add a row to the history and hand out weights that are the best so far.
 
-        The best have the highest accuracy, and among those the lowest loss.
+        The best have the highest accuracy (mean average precision where clips may have several
+        labels), and among those the lowest loss.
         """
         position = self.position
         position.sums = self.processes.sum(position.sums)
         loss, accuracy = position.means
-        row = {"epoch": position.epoch + 1, "loss": loss, "accuracy": accuracy}
+        row: dict[str, float | None] = {
+            "epoch": position.epoch + 1,
+            "loss": loss,
+            "accuracy": accuracy,
+        }
         row["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
         if scores is not None:
             row |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy}
+            if scores.several is not None:
+                row |= {
+                    "val_map": scores.several.mean_average_precision,
+                    "val_f1": scores.several.f1,
+                }
         row["seconds"] = round(position.seconds, 2)
         position.history.append(row)
         position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]
         # Where nothing validates, only the weights of the last epoch are handed out.
         if scores is None or _rank(row) >= max(map(_rank, position.history)):
             position.best_epoch = position.epoch
+            self.best_scores = scores
             if scores is not None or self.finished:
                 self.callbacks.best()
         self.callbacks.epoch(position.history)
@@ -269,4 +283,5 @@ def _regression(outputs: Tensor, known: Tensor) -> Tensor:
 
 
 def _rank(row: dict[str, Any]) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]
+    # None where no held-out clip has any of the classes.
+    return row.get("val_map", row["val_accuracy"]) or 0.0, -row["val_loss"]

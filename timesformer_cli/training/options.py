@@ -32,6 +32,7 @@ class TrainOptions:
     batch_size: int = 8  # clips at once, per process
     accumulate: int = 1  # batches per step
     learning_rate: float | None = None  # for a step of 8 clips
+    multi_label: bool = False  # whether a clip may have several classes, or none
     flip: bool = True  # False never mirrors a clip, whatever the preset says
     patience: int | None = None  # epochs without a better one before it ends; None trains them all
     freeze_backbone: bool = False  # whether the head alone learns
@@ -103,14 +104,17 @@ class TrainingPlan:
 def labels_of(clips: list[LabelledClip]) -> tuple[str, ...]:
     """The classes to learn.
 
-    Raises UsageError for fewer than two classes, and for a class that no training clip has.
+    Raises UsageError for too few classes, and for a class that no training clip has. Where a clip
+    may have none, one class is enough.
     """
     labels = class_names([clip for clip in clips if clip.split == "train"])
-    if len(labels) < 2:
-        raise UsageError(f"{len(labels)} class in the training clips; there must be two or more")
+    if len(labels) < (least := 2 if any(clip.labels is None for clip in clips) else 1):
+        more = "two or more" if least == 2 else "one or more"
+        raise UsageError(f"{len(labels)} class in the training clips; there must be {more}")
     for clip in clips:
-        if clip.label not in labels:
-            raise UsageError(
-                f"{clip.path}: class '{clip.label}' is in {clip.split} and not in training"
-            )
+        for label in clip.classes:
+            if label not in labels:
+                raise UsageError(
+                    f"{clip.path}: class '{label}' is in {clip.split} and not in training"
+                )
     return labels

@@ -49,7 +49,9 @@ def read_training_clips(
     validate_train_options(options)
     if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
         note = ignore_note
-    clips = read_labelled_clips(Path(options.data), group_by=options.group_by, note=note)
+    clips = read_labelled_clips(
+        Path(options.data), group_by=options.group_by, multi_label=options.multi_label, note=note
+    )
     require_some_there(Path(options.data), clips)
     clips = split_clips(clips, options.val_fraction, options.seed)
     labels_of(clips)
@@ -222,7 +224,7 @@ def _train(
 
     def write_best() -> None:
         if first:
-            session.write(training.result, folder)
+            session.write(training.result, folder, training.best_scores)
 
     heard = replace(callbacks, epoch=write_history, lost=note_loss, save=save, best=write_best)
     train, held_out = session.samples()

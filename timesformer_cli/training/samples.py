@@ -12,11 +12,11 @@ from torch import Tensor
 from timesformer_cli.errors import VideoError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training.augment import Transform
-from timesformer_cli.training.clips import TrainingClips
+from timesformer_cli.training.clips import Target, TrainingClips
 from timesformer_cli.training.randomness import LOOK, ORDER, generator, seeded
 
-# An input and its class; perhaps numbers too, for the outputs beyond the classes (NaN: not known).
-Sample = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
+# An input and its class (or 1 or 0 for each class); perhaps numbers too, for the outputs beyond the classes (NaN: not known).
+Sample = tuple[Tensor, Target] | tuple[Tensor, Target, Tensor]
 BATCH = 8  # clips at once where no gradients are needed
 
 
@@ -73,7 +73,7 @@ class Features:
     """Features `(n d)` that a frozen backbone computed once, with their classes."""
 
     features: Tensor
-    targets: Sequence[int]
+    targets: Sequence[Target]
     seed: int
 
     @classmethod
@@ -86,7 +86,7 @@ class Features:
         device, features = clips.device, []
         stream = clips.stream(range(len(clips)), 0)
         known = (sample for sample in stream if not isinstance(sample, VideoError))
-        targets: list[int] = []
+        targets: list[Target] = []
         while batch := list(islice(known, BATCH)):
             inputs, numbers, *_ = zip(*batch, strict=True)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

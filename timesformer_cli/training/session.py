@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.config import Preprocessing
+from timesformer_cli.dataset.labelled import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training.augment import augmentation, normalisation
-from timesformer_cli.training.clips import TrainingClip, TrainingClips
+from timesformer_cli.training.clips import Target, TrainingClip, TrainingClips
 from timesformer_cli.training.options import TrainingPlan
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.recipe import Recipe
@@ -63,6 +64,7 @@ class TrainingSession:
         self.settings = Settings(
             recipe=options.recipe,
             classes=len(plan.labels),
+            multi_label=plan.config.multi_label,
             batch_size=batch_size,
             accumulate=options.accumulate,
             seed=options.seed,
@@ -128,14 +130,20 @@ class TrainingSession:
         transform = augmentation(recipe, plan.preprocessing)
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
-    def write(self, module: "nn.Module", folder: Path) -> None:
-        """Write a model folder with the weights of `module`: the learner's, or their average."""
+    def write(self, module: "nn.Module", folder: Path, scores: ValidationScores | None) -> None:
+        """Write a model folder with the weights of `module`: the learner's, or their average.
+
+        `scores` are those of these weights; of several labels, the thresholds found there are kept.
+        """
+        several = None if scores is None else scores.several
+        thresholds = () if several is None else tuple(row.threshold for row in several.classes)
         state = module.state_dict()
         if self.plan.options.freeze_backbone:
             head = {f"head.{name}": tensor for name, tensor in state.items()}
             state = self.model.state_dict() | head
         description = Description(
-            config=replace(self.plan.config, drop_path=0.0),  # a recipe's, not the model's
+            # The drop path is a recipe's, not the model's.
+            config=replace(self.plan.config, drop_path=0.0, thresholds=thresholds),
             labels=self.plan.labels,
             sampling=self.plan.sampling,
             preprocessing=self.plan.preprocessing,
@@ -146,9 +154,13 @@ class TrainingSession:
         """The scores of the model in the folder on each split that was held out."""
         model = load_path(folder)[0].to(self.settings.device)
         device, dtype = self.settings.device, self.settings.dtype
+        how: dict[str, Any] = {}
+        if model.config.multi_label:
+            how = {"multi_label": True, "labels": model.labels}
+            how["thresholds"] = model.config.each_threshold
         # Only the first process comes here, so it scores alone and waits for no other.
         return {
-            split: validate_model(model, clips, device, dtype, Processes())
+            split: validate_model(model, clips, device, dtype, Processes(), **how)
             for split in HELD_OUT
             if len(clips := self._clips(split))
         }
@@ -169,8 +181,12 @@ class TrainingSession:
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
     def _examples(self, split: str) -> list[TrainingClip]:
-        number = {label: index for index, label in enumerate(self.plan.labels)}
-        return [TrainingClip(clip.path, number[clip.label]) for clip in self.plan.of_split(split)]
+        return [TrainingClip(clip.path, self._target(clip)) for clip in self.plan.of_split(split)]
+
+    def _target(self, clip: LabelledClip) -> Target:
+        if self.settings.multi_label:
+            return tuple(float(label in clip.classes) for label in self.plan.labels)
+        return self.plan.labels.index(clip.label)
 
     def _features(self, clips: ClipSamples) -> Features:
         return Features.of_clips(self.model, clips, self.settings.dtype, self.settings.seed)

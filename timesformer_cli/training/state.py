@@ -24,6 +24,7 @@ class Settings:
 
     recipe: Recipe
     classes: int
+    multi_label: bool = False
     batch_size: int  # clips at once
     accumulate: int = 1  # batches per step
     seed: int = 0

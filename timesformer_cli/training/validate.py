@@ -1,17 +1,22 @@
 """Scores of a model on held-out clips."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from timesformer_cli.dataset.multi_label import MultiLabelScores, score_labels
 from timesformer_cli.errors import VideoError
+from timesformer_cli.training.objective import known_loss
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.samples import BATCH, Samples
+
+# Scores of some clips, each class by itself, and which classes they have: 1 and 0.
+Pair = tuple[list[list[float]], list[list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +24,12 @@ class ValidationScores:
     """Scores over all clips that could be read."""
 
     loss: float  # mean per clip
-    accuracy: float  # top-1, from 0 to 1
-    confusion: dict[tuple[int, int], int]  # clips per pair of label and prediction
+    # From 0 to 1: top-1, or the share of clips that get their labels and no other.
+    accuracy: float
+    # Clips per pair of label and prediction; empty where clips may have several labels.
+    confusion: dict[tuple[int, int], int]
+    clips: int
+    several: MultiLabelScores | None = None  # where clips may have several labels
 
 
 @torch.no_grad()
@@ -33,16 +42,22 @@ def validate_model(
     heed: Callable[[], None] = lambda: None,
     *,
     classes: int | None = None,
+    multi_label: bool = False,
+    labels: Sequence[str] = (),
+    thresholds: Sequence[float] | None = None,
 ) -> ValidationScores:
     """Score all samples that can be read, divided among the processes.
 
     `heed` is called after each batch, where there is only one process. Of the model's outputs the
-    first `classes` are the classes; without it, all are.
+    first `classes` are the classes; without it, all are. With `multi_label` each class is decided by
+    itself, at these thresholds or else at those that are best on these samples; `labels` names the
+    classes in the scores.
     """
     training = model.training
     model.eval()
     stream = samples.stream(range(processes.rank, len(samples), processes.count), 0)
     losses, confusion = 0.0, Counter[tuple[int, int]]()
+    pairs: list[Pair] = []
     while batch := list(islice(stream, BATCH)):
         known = [sample for sample in batch if not isinstance(sample, VideoError)]
         if known:
@@ -50,16 +65,37 @@ def validate_model(
             inputs, numbers = torch.stack(clips), torch.tensor(targets, device=device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 logits = model(inputs)[:, :classes].float()
-            losses += F.cross_entropy(logits, numbers, reduction="sum").item()
-            confusion.update(zip(numbers.tolist(), logits.argmax(dim=1).tolist(), strict=True))
+            losses += known_loss(logits, numbers).item()
+            if multi_label:
+                pairs.append((logits.sigmoid().tolist(), numbers.tolist()))
+            else:
+                confusion.update(zip(numbers.tolist(), logits.argmax(dim=1).tolist(), strict=True))
         # Heeding may wait for all processes, and they may have different numbers of batches.
         if processes.count == 1:
             heed()
     model.train(training)
-    gathered = processes.gather((losses, confusion))
-    together = sum((cells for _, cells in gathered), Counter[tuple[int, int]]())
+    gathered = processes.gather((losses, confusion, pairs))
+    losses = sum(loss for loss, *_ in gathered)
+    if multi_label:
+        every = [pair for *_, of_process in gathered for pair in of_process]
+        return _of_several(losses, every, labels, thresholds)
+    together = sum((cells for _, cells, _ in gathered), Counter[tuple[int, int]]())
     count = max(1, together.total())
     right = sum(count for (label, given), count in together.items() if label == given)
-    return ValidationScores(
-        sum(loss for loss, _ in gathered) / count, right / count, dict(together)
-    )
+    return ValidationScores(losses / count, right / count, dict(together), together.total())
+
+
+def _of_several(
+    losses: float,
+    pairs: Sequence[Pair],
+    labels: Sequence[str],
+    thresholds: Sequence[float] | None,
+) -> ValidationScores:
+    scores = np.array([row for rows, _ in pairs for row in rows], dtype=np.float64)
+    truth = np.array([row for _, rows in pairs for row in rows], dtype=np.float64) > 0
+    names = labels or [str(number) for number in range(scores.shape[-1])]
+    shape = len(scores), len(names)
+    scores, truth = scores.reshape(shape), truth.reshape(shape)
+    several = score_labels(truth, scores, names, thresholds)
+    clips = len(scores)
+    return ValidationScores(losses / max(1, clips), several.exact, {}, clips, several)

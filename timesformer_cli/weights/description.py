@@ -3,18 +3,19 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
-from timesformer_cli.errors import WeightsError
+from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import regular_file
 from timesformer_cli.weights.layout import ATTENTION_TYPES
 from timesformer_cli.weights.layout_tables import TRANSFORMERS
 from timesformer_cli.weights.transformers_config import (
     MULTIPLE,
     SINGLE,
+    THRESHOLDS,
     label_names,
     model_config,
 )
@@ -64,6 +65,15 @@ class Description:
             sampling=model.sampling,
             preprocessing=model.preprocessing,
         )
+
+    def of_several(self, name: str) -> "Description":
+        """The same model, each of whose classes is scored by itself.
+
+        Raises UsageError, with the model's `name`, for one that takes words.
+        """
+        if self.config.text is not None:
+            raise UsageError(f"{name}: words share one answer out; leave out --multi-label")
+        return replace(self, config=replace(self.config, multi_label=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +148,7 @@ def description_files(description: Description) -> dict[str, dict[str, Any]]:
             # It matters in training only. An integer, since transformers' type for it admits only 0.
             KEYS["drop_path"]: 0,
             "problem_type": MULTIPLE if config.multi_label else SINGLE,
+            **({THRESHOLDS: list(config.thresholds)} if config.thresholds else {}),
         }
     else:
         values = {"model_type": MODEL_TYPE, MODEL_TYPE: config.to_dict()}
@@ -145,6 +156,14 @@ def description_files(description: Description) -> dict[str, dict[str, Any]]:
     values["id2label"] = {str(index): label for index, label in enumerate(description.labels)}
     values["label2id"] = {label: index for index, label in enumerate(description.labels)}
     return {CONFIG: values, PREPROCESSOR: processor_file(preprocessing)}
+
+
+def says_several(folder: Path) -> bool:
+    """Whether a model folder that is here says that a clip may have several labels."""
+    try:
+        return (folder / CONFIG).exists() and read_description(folder).config.multi_label
+    except (OSError, ValueError, WeightsError):  # whatever is wrong with it is said where it loads
+        return False
 
 
 @contextmanager

@@ -13,10 +13,14 @@ from timesformer_cli.weights.transformers_families import FAMILIES, Family
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 SINGLE, MULTIPLE = "single_label_classification", "multi_label_classification"
+THRESHOLDS = "class_thresholds"  # ours: the score from which a clip has each class
 
 # Fields of every family whose values need more than another name.
 TRANSLATED = frozenset(
-    "problem_type id2label label2id num_labels frame_sample_rate model_type architectures".split()
+    """
+    problem_type id2label label2id num_labels frame_sample_rate class_thresholds model_type
+    architectures
+    """.split()
 )
 # Every model has these, and none of them changes a classifier's answer: bookkeeping, training, and
 # what text models and text generation need.
@@ -59,6 +63,7 @@ def model_config(values: Mapping[str, Any]) -> ModelConfig:
         own = {
             **_own_fields(given, family),
             "multi_label": given.get("problem_type") == MULTIPLE,
+            "thresholds": given.get(THRESHOLDS, ()),
             "classes": len(label_names(values)),
         }
         return ModelConfig.from_dict(own)

@@ -1,4 +1,4 @@
-"""Draw a training's history: loss and accuracy by epoch."""
+"""Draw a training's history by epoch: loss, and accuracy or what several labels have in its place."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,9 @@ from timesformer_cli.cli.stderr import note
 from timesformer_cli.installing import how_to_install
 
 NAME = "curves.png"
-PANELS = (("Loss", ("loss", "val_loss")), ("Accuracy", ("accuracy", "val_accuracy")))
-NAMES = ("training", "validation")
+LOSS = ("Loss", {"loss": "training", "val_loss": "validation"})
+ACCURACY = ("Accuracy", {"accuracy": "training", "val_accuracy": "validation"})
+SEVERAL = ("Several labels", {"val_map": "validation, mAP", "val_f1": "validation, F1"})
 
 
 def draw_curves(history: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -26,9 +27,10 @@ def draw_curves(history: Sequence[dict[str, Any]], folder: Path) -> None:
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-        for axes, (title, keys) in zip(figure.subplots(1, 2), PANELS, strict=True):
-            for key, name, colour in zip(keys, NAMES, COLOURS, strict=False):
-                points = [(row["epoch"], row[key]) for row in history if key in row]
+        panels = (LOSS, SEVERAL if "val_map" in history[-1] else ACCURACY)
+        for axes, (title, keys) in zip(figure.subplots(1, 2), panels, strict=True):
+            for (key, name), colour in zip(keys.items(), COLOURS, strict=False):
+                points = [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
                 if points:
                     axes.plot(
                         *zip(*points, strict=True),

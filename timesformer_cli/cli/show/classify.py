@@ -21,20 +21,22 @@ from timesformer_cli.cli.formats import (
     write_parquet,
 )
 from timesformer_cli.cli.stderr import note, printable
+from timesformer_cli.dataset.multi_label import join_labels
 from timesformer_cli.inference.classify import Failed, Result, result_to_dict
 from timesformer_cli.parquet import FITTING, PREDICTIONS, Columns
 
 LABEL = 26  # characters of a label's column
 CSV_COLUMNS = (
-    "video status rank label index score model device dtype decoder error_kind error_message"
+    "video status rank label index score model device dtype decoder error_kind error_message said"
 ).split()
 SIMILARITY = "similarity"  # a column where labels were given
 PARQUET_COLUMNS: Columns = {
     **dict.fromkeys(("video", "status", "label"), str),
     **dict.fromkeys(("score", "start", "end"), float),
     "predictions": PREDICTIONS,
-    **dict.fromkeys("model device dtype decoder error_kind error_message".split(), str),
+    **dict.fromkeys("model device dtype decoder error_kind error_message labels".split(), str),
 }
+SAID, UNSAID_LABEL = "+ ", "  "  # before a label, where a video may have several
 
 
 def as_table(
@@ -48,6 +50,7 @@ def as_table(
         longest = min(longest, max(12, console.width - rest))
     else:
         console.width = max(console.width, longest + rest)
+    several = False
     for number, result in enumerate(results):
         table = Table(box=None, show_header=number == 0, padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column("video", width=longest, no_wrap=True)
@@ -65,17 +68,24 @@ def as_table(
             console.print(line, soft_wrap=True)
             continue
         for rank, prediction in enumerate(result.predictions):
-            fit = prediction.similarity
+            fit, best = prediction.similarity, rank == 0
+            label = label_cell(prediction.label)
+            if result.multi_label:
+                best = prediction.label in result.labels
+                label = (SAID if best else UNSAID_LABEL) + label
             table.add_row(
                 Text(name if rank == 0 else "", style="bold"),
-                Text(label_cell(prediction.label), style="green" if rank == 0 else ""),
+                Text(label, style="green" if best else ""),
                 percent(prediction.score),
-                Text(bar(prediction.score, console), style="green" if rank == 0 else "dim"),
+                Text(bar(prediction.score, console), style="green" if best else "dim"),
                 *([] if fit is None else [f"{fit:.3f}"]),
             )
         console.print(table)
+        several = several or result.multi_label
         for warning in result.warnings:
             note(f"{result.video} {warning}")
+    if several:
+        note("several labels a video: + stands before those that reach their thresholds")
 
 
 def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
@@ -131,6 +141,8 @@ def _csv_rows(result: Result, similarity: bool) -> Iterator[dict[str, object]]:
     for rank, prediction in enumerate(result.predictions, start=1):
         names = ("label", "index", "score", *[SIMILARITY] * similarity)
         said = {name: getattr(prediction, name) for name in names}
+        if result.multi_label:
+            said["said"] = "yes" if prediction.label in result.labels else "no"
         yield {**common, "rank": rank, **said, **ran}
 
 
@@ -156,4 +168,5 @@ def parquet_rows_of(result: Result, similarity: bool = False) -> Iterator[dict[s
         "start": min(view.start for view in result.views),
         "end": max(view.end for view in result.views),
         "predictions": [asdict(prediction) for prediction in result.predictions],
+        "labels": join_labels(result.labels) if result.multi_label else None,
     }

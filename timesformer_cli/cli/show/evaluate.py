@@ -18,6 +18,7 @@ from timesformer_cli.cli.formats import (
 )
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.dataset.label_matching import folded
+from timesformer_cli.dataset.multi_label import LabelScores, split_labels
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
 from timesformer_cli.evaluation.verdicts import (
     Cell,
@@ -62,7 +63,9 @@ def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:
     yield _scores(evaluations)
     if evaluations[0].scores.readable:
         yield Text()
-        if report.comparison is None:
+        if report.comparison is None and evaluations[0].scores.several is not None:
+            yield from _several(evaluations[0].scores.several.classes)
+        elif report.comparison is None:
             yield from _classes(evaluations[0].scores.classes, console)
             yield from _confusion(evaluations[0].scores, console)
         else:
@@ -71,16 +74,17 @@ def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:
     yield Text()
     for evaluation in evaluations:
         yield Text(_conditions(evaluation, report.protocol), style="dim")
-    yield Text(
-        "interval: 95 %, Wilson; calibration error: expected, over 15 bins of confidence",
-        style="dim",
-    )
+    legend = "interval: 95 %, Wilson; calibration error: expected, over 15 bins of confidence"
+    if evaluations[0].scores.multi_label:
+        legend = "mAP and F1: means over the classes that videos have; each class at its threshold"
+    yield Text(legend, style="dim")
 
 
 def _heading(report: EvaluationReport) -> Text:
     scores = report.evaluations[0].scores
     labels = {row.label for row in scores.classes if row.videos}
-    labels.update(video.label for video in scores.unreadable)
+    for video in scores.unreadable:
+        labels.update(split_labels(video.label) if scores.multi_label else [video.label])
     where = report.data + (f", split {report.split}" if report.split else "")
     many = "es" * (len(labels) != 1)
     return Text(
@@ -92,17 +96,46 @@ def _heading(report: EvaluationReport) -> Text:
 def _scores(evaluations: Sequence[Evaluation]) -> Table:
     table = _table([""], [_name(evaluation) for evaluation in evaluations])
     every = [evaluation.scores for evaluation in evaluations]
+    if every[0].multi_label:
+        several = [scores.several for scores in every]
+        best = (percent(None if each is None else each.mean_average_precision) for each in several)
+        table.add_row("mAP", *(Text(text, "bold green") for text in best))
+        table.add_row("F1", *(percent(None if each is None else each.f1) for each in several))
+        table.add_row(
+            "all labels right", *(percent(None if each is None else each.exact) for each in several)
+        )
+        _add_counts(table, every)
+        return table
     table.add_row("top-1", *(Text(percent(scores.top1), "bold green") for scores in every))
     table.add_row("  interval", *(_interval(scores) for scores in every))
     if any(scores.top5 is not None for scores in every):
         table.add_row("top-5", *(percent(scores.top5) for scores in every))
     table.add_row("mean class accuracy", *(percent(each.mean_class_accuracy) for each in every))
     table.add_row("calibration error", *(percent(each.calibration_error) for each in every))
+    _add_counts(table, every)
+    return table
+
+
+def _add_counts(table: Table, every: Sequence[EvaluationScores]) -> None:
     table.add_row("right", *(f"{scores.correct:,} of {scores.readable:,}" for scores in every))
     if any(scores.unreadable for scores in every):
         counts = (Text(str(len(scores.unreadable)), "bold red") for scores in every)
         table.add_row("not read, not counted", *counts)
-    return table
+
+
+def _several(classes: Sequence[LabelScores]) -> Iterator[Part]:
+    """A row per class; of many classes only the worst."""
+    shown = list(classes)
+    if len(classes) > MOST_CLASSES:
+        shown = [row for row in classes if row.average_precision is not None]
+        shown = sorted(shown, key=lambda row: row.average_precision or 0)[:FEW_CLASSES]
+    table = _table(["class"], ["videos", "AP", "precision", "recall", "F1", "threshold"])
+    for row in shown:
+        shares = (row.average_precision, row.precision, row.recall, row.f1)
+        cells = (str(row.clips), *map(percent, shares), f"{row.threshold:.3f}")
+        table.add_row(Text(printable(row.label)), *cells)
+    yield table
+    yield from _more(len(classes) - len(shown), "classes, of higher AP or without videos")
 
 
 def _classes(classes: Sequence[ClassScores], console: Console) -> Iterator[Part]:

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.formats import percent
 from timesformer_cli.cli.stderr import note, printable, stderr
 from timesformer_cli.dataset.split_names import SPLITS
 
 if TYPE_CHECKING:
-    from timesformer_cli.training.check import Findings
+    from timesformer_cli.training.check import Findings, SeveralCount
     from timesformer_cli.training.report import TrainingReport
 
 MOST = 20  # files named of each kind of fault
@@ -29,6 +30,8 @@ def show_findings(findings: "Findings") -> None:
         counts = (row.train, row.val, row.test)
         table.add_row(printable(row.label), *(str(count or "") for count in counts))
     console.print(table)
+    if findings.several is not None:
+        console.print(_several(findings.several))
     for line in _wrong(findings):
         console.print(Text(printable(line)), soft_wrap=True)
     console.print(_lengths(findings))
@@ -41,34 +44,48 @@ def show_findings(findings: "Findings") -> None:
 
 def show_check(findings: "Findings") -> None:
     """Print the same in short on stderr, at the start of a training."""
-    sums = {split: sum(getattr(row, split) for row in findings.classes) for split in SPLITS}
-    clips = ", ".join(f"{count} {NAMES[split]}" for split, count in sums.items() if count)
+    clips = ", ".join(f"{count} {NAMES[name]}" for name, count in findings.clips.items() if count)
     stderr().print(
         f"{len(findings.classes)} classes, clips: {clips}; {_lengths(findings)}", soft_wrap=True
     )
+    if findings.several is not None:
+        stderr().print(_several(findings.several), soft_wrap=True)
     for line in [*_wrong(findings), *findings.warnings]:
         note(line)
 
 
 def epoch_line(row: dict[str, Any]) -> str:
-    """`epoch 3  loss 1.234  accuracy 45.6%  validation 1.345 43.2%`."""
+    """`epoch 3  loss 1.234  accuracy 45.6%  validation 1.345 43.2%`; or mAP and F1 of several labels."""
     line = f"epoch {row['epoch']:3}  loss {row['loss']:.3f}  accuracy {row['accuracy']:6.1%}"
-    if "val_loss" in row:
-        line += f"  validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:6.1%}"
-    return line
+    if "val_loss" not in row:
+        return line
+    line += f"  validation: loss {row['val_loss']:.3f}  "
+    if "val_map" not in row:
+        return line + f"accuracy {row['val_accuracy']:6.1%}"
+    return line + f"mAP {percent(row['val_map'])}  F1 {percent(row['val_f1'])}"
 
 
 def show_report(report: "TrainingReport") -> None:
     """Print scores and the model's folder (the answer) and, on stderr, how to use it."""
     console = Console(highlight=False)
     for split, scores in report.scores.items():
-        clips = sum(scores.confusion.values())
-        console.print(f"{NAMES[split]}: top-1 {scores.accuracy:.1%} of {clips} clips")
+        said = f"top-1 {scores.accuracy:.1%}"
+        if (several := scores.several) is not None:
+            said = f"mAP {percent(several.mean_average_precision)}, F1 {percent(several.f1)},"
+            said += f" all labels right {percent(several.exact)}"
+        console.print(f"{NAMES[split]}: {said} of {scores.clips} clips")
     console.print(Text(printable(report.folder)), soft_wrap=True)
     use = Text.assemble(
         ("ready: ", "green"), printable(f"tsf classify clip.mp4 --model {report.folder}")
     )
     stderr().print(use, soft_wrap=True)
+
+
+def _several(count: "SeveralCount") -> str:
+    return (
+        f"several labels a clip: {count.fewest} to {count.most}, {count.mean:.1f} on average; "
+        f"{count.without} clips have none; each class is learned by itself (sigmoid, BCE)"
+    )
 
 
 def _wrong(findings: "Findings") -> Iterator[str]:

@@ -1,0 +1,42 @@
+"""Models of several labels a video: which of them a video has, by their scores."""
+
+from typing import TYPE_CHECKING
+
+from timesformer_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from timesformer_cli.inference.label_choice import LabelChoice
+    from timesformer_cli.weights.description import Description
+
+
+def said_labels(
+    scores: "Tensor",
+    description: "Description",
+    choice: "LabelChoice",
+    threshold: float | None = None,
+) -> tuple[str, ...]:
+    """The chosen labels whose scores, of all `(classes,)`, reach their thresholds, best first.
+
+    Empty for a model of one label per clip. A `threshold` stands for those of all classes; a label
+    that the choice takes for none is never said.
+    """
+    config, labels = description.config, description.labels
+    if not config.multi_label:
+        return ()
+    least = config.each_threshold if threshold is None else (threshold,) * config.classes
+    weakest = 0.0 if choice.least is None else choice.least
+    said = [n for n in choice.numbers if scores[n] >= max(least[n], weakest)]
+    return tuple(labels[n] for n in sorted(said, key=lambda n: -float(scores[n])))
+
+
+def require_several(description: "Description", model: str, threshold: float) -> None:
+    """Raise UsageError for a threshold that is none, or where the model gives one label a video."""
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
+    if not description.config.multi_label:
+        raise UsageError(
+            f"{model}: its scores are shares of one label, so --threshold means nothing; "
+            "--multi-label scores each class by itself"
+        )
