@@ -90,6 +90,7 @@ NOT_RUN = {
         tsf timeline 'list.parquet#url' -m base-k400 --engine ray --address auto -o s3://answers/segments""",
     "it measures this machine": """
         tsf doctor
+        tsf models
         tsf benchmark --attention joint --frames 16""",
 }
 LEFT_OUT = {line.strip() for lines in NOT_RUN.values() for line in lines.strip().splitlines()}

@@ -12,7 +12,7 @@ from timesformer_cli.text_config import TextConfig
 from timesformer_cli.typed.schemes import canonical_scheme, find_scheme, scheme_label
 
 Embedding = Literal["linear", "conv-stem"]
-Readout = Literal["mean", "first"]
+Readout = Literal["mean", "normed-mean", "first"]
 
 LEAST = {"pooler_blocks": 0, "time_blocks": 0, "classes": 0}  # 1 for all other counts
 # Far above every published model, but low enough that a hostile file cannot take all memory.

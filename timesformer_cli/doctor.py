@@ -152,14 +152,16 @@ def check_up(tsf: str, *, network: bool = False, watch: StepCallback | None = No
     if not broken:
         import torch
 
-        from timesformer_cli.benchmark.machine import device_name
+        from timesformer_cli.benchmark.machine import OtherWork, device_name
 
         step(2, "looking at devices")
         devices = tuple(_devices())
         instructions = tuple(_instructions())
         threads, processor = torch.get_num_threads(), device_name(torch.device("cpu"))
         step(3, "multiplying matrices")
+        others = OtherWork()
         speeds = tuple(_speeds([device.name for device in devices]))
+        _keep_rate(devices[0], speeds, others.share())
     step(4, "looking at folders")
     folders = tuple(_folders())
     answer = None
@@ -314,6 +316,27 @@ def _speeds(devices: list[str]) -> Iterator[MeasuredSpeed]:
                 gflops=None if rate is None else round(rate / 1e9, 1),
                 why_not=why_not,
             )
+
+
+def _keep_rate(device: FoundDevice, speeds: tuple[MeasuredSpeed, ...], busy: float | None) -> None:
+    """Let `tsf models` have what was measured of the device that --device auto takes."""
+    from datetime import date
+
+    from timesformer_cli.benchmark.rate import keep_rate
+    from timesformer_cli.cost.rate import MachineRate
+    from timesformer_cli.weights.hub.hashed_files import default_cache
+
+    for speed in speeds:
+        if (speed.device, speed.dtype) == (device.name, device.dtype) and speed.gflops:
+            rate = MachineRate(
+                device=device.name,
+                title=device.title,
+                dtype=device.dtype,
+                gflops=speed.gflops,
+                measured=date.today().isoformat(),
+                busy=busy if device.name == "cpu" else None,
+            )
+            keep_rate(default_cache(), rate)
 
 
 def _folders() -> Iterator[CheckedFolder]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from transformers import (
 from typer.testing import CliRunner
 
 from tests.model.test_relatives import EXACT, SMALL, clips, randomised
+from tests.support.clips import write as write_clip
 from tests.weights.test_transformers_folders import frames, require_alike, rewrite
 from timesformer_cli.cli.app import app
 from timesformer_cli.errors import WeightsError
@@ -291,7 +293,43 @@ def test_training_starts_from_an_encoder(encoder):
     assert all(each.grad is not None for each in model.parameters())
 
 
-def test_a_frozen_encoder_is_refused_because_its_pooler_would_never_learn(encoder):
+def test_a_frozen_encoder_gets_a_head_that_reads_the_mean_of_its_tokens(encoder):
     options = TrainOptions(data="clips", out="out", init=str(encoder), freeze_backbone=True)
-    with pytest.raises(WeightsError, match="without --freeze-backbone"):
-        initial_model(options, ("a", "b"), print)
+    said: list[str] = []
+    model = initial_model(options, ("a", "b", "c"), said.append)
+    assert model.pooler is None and model.head.out_features == 3
+    assert any("reads the mean of its tokens" in text for text in said)
+    clip = clips(2, 4, 3, 32, 32)
+    theirs = VJEPA2Model.from_pretrained(encoder).eval()
+    with torch.no_grad():
+        expected = theirs(clip, skip_predictor=True).last_hidden_state.mean(dim=1)
+        assert_close(model.features(clip), expected, **EXACT)
+    save_model(model, encoder.parent / "trained")
+    again, notes = load_path(encoder.parent / "trained")
+    assert (again.config, notes) == (model.config, ())
+    with torch.no_grad():
+        assert torch.equal(again(clip), model(clip))
+
+
+def test_a_frozen_encoder_is_trained_and_classifies(encoder, tmp_path):
+    for label, level in {"dark": 40, "bright": 210}.items():
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(3):
+            frames = [np.full((48, 48, 3), level + 5 * number, np.uint8)] * 4
+            write_clip(tmp_path / "data" / label / f"{number}.mp4", frames, size=(48, 48))
+    words = ["train", str(tmp_path / "data"), "--init", str(encoder), "--freeze-backbone"]
+    words += ["--epochs", "2", "--workers", "1", "--device", "cpu", "-o", str(tmp_path / "out")]
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 0, ran.stderr
+    before, after = (
+        load_file(encoder / "model.safetensors"),
+        load_file(tmp_path / "out" / "model.safetensors"),
+    )
+    name = "encoder.layer.0.mlp.fc1.weight"
+    assert torch.equal(before[name], after["blocks.0.mlp.fc1.weight"])
+    assert not any(name.startswith("pooler.") for name in after)
+    clip = str(tmp_path / "data" / "dark" / "0.mp4")
+    ran = CliRunner().invoke(
+        app, ["classify", clip, "-m", str(tmp_path / "out"), "--device", "cpu"]
+    )
+    assert ran.exit_code == 0 and "dark" in ran.stdout

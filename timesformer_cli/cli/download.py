@@ -51,7 +51,7 @@ def download_weights(
 
     Example: tsf download-weights base-k400
     """
-    from timesformer_cli.cli.progress import transfer
+    from timesformer_cli.cli.progress import rate_shown, transfer
     from timesformer_cli.cli.show import weights as show
     from timesformer_cli.cli.stderr import errors_explained, note, terminated_in_order
     from timesformer_cli.weights import published
@@ -59,7 +59,8 @@ def download_weights(
     names = names or []
     with errors_explained(debug):
         if list_ or not (names or all_ or verify or from_file):
-            show.show_list(published.list_weights(cache_dir), format)
+            rate = rate_shown(cache_dir, format)
+            show.show_list(published.list_weights(cache_dir, rate), format)
             raise typer.Exit
         if from_file is not None:
             if len(names) > 1 or all_ or verify:

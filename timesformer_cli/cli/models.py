@@ -20,13 +20,14 @@ def models(
     format: ListFormat = "table",
     debug: options.Debug = False,
 ) -> None:
-    """List the models: what they recognise, what they cost, their licences.
+    """List the models: what they recognise, what they cost here, their licences, and which for whom.
 
     Example: tsf models
     """
+    from timesformer_cli.cli.progress import rate_shown
     from timesformer_cli.cli.show.weights import show_list
     from timesformer_cli.cli.stderr import errors_explained
     from timesformer_cli.weights.published import list_weights
 
     with errors_explained(debug):
-        show_list(list_weights(cache_dir), format)
+        show_list(list_weights(cache_dir, rate_shown(cache_dir, format)), format)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.markup import escape
@@ -15,6 +16,7 @@ from timesformer_cli.errors import WeightsError
 
 if TYPE_CHECKING:
     from timesformer_cli.callbacks import TransferCallback
+    from timesformer_cli.cost.rate import MachineRate
     from timesformer_cli.weights.hub.locate import Located
 
 
@@ -126,3 +128,18 @@ def steps() -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, description=doing, completed=done, total=total)
 
         yield watch
+
+
+def rate_shown(cache: Path | None, format: str) -> "MachineRate | None":
+    """How fast this machine multiplies matrices, for a list of models in that format.
+
+    The first time it is measured, under a status line. A page is alike on every machine, so for
+    Markdown there is no rate.
+    """
+    if format == "markdown":
+        return None
+    from timesformer_cli.benchmark.rate import machine_rate
+    from timesformer_cli.weights.hub.hashed_files import default_cache
+
+    with stderr().status("how fast is this machine? (once)"):
+        return machine_rate(cache or default_cache())

@@ -234,7 +234,7 @@ def train(
             if push_to_hub is not None:
                 upload.require_upload_rights(push_to_hub)
             if resume is None and init != SCRATCH:
-                located = locate_shown(init, encoder=not freeze_backbone)
+                located = locate_shown(init, encoder=True)
             with showing_training() as callbacks:
                 if resume is not None:
                     done = resume_training(resume, callbacks, **changes)

@@ -189,7 +189,7 @@ def _read(model: TimeSformer, calls: Calls, patches: Tensor, constant: Tensor) -
         for block in model.over_frames.blocks:
             cls, frames = _passed(block, calls, cls, frames)
     tokens = cls if model.config.class_tokens else patches.flatten(1, 3)
-    features = read_out(tokens, model.config)
+    features = read_out(tokens, nn.Identity(), model.config)
     return features if fast is None else (features + fast[0].mean(dim=1)) / 2
 
 

@@ -34,7 +34,8 @@ def open_model(
             said.append(f"{slow}; export it again without --dtype")
         return exported, tuple(f"{located.name}: {text}" for text in said)
     place = find_device(device)  # before the weights are read, which may take long
-    loaded, notes = load_model(located)
+    # Weights of 16 bits stay on disk until each block is made fast: they are never held twice.
+    loaded, notes = load_model(located, as_stored=True)
     kind = find_dtype(dtype, place)
     if slow := slow_dtype(kind, place):
         notes += (f"{slow}; leave out --dtype",)

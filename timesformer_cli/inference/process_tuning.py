@@ -22,6 +22,16 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, KEEP)
 
 
+def return_freed_memory() -> None:
+    """Give what is free in glibc's heap back to the kernel, also between blocks that are in use.
+
+    Laying a model's weights out for the processor leaves a third of their size in such gaps: 8 MB
+    for each 25 MB block of V-JEPA 2 large in bfloat16.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def use_threads(threads: int | None) -> None:
     """Let models compute on so many processors, here and in child processes; None changes nothing.
 

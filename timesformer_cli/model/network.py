@@ -23,9 +23,14 @@ from timesformer_cli.model.positions import POSITIONS, PositionTable, SeparateTa
 from timesformer_cli.model.text import TextTower, unit
 
 
-def read_out(tokens: Tensor, config: ModelConfig) -> Tensor:
-    """One token `(b d)` of the class tokens, or else of all tokens, `(b n d)`."""
-    return tokens[:, 0] if config.readout == "first" else tokens.mean(dim=1)
+def read_out(tokens: Tensor, norm: nn.Module, config: ModelConfig) -> Tensor:
+    """One normed token `(b d)` of the class tokens, or else of all tokens, `(b n d)`."""
+    read: Tensor
+    if config.readout == "normed-mean":
+        read = norm(tokens).mean(dim=1)
+    else:
+        read = norm(tokens[:, 0] if config.readout == "first" else tokens.mean(dim=1))
+    return read
 
 
 class TimeSformer(nn.Module):
@@ -77,8 +82,8 @@ class TimeSformer(nn.Module):
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
         """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
-        An attentive pooler, where there is one, reads all tokens instead of their mean; an encoder that
-        lacks its own gives the mean of its normed tokens. With a fast path the features of both paths stand side by side. `frames` `(b t)` is false for frames
+        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast
+        path the features of both paths stand side by side. `frames` `(b t)` is false for frames
         that only fill up a batch of clips of different lengths; models with a global class token
         take it. It is kept for parity with lucidrains' TimeSformer, which has such a mask: parity
         tests give it, no command does.
@@ -98,17 +103,14 @@ class TimeSformer(nn.Module):
             cls, patches = block(cls, patches, frames)
         if self.over_time is not None:
             patches = self.over_time(patches)
-        if self.pooler is not None or self.config.scheme.pooler_blocks:
+        if self.pooler is not None:
             patches = self.norm(patches)  # under its own name: what it was made of is freed
-            if self.pooler is None:  # an encoder as it is
-                mean: Tensor = patches.mean(dim=(1, 2, 3))
-                return mean
             pooled: Tensor = self.pooler(patches)
             return pooled if self.text is None else unit(pooled)
         if self.over_frames is not None:
             cls = self.over_frames(cls)
         tokens = patches.flatten(1, 3) if self.cls is None else cls
-        features: Tensor = self.norm(read_out(tokens, self.config))
+        features: Tensor = read_out(tokens, self.norm, self.config)
         if self.fast is not None and fast is not None:
             features = torch.cat([features, self.fast.read(fast)], dim=-1)
         return features

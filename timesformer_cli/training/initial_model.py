@@ -62,8 +62,8 @@ def _from_weights(
     from timesformer_cli.model.inflate import inflate
     from timesformer_cli.weights.load import load_model
 
-    # What reads an encoder out is new: with a frozen backbone it would never learn.
-    source, notes = load_model(init, encoder=not options.freeze_backbone)
+    # With a frozen backbone a new pooler would never learn, so the head reads the mean of all tokens.
+    source, notes = load_model(init, encoder=True, pooled=not options.freeze_backbone)
     for text in notes:
         note(text)
     side = options.image_size

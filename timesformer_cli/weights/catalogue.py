@@ -21,16 +21,13 @@ NON_COMMERCIAL = "CC-BY-NC-4.0"
 APACHE = "Apache-2.0"
 MIT = "MIT"
 UNKNOWN = "see its model card"
-ENCODER = (
-    "an encoder without a classifier; tsf train --init gives it one (without --freeze-backbone), and "
-    "tsf embed takes it as it is"
-)
+ENCODER = "an encoder without a classifier; tsf train --init gives it one, and tsf embed takes it as it is"
 AUTHORS = "README of the authors' code"
 MMACTION2 = "model zoo of mmaction2"
 VIDEOMAE_ZOO = "model zoo of VideoMAE's authors: 5 clips of Kinetics, 2 of Something-Something"
 VJEPA2_README = "README of V-JEPA 2's authors: 2 clips of 3 crops"
 VIDEOPRISM_README = "README of VideoPrism's authors: the names of Kinetics-400, zero-shot"
-VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips"
+VIVIT_ZOO = "model zoo of ViViT's authors: 4 clips of 3 crops"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +61,10 @@ class Weights:
     text: TextConfig | None = None  # of a model whose classes are words
     mean: Channels = (0.45, 0.45, 0.45)
     std: Channels = (0.225, 0.225, 0.225)
-    top1: float | None = None  # per cent, for three crops of one clip unless `reported` says more
+    top1: float | None = None  # per cent
     top5: float | None = None
     reported: str | None = None  # who published top-1 and top-5
+    views: str | None = None  # clips x crops for which they hold; None where that is not known
     aliases: tuple[str, ...] = ()
 
     @property
@@ -175,6 +173,7 @@ def _hub_rows() -> Iterator[Weights]:
             top1=top1,
             top5=top5,
             reported=AUTHORS,
+            views="1x3",
             aliases=(f"TimeSformer_divST_{official}",),
         )
 
@@ -200,6 +199,7 @@ def _mmaction2_rows() -> Iterator[Weights]:
             top1=top1,
             top5=top5,
             reported=MMACTION2,
+            views="1x3",
         )
 
 
@@ -240,6 +240,7 @@ def _videomae_rows() -> Iterator[Weights]:
             top1=top1,
             top5=top5,
             reported=VIDEOMAE_ZOO,
+            views={"k400": "5x3"}.get(data, "2x3"),
         )
 
 
@@ -263,6 +264,7 @@ def _vjepa2_rows() -> Iterator[Weights]:
             std=(0.229, 0.224, 0.225),
             top1=top1,
             reported=VJEPA2_README if top1 else None,
+            views="2x3" if top1 else None,
         )
 
 
@@ -327,6 +329,7 @@ _ROWS = (
         std=HALF,
         top1=79.9,
         reported=VIVIT_ZOO,
+        views="4x3",
     ),
     *_vjepa2_rows(),
     *_videoprism_rows(),

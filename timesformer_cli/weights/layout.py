@@ -59,7 +59,7 @@ class Layout:
             config.attention in self.schemes
             and config.embedding == "linear"
             and (self.any_tubelet or config.tubelet == config.scheme.tubelet)
-            and config.readout == self.readout
+            and (self.encoder or config.readout == self.readout)
         )
 
     def names(self, config: ModelConfig) -> dict[str, Theirs]:

@@ -36,22 +36,29 @@ Notes = tuple[str, ...]
 
 
 def load_model(
-    model: str | Located, *, classes: int | None = None, encoder: bool = False
+    model: str | Located,
+    *,
+    classes: int | None = None,
+    encoder: bool = False,
+    pooled: bool = True,
+    as_stored: bool = False,
 ) -> tuple[TimeSformer, Notes]:
     """Load a model, with notes on what had to be assumed; it is on the CPU, float32, in eval mode.
 
     `model` is what `--model` takes, or the result of `locate`. `classes` and `encoder` are for
     training: where the model has another number of classes, it gets a new head and a note says so;
-    an encoder gets a new pooler and head, and is refused without `encoder`. Raises WeightsError.
+    an encoder gets a new pooler and head (without `pooled` a head alone, which reads the mean of
+    its tokens), and is refused without `encoder`. With `as_stored`, tensors of 16 bits stay so, and
+    on disk until they are used. Raises WeightsError.
     """
     located = as_located(model)
     checkpoint = read_located(located)
     with _in_users_words(located):
-        loaded, notes = build_model(checkpoint, encoder=encoder)
+        loaded, notes = build_model(checkpoint, encoder=encoder, pooled=pooled, as_stored=as_stored)
     if classes is not None and classes != loaded.config.classes:
         dropped = loaded.config.classes
         notes += (f"{located.name}: new head for {classes} classes, {dropped} dropped",)
-        loaded = inflate(loaded, replace(loaded.config, classes=classes))
+        loaded = inflate(loaded, replace(loaded.config, classes=classes, thresholds=()))
     return loaded, notes
 
 
@@ -74,16 +81,25 @@ def read_located(located: Located, *, read: ReadFile = read_file) -> Checkpoint:
     return checkpoint.as_it_is() if located.bare else checkpoint
 
 
-def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeSformer, Notes]:
+def build_model(
+    checkpoint: Checkpoint,
+    *,
+    encoder: bool = False,
+    pooled: bool = True,
+    as_stored: bool = False,
+) -> tuple[TimeSformer, Notes]:
     """Build the network as published, in eval mode, with the checkpoint's notes.
 
-    An encoder gets a new readout, where `encoder` allows it, or none where it is taken as it is.
-    Raises WeightsError for tensors that do not fit.
+    An encoder gets a new readout, where `encoder` allows it, or none where it is taken as it is;
+    `pooled` and `as_stored` are those of `load_model`. Raises WeightsError for tensors that do not
+    fit.
     """
-    described = checkpoint.description
-    unread = checkpoint.encoder and described.config.classes > 0
+    unread = checkpoint.encoder and checkpoint.description.config.classes > 0
     if unread and not encoder:
         raise WeightsError(f"{checkpoint.file}: {ENCODER}")
+    if unread and not pooled:
+        checkpoint = checkpoint.without_pooler()
+    described = checkpoint.description
     with torch.device("meta"):  # no memory is spent before every shape is known to be right
         model = TimeSformer(
             described.config,
@@ -93,14 +109,19 @@ def build_model(checkpoint: Checkpoint, *, encoder: bool = False) -> tuple[TimeS
         )
     if model.text is not None:
         model.tokenizer = checkpoint.file.with_name(TOKENIZER)
-    state = checkpoint.state(model.state_dict())
+    state = checkpoint.state(model.state_dict(), as_stored=as_stored)
     model.load_state_dict(state, strict=checkpoint.whole, assign=True)
+    if model.text is not None:
+        model.text.float()  # words are always read in float32
     if not unread:
         if not checkpoint.whole:
             model.head = make_head(model.config)  # without classes
         return model.eval(), checkpoint.notes
     model.renew_readout()
-    new = f"{checkpoint.called}: an encoder; what reads it out, and its head, are new"
+    reads = "what reads it out, and its head, are new"
+    if not pooled:
+        reads = "its head is new, and reads the mean of its tokens"
+    new = f"{checkpoint.called}: an encoder; {reads}"
     return model.eval(), (*checkpoint.notes, new)
 
 

@@ -37,6 +37,7 @@ PATCH_WEIGHT = "patches.proj.weight"
 # does not say.
 PUBLISHED_SPAN = 256
 NO_LABELS = "no label names in it; classes are shown as LABEL_<index>"
+HALVES = (torch.bfloat16, torch.float16)
 CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
 
 
@@ -66,17 +67,26 @@ class Checkpoint:
         """An encoder as a model without classes, which only gives vectors; others unchanged."""
         if not self.encoder:
             return self
-        config = replace(self.description.config, classes=0, pooler_blocks=0)
-        described = replace(self.description, config=config, labels=())
+        bare = self.without_pooler().description
+        described = replace(bare, config=replace(bare.config, classes=0), labels=())
         said = (note for note in self.notes if NO_LABELS not in note)
         return replace(self, description=described, notes=tuple(said))
 
-    def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def without_pooler(self) -> "Checkpoint":
+        """The same encoder, of which a head is to read the mean of the tokens that it gives."""
+        config = replace(self.description.config, pooler_blocks=0, readout="normed-mean")
+        return replace(self, description=replace(self.description, config=config))
+
+    def state(
+        self, expected: Mapping[str, Tensor], *, as_stored: bool = False
+    ) -> dict[str, Tensor]:
         """Return the tensors under our names, all of them checked.
 
         `expected` is the state dict of the built model; only its names, shapes and types are used,
-        so it may be on the meta device. Raises one WeightsError for all tensors that are missing,
-        left over, of another shape or not finite. One that is not whole has no tensors for the rest.
+        so it may be on the meta device. With `as_stored`, tensors of 16 bits keep their type, so
+        that those on disk stay there until they are used. Raises one WeightsError for all tensors
+        that are missing, left over, of another shape or not finite. One that is not whole has no
+        tensors for the rest.
         """
         names = translate(expected, self.layout, self.description.config)
         faults = []
@@ -105,8 +115,12 @@ class Checkpoint:
             elif not self.finite and not is_finite(tensor):
                 faults.append(f"'{theirs}' is not finite everywhere")
             else:
-                state[ours] = tensor.to(wanted.dtype)
-                if ours.endswith("norm.weight") and self.layout and self.layout.norms_from_zero:
+                from_zero = (
+                    ours.endswith("norm.weight") and self.layout and self.layout.norms_from_zero
+                )
+                kept = as_stored and tensor.dtype in HALVES and not from_zero
+                state[ours] = tensor if kept else tensor.to(wanted.dtype)
+                if from_zero:
                     state[ours] = state[ours] + 1
         if faults:
             scheme = self.description.config.scheme_name

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from timesformer_cli import cost
 from timesformer_cli.callbacks import NoteCallback, TransferCallback
+from timesformer_cli.cost.rate import MachineRate, expected_bytes, expected_seconds
 from timesformer_cli.errors import UsageError, WeightsError
+from timesformer_cli.weights.advice import advised, on_front
 from timesformer_cli.weights.catalogue import ASSETS, UNKNOWN, WEIGHTS, Weights, find_weights
 from timesformer_cli.weights.description import read_description
 from timesformer_cli.weights.hub import locate
@@ -34,6 +36,15 @@ class ListedWeights:
     licence: str
     source: str  # hub repository and revision, URL, "package" or "file only"
     cached: bool
+    views: str | None  # clips x crops for which top-1 and top-5 are reported
+    # Whether no other of its data set and views is both cheaper and better; None without a report.
+    front: bool | None
+    clip_seconds: float | None  # that a clip spans; None is the whole video
+    words: bool  # whether it takes labels in the user's own words
+    memory_bytes: int  # of weights and activations, for one clip
+    seconds: float | None  # that one clip should take; None without a rate
+    rate: MachineRate | None  # of the matrix products from which `seconds` comes
+    best_for: tuple[str, ...]  # kinds of users for whom it is the choice: see `advice`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +56,11 @@ class ReadyWeights:
     licence: str
 
 
-def list_weights(cache_dir: Path | None = None) -> list[ListedWeights]:
-    """List every row of the catalogue; needs no network."""
-    return [_listed(row, cache_dir) for row in WEIGHTS.values()]
+def list_weights(
+    cache_dir: Path | None = None, rate: MachineRate | None = None
+) -> list[ListedWeights]:
+    """List every row of the catalogue, with what it should cost at that rate; needs no network."""
+    return advised(on_front([_listed(row, cache_dir, rate) for row in WEIGHTS.values()]))
 
 
 def download_weights(
@@ -127,11 +140,12 @@ def _beside(path: Path) -> Path:
     return path.with_name(stem if stem not in ("", path.name) else f"{path.name}-converted")
 
 
-def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
+def _listed(row: Weights, cache_dir: Path | None, rate: MachineRate | None) -> ListedWeights:
     config = read_description(ASSETS / row.name).config if row.bundled else row.config
     work, parameters = cost.macs(config).total, cost.parameters(config)
     if row.encoder:
         work, parameters = cost.of_encoder(config)
+    clip_span = None if row.stride is None else round(row.frames * row.stride / 30, 2)
     return ListedWeights(
         name=row.name,
         attention=config.attention,
@@ -149,6 +163,16 @@ def _listed(row: Weights, cache_dir: Path | None) -> ListedWeights:
         licence=row.licence,
         source=_source(row),
         cached=row.bundled or locate.cached(row.name, cache_dir=cache_dir) is not None,
+        views=row.views,
+        front=None,
+        clip_seconds=clip_span,
+        words=row.text is not None,
+        memory_bytes=expected_bytes(
+            config, "float32" if rate is None else rate.dtype, encoder=row.encoder
+        ),
+        seconds=None if rate is None else expected_seconds(work, rate),
+        rate=rate,
+        best_for=(),
     )
 
 

@@ -36,7 +36,9 @@ STORED = {
     "I64": torch.int64,
     "I32": torch.int32,
 }
-STRETCH = 32 << 20  # bytes of a file that are mapped together, about one block of a base model
+STRETCH = (
+    8 << 20
+)  # bytes of a file that are mapped together; a stretch stays as long as one of its tensors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """The catalogue as a table, and where weights were put."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,13 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import write_csv, write_json
+from timesformer_cli.cli.formats import percent, write_csv, write_json
 from timesformer_cli.cli.stderr import printable, stderr
+from timesformer_cli.cost.rate import BUSY, REACHED, MachineRate
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.advice import seconds_in_words, sentences
 from timesformer_cli.weights.hub.locate import VerifiedFile
 from timesformer_cli.weights.published import ListedWeights, ReadyWeights
 
 NON_COMMERCIAL = "-NC-"
+FRONT = "*"  # behind the accuracy of models that no other beats
 GAP = 2  # characters between two columns
 
 
@@ -41,18 +45,29 @@ def _here(row: ListedWeights) -> str:
     return "file only" if row.source == "file only" else ""
 
 
+def _top1(row: ListedWeights) -> str:
+    return f"{row.top1:.1f}{FRONT if row.front else ' ' * len(FRONT)}" if row.top1 else ""
+
+
+def _seconds(row: ListedWeights) -> str:
+    return "" if row.seconds is None else seconds_in_words(row.seconds)
+
+
 COLUMNS = (
     WeightsColumn("name", lambda row: row.name, 0),
-    WeightsColumn("recognises", lambda row: row.data, 2),
-    WeightsColumn("classes", lambda row: f"{row.classes:,}" if row.classes else "", 8, "right"),
-    WeightsColumn("scheme", lambda row: row.attention, 9),
-    WeightsColumn("clip", _clip, 5),
-    WeightsColumn("px", lambda row: str(row.image_size), 7, "right"),
-    WeightsColumn("top-1", lambda row: f"{row.top1:.1f}" if row.top1 else "", 3, "right"),
-    WeightsColumn("GMACs", lambda row: f"{row.gmacs:,.1f}", 6, "right"),
-    WeightsColumn("MB", lambda row: f"{row.bytes / 1e6:,.0f}", 4, "right"),
+    WeightsColumn("recognises", lambda row: row.data, 1),
+    WeightsColumn("classes", lambda row: f"{row.classes:,}" if row.classes else "", 10, "right"),
+    WeightsColumn("scheme", lambda row: row.attention, 11),
+    WeightsColumn("clip", _clip, 7),
+    WeightsColumn("px", lambda row: str(row.image_size), 9, "right"),
+    WeightsColumn("a clip", _seconds, 2, "right"),
+    WeightsColumn("memory", lambda row: f"{row.memory_bytes / 1e9:.1f} GB", 4, "right"),
+    WeightsColumn("top-1", _top1, 0, "right"),
+    WeightsColumn("views", lambda row: row.views or "", 5),
+    WeightsColumn("GMACs", lambda row: f"{row.gmacs:,.1f}", 8, "right"),
+    WeightsColumn("MB", lambda row: f"{row.bytes / 1e6:,.0f}", 6, "right"),
     WeightsColumn("licence", lambda row: row.licence, 0),
-    WeightsColumn("cached", _here, 1),
+    WeightsColumn("cached", _here, 3),
 )
 STYLES = {"yes": "green", "file only": "dim"}
 
@@ -76,8 +91,14 @@ def as_table(rows: Sequence[ListedWeights]) -> None:
     # Never wider than asked, but for a terminal that has no room for names and licences.
     console.width = max(console.width, sum(_width(rows, column) + GAP for column in columns))
     console.print(table)
+    if lines := sentences(rows):
+        console.print()
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
     shown = {column.heading for column in columns}
     remarks = [text for heading, text in REMARKS.items() if heading in shown]
+    if "a clip" in shown:
+        remarks.append(_rate_in_words(rows[0].rate))
     hidden = [column.heading for column in COLUMNS if column.heading not in shown]
     if hidden:
         remarks.append(f"too narrow for {', '.join(hidden)}: a wider terminal or --format json")
@@ -87,11 +108,28 @@ def as_table(rows: Sequence[ListedWeights]) -> None:
 
 REMARKS = {
     "clip": "clip: frames x stride (of 30 fps)",
-    "top-1": "top-1: per cent, as reported, three crops of one clip, of VideoMAE's 5\n"
-    "(Something-Something: 2), of ViViT's 4 and of V-JEPA 2's 2; of models of words, on Kinetics-400's",
+    "memory": "memory: weights and activations of one clip",
+    "top-1": "top-1: per cent, as reported, of models of words on Kinetics-400's names; * is the "
+    "front: no other of\nits data and views is both cheaper and better",
+    "views": "views: clips x crops for which top-1 was reported",
     "GMACs": "GMACs: billions of multiply-adds for one clip",
+    "MB": "MB: of the weights in float32",
     "licence": "licence: CC-BY-NC weights are not for commercial use",
 }
+
+
+def _rate_in_words(rate: MachineRate | None) -> str:
+    """Where the times of clips come from."""
+    if rate is None:
+        return "a clip: no time, since torch cannot be used here; see tsf doctor"
+    busy = ""
+    if rate.busy is not None and rate.busy > BUSY:
+        busy = f"\nwhile other programs took {percent(rate.busy, 0)} of the processors"
+    return (
+        f"a clip: expected, at {percent(REACHED, 0)} of the {rate.gflops:,.0f} GFLOPS of a matrix product "
+        f"in {rate.dtype}\non {rate.device} ({rate.title}), measured {rate.measured}{busy}; "
+        "tsf doctor measures again"
+    )
 
 
 def columns_that_fit(rows: Sequence[ListedWeights], room: int | None) -> list[WeightsColumn]:
@@ -115,8 +153,14 @@ def as_json(rows: Sequence[ListedWeights]) -> None:
 
 
 def as_csv(rows: Sequence[ListedWeights]) -> None:
-    """Print a line for each row, its fields as columns."""
-    write_csv((asdict(row) for row in rows), [f.name for f in fields(ListedWeights)], sys.stdout)
+    """Print a line for each row, its fields as columns; what holds several values is as in JSON."""
+    lines = ({**asdict(row), **_nested(row)} for row in rows)
+    write_csv(lines, [f.name for f in fields(ListedWeights)], sys.stdout)
+
+
+def _nested(row: ListedWeights) -> dict[str, str]:
+    rate = "" if row.rate is None else json.dumps(asdict(row.rate))
+    return {"rate": rate, "best_for": "; ".join(row.best_for)}
 
 
 def show_fetched(results: Iterable[ReadyWeights | WeightsError]) -> bool:
@@ -160,16 +204,24 @@ def show_checked(results: Iterable[tuple[str, VerifiedFile]]) -> bool:
 
 
 def as_markdown(rows: Sequence[ListedWeights]) -> None:
-    """Print the table of the README."""
+    """Print the tables of the page: what is alike on every machine, and who takes which model."""
     lines = [
-        "| name | scheme | frames x stride @ px | data set | top-1 / top-5 | GMACs | MB | licence |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| name | scheme | frames x stride @ px | data set | top-1 / top-5 | views | GMACs | memory "
+        "| MB | licence |",
+        "| --- | --- | --- | --- | --- | --- | --: | --: | --: | --- |",
     ]
     for row in rows:
         top = " / ".join(f"{value:.1f}" for value in (row.top1, row.top5) if value is not None)
+        top = f"**{top}**" if row.front else top
         cells = [f"`{row.name}`", row.attention, f"{_clip(row)} @ {row.image_size}", row.data, top]
-        cells += [f"{row.gmacs:,.1f}", f"{row.bytes / 1e6:,.0f}", row.licence]
+        cells += [row.views or "", f"{row.gmacs:,.1f}", f"{row.memory_bytes / 1e9:.1f} GB"]
+        cells += [f"{row.bytes / 1e6:,.0f}", row.licence]
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| for | model | why |", "| --- | --- | --- |"]
+    for line in sentences(rows):
+        who, _, rest = line.partition(": ")
+        name, _, why = rest.partition(" (")
+        lines.append(f"| {who} | `{name}` | {why.removesuffix(')')} |")
     print("\n".join(lines))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from timesformer_cli.grouping import Grid
 from timesformer_cli.inference.fast.kernels import CappedMix
 from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
+from timesformer_cli.inference.process_tuning import return_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.attention import capped_attention
 from timesformer_cli.model.block import AttentionPass, Block, shift_tokens
@@ -75,6 +76,7 @@ class FastEncoder(nn.Module):
             self.blocks.append(FastBlock(block, make, last=index + 1 == len(source.blocks)))
             if consume:  # the source's block is freed before the next one is copied
                 source.blocks[index] = nn.Identity()
+                return_freed_memory()
 
     def forward(self, patches: Tensor) -> Tensor:
         """From patches `(b t h w d)` to class tokens `(b c d)`, or to all tokens where none are."""

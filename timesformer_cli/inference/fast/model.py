@@ -85,7 +85,7 @@ class FastModel(nn.Module):
         if self.fast is None:
             return self.over_time(self.per_frame(clip))
         tokens, fast = self.fast(self.encoders[0], self.patches(clip), clip)
-        return torch.cat([self.norm(read_out(tokens, self.config)), fast], dim=-1)
+        return torch.cat([read_out(tokens, self.norm, self.config), fast], dim=-1)
 
     @property
     def frames_start_alone(self) -> bool:
@@ -122,11 +122,7 @@ class FastModel(nn.Module):
             t, h, w = units.shape[1:4]
             pooled: Tensor = self.pooler(self.norm(tokens), (t, h, w))
             return pooled if self.config.text is None else unit(pooled)
-        if self.config.scheme.pooler_blocks:  # an encoder as it is
-            mean: Tensor = self.norm(tokens).mean(dim=1)
-            return mean
-        features: Tensor = self.norm(read_out(tokens, self.config))
-        return features
+        return read_out(tokens, self.norm, self.config)
 
     def logits(self, features: Tensor) -> Tensor:
         """The head's answer, float32 `(b classes)`; of a model that takes words, the features."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grid
 from timesformer_cli.inference.fast.blocks import FastBlock, LayerFactory
+from timesformer_cli.inference.process_tuning import return_freed_memory
 from timesformer_cli.model.block import Block
 from timesformer_cli.model.encoders import AttentivePooler, HeadsPooler
 
@@ -57,6 +58,7 @@ class FastPooler(nn.Module):
             self.blocks.append(FastBlock(cast(Block, block), make, last=False))
             if consume:  # as in the encoder: memory never holds two sets of weights
                 source.blocks[index] = nn.Identity()
+                return_freed_memory()
         self.read = READERS[type(source)](source, make)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
