@@ -90,7 +90,7 @@ def test_a_clip_takes_its_work_at_what_models_reach_of_the_rate():
     rows = {row.name: row for row in list_weights(rate=RATE)}
     for row in rows.values():
         assert row.seconds == pytest.approx(
-            2 * row.gmacs / (REACHED * RATE.gflops), rel=0.1, abs=1e-3
+            2 * row.gmacs / (REACHED[RATE.dtype] * RATE.gflops), rel=0.1, abs=1e-3
         )
         assert row.memory_bytes > row.bytes and row.rate == RATE
     half = {row.name: row for row in list_weights(rate=replace(RATE, dtype="bfloat16"))}

@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.mp4") if "then" not in path.stem)
 LABELS = ("walk", "run", "=jump", "sit\x1b[31m", "stand 立つ")
 SCORES = (
-    "videos readable correct top1 top1_interval top5 mean_class_accuracy calibration_error "
+    "videos readable correct multi_label several top1 top1_interval top5 mean_class_accuracy calibration_error "
     "classes confusion unreadable"
 ).split()
 

@@ -6,8 +6,9 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.memory import ITEM_BYTES, activation_bytes
 from timesformer_cli.cost.work import of_encoder, parameters
 
-# What the fast forms reach of the rate of a large matrix product: docs/performance.md.
-REACHED = 0.75
+# What the fast forms reach of the rate of a large matrix product in that dtype, roughly: measured
+# on one thread of a Xeon with AMX (docs/models.md). Small models reach less in 16 bits.
+REACHED = {"float32": 0.8, "bfloat16": 0.5, "float16": 0.5}
 BUSY = 0.05  # a share above which a rate is lower than the machine's own
 
 
@@ -25,7 +26,7 @@ class MachineRate:
 
 def expected_seconds(macs: float, rate: MachineRate) -> float:
     """The time of so many multiply-adds, at what models reach of that rate."""
-    return 2 * macs / (REACHED * rate.gflops * 1e9)
+    return 2 * macs / (REACHED[rate.dtype] * rate.gflops * 1e9)
 
 
 def expected_bytes(config: ModelConfig, dtype: str, *, encoder: bool = False) -> int:

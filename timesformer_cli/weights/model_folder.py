@@ -37,6 +37,7 @@ PATCH_WEIGHT = "patches.proj.weight"
 # does not say.
 PUBLISHED_SPAN = 256
 NO_LABELS = "no label names in it; classes are shown as LABEL_<index>"
+SMALL = 1 << 20  # bytes; a smaller tensor is copied, since it would keep its stretch of the file
 HALVES = (torch.bfloat16, torch.float16)
 CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
 
@@ -119,9 +120,10 @@ class Checkpoint:
                     ours.endswith("norm.weight") and self.layout and self.layout.norms_from_zero
                 )
                 kept = as_stored and tensor.dtype in HALVES and not from_zero
-                state[ours] = tensor if kept else tensor.to(wanted.dtype)
+                ready = tensor if kept else tensor.to(wanted.dtype)
                 if from_zero:
-                    state[ours] = state[ours] + 1
+                    ready = ready + 1
+                state[ours] = ready.clone() if as_stored and ready.nbytes < SMALL else ready
         if faults:
             scheme = self.description.config.scheme_name
             layout = "our own" if self.layout is None else f"the {self.layout.name}"

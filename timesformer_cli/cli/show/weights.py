@@ -126,7 +126,7 @@ def _rate_in_words(rate: MachineRate | None) -> str:
     if rate.busy is not None and rate.busy > BUSY:
         busy = f"\nwhile other programs took {percent(rate.busy, 0)} of the processors"
     return (
-        f"a clip: expected, at {percent(REACHED, 0)} of the {rate.gflops:,.0f} GFLOPS of a matrix product "
+        f"a clip: expected, at {percent(REACHED[rate.dtype], 0)} of the {rate.gflops:,.0f} GFLOPS of a matrix product "
         f"in {rate.dtype}\non {rate.device} ({rate.title}), measured {rate.measured}{busy}; "
         "tsf doctor measures again"
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.grouping import Grid
 from timesformer_cli.inference.fast.kernels import CappedMix
-from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
+from timesformer_cli.inference.fast.linear import MakeLinear, PackedLinear, PlainLinear
 from timesformer_cli.inference.process_tuning import return_freed_memory
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.attention import capped_attention
@@ -48,7 +48,8 @@ class LayerFactory:
         """A linear map with copies of these weights, and a GELU after it where asked."""
         if bias is not None:
             bias = bias.to(self.dtype, copy=True)
-        return self.linear(weight.to(self.dtype, copy=True), bias, gelu=gelu)
+        copy = self.linear is not PackedLinear  # which lays out a copy of its own
+        return self.linear(weight.to(self.dtype, copy=copy), bias, gelu=gelu)
 
 
 class FastEncoder(nn.Module):
@@ -73,7 +74,8 @@ class FastEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for index in range(len(source.blocks)):
             block = cast(Block, source.blocks[index])
-            self.blocks.append(FastBlock(block, make, last=index + 1 == len(source.blocks)))
+            last = index + 1 == len(source.blocks)
+            self.blocks.append(FastBlock(block, make, last=last, consume=consume))
             if consume:  # the source's block is freed before the next one is copied
                 source.blocks[index] = nn.Identity()
                 return_freed_memory()
@@ -162,7 +164,7 @@ class ClassPass(nn.Module):
 class FastBlock(nn.Module):
     """`Block` on joined tokens."""
 
-    def __init__(self, source: Block, make: LayerFactory, *, last: bool) -> None:
+    def __init__(self, source: Block, make: LayerFactory, *, last: bool, consume: bool) -> None:
         super().__init__()
         *passes, final = cast(Iterable[AttentionPass], source.passes)
         # After the last block only class tokens are read, where the pass has any.
@@ -170,6 +172,10 @@ class FastBlock(nn.Module):
         self.passes = nn.ModuleList(FastPass(attend, make) for attend in passes)
         self.passes.append((ClassPass if only_classes else FastPass)(final, make))
         self.norm = Normed(source.norm, source.token_shift and not only_classes, make)
+        if consume:
+            source.passes = nn.ModuleList()
+            del passes, final
+            return_freed_memory()
         mlp = source.mlp
         exact = isinstance(mlp.activation, nn.GELU) and mlp.activation.approximate == "none"
         self.mlp = nn.Sequential(

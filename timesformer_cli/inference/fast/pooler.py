@@ -55,7 +55,8 @@ class FastPooler(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList()
         for index, block in enumerate(source.blocks):
-            self.blocks.append(FastBlock(cast(Block, block), make, last=False))
+            made = FastBlock(cast(Block, block), make, last=False, consume=consume)
+            self.blocks.append(made)
             if consume:  # as in the encoder: memory never holds two sets of weights
                 source.blocks[index] = nn.Identity()
                 return_freed_memory()
