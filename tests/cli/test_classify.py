@@ -37,7 +37,7 @@ HEAVY = (
     "ray",
 )
 LABELS = ("walk", "run", "=jump", "sit\x1b[31m", "stand")
-KEYS = ["video", "status", "predictions", "model", "device", "dtype", "decoder", "views", "seconds"]
+KEYS = "video status predictions model device dtype decoder views seconds multi_label".split()
 
 
 @pytest.fixture(scope="session")
