@@ -147,7 +147,7 @@ def check_up(tsf: str, *, network: bool = False, watch: StepCallback | None = No
     devices: tuple[FoundDevice, ...] = ()
     speeds: tuple[MeasuredSpeed, ...] = ()
     instructions: tuple[str, ...] = ()
-    threads = 0
+    threads, busy = 0, None
     processor = platform.processor() or platform.machine()
     if not broken:
         import torch
@@ -161,9 +161,11 @@ def check_up(tsf: str, *, network: bool = False, watch: StepCallback | None = No
         step(3, "multiplying matrices")
         others = OtherWork()
         speeds = tuple(_speeds([device.name for device in devices]))
-        _keep_rate(devices[0], speeds, others.share())
+        busy = others.share()
     step(4, "looking at folders")
     folders = tuple(_folders())
+    if devices:  # last, so that the folders are as they were found
+        _keep_rate(devices[0], speeds, busy)
     answer = None
     if network:
         step(5, "asking the hub")
