@@ -119,6 +119,37 @@ def test_a_model_is_measured_on_some_of_its_classes(tsf, videos, tmp_path, model
     assert ran.exit_code == 2 and "has no class 'b'" in ran.stderr
 
 
+def test_some_classes_of_several_labels_keep_their_own_scores(tsf, videos, model_folder):
+    words = ["classify", videos / "red", "--multi-label", "--threshold", "0", "--format", "json"]
+    (every,) = json.loads(tsf(*words, model=model_folder).stdout)
+    (some,) = json.loads(tsf(*words, "--labels", "b,a", model=model_folder).stdout)
+    scores = {one["label"]: one["score"] for one in every["predictions"]}
+    given = {one["label"]: one["score"] for one in some["predictions"]}
+    assert given == {label: scores[label] for label in "ab"}
+    assert all(one["similarity"] == one["score"] for one in some["predictions"])
+    assert some["multi_label"] and some["labels"] == [one["label"] for one in some["predictions"]]
+    weak = [*words, "--labels", "b,a", "--none-below", str(max(given.values()))]
+    (strong,) = json.loads(tsf(*weak, model=model_folder).stdout)
+    assert strong["labels"] == [one["label"] for one in strong["predictions"]]
+    assert len(strong["labels"]) < 2
+
+
+def test_several_labels_are_measured_on_all_classes(tsf, videos, tmp_path, model_folder):
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,label\n{videos / 'red' / 'clip.mp4'},a|b\n")
+    ran = tsf("evaluate", table, "--multi-label", "--labels", "a,b", model=model_folder)
+    assert ran.exit_code == 2 and ran.stderr.count("\n") == 1
+    assert "measured on all classes; leave out --labels" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["classify", "evaluate"])
+def test_words_share_one_answer_out(command, tsf, videos):
+    labels = [] if command == "evaluate" else ["--labels", "red,blue"]
+    ran = tsf(command, videos, "--multi-label", *labels)
+    assert ran.exit_code == 2 and ran.stderr.count("\n") == 1
+    assert "words share one answer out; leave out --multi-label" in ran.stderr
+
+
 def test_a_long_label_does_not_fill_the_screen(tsf, videos):
     ran = tsf("classify", videos / "red", "--labels", "red " * 5000 + ",blue")
     assert ran.exit_code == 0 and len(ran.stdout.splitlines()) < 10

@@ -95,7 +95,9 @@ def test_a_clip_takes_its_work_at_what_models_reach_of_the_rate():
         assert row.memory_bytes > row.bytes and row.rate == RATE
     half = {row.name: row for row in list_weights(rate=replace(RATE, dtype="bfloat16"))}
     for name, row in rows.items():
-        assert 0.4 < half[name].memory_bytes / row.memory_bytes < 0.6
+        # Capped scores of attention are float32 in every dtype.
+        most = 0.8 if row.attention == "videoprism" else 0.6
+        assert 0.4 < half[name].memory_bytes / row.memory_bytes < most
     assert all(row.seconds is None and row.rate is None for row in list_weights())
 
 

@@ -15,7 +15,7 @@ from timesformer_cli.weights.catalogue import WEIGHTS
 
 KEYS = (
     "name attention frames stride image_size data classes top1 top5 reported parameters gmacs "
-    "bytes licence source cached"
+    "bytes licence source cached views front clip_seconds words memory_bytes seconds rate best_for"
 ).split()
 FILE_ONLY = "howto100m-8x32"
 
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def tsf(*arguments: str):
-    return CliRunner().invoke(app, ["download-weights", *arguments])
+    return CliRunner().invoke(app, ["download-weights", *arguments], env={"COLUMNS": "200"})
 
 
 def test_the_list_shows_every_row_with_its_licence(cache):

@@ -30,9 +30,9 @@ def expected_seconds(macs: float, rate: MachineRate) -> float:
 
 
 def expected_bytes(config: ModelConfig, dtype: str, *, encoder: bool = False) -> int:
-    """Weights and activations of one clip at the worst moment, attention scores never held whole.
+    """Weights and activations of one clip at the worst moment.
 
-    An `encoder` has neither pooler nor head.
+    Scores of attention are held whole only where they are capped. An `encoder` has neither pooler nor head.
     """
     item = ITEM_BYTES[dtype]
     weights = of_encoder(config)[1] if encoder else parameters(config)
