@@ -11,6 +11,7 @@ from tests.support.models import randomised
 from tests.weights.test_layouts import mmaction2_names
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.cost.rate import MachineRate
 from timesformer_cli.weights.catalogue import WEIGHTS
 
 KEYS = (
@@ -24,6 +25,11 @@ FILE_ONLY = "howto100m-8x32"
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TSF_CACHE", str(tmp_path / "tsf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Where other programs run, it would be measured anew each time.
+    rate = MachineRate(
+        device="cpu", title="Some CPU", dtype="float32", gflops=150.0, measured="2026-11-26"
+    )
+    monkeypatch.setattr("timesformer_cli.benchmark.rate._measured", lambda: rate)
     return tmp_path
 
 

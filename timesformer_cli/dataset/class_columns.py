@@ -41,7 +41,7 @@ def find_class_columns(
     return classes
 
 
-def labels_in(where: str, cells: Sequence[str], classes: Mapping[int, str]) -> tuple[str, ...]:
+def labels_of_row(where: str, cells: Sequence[str], classes: Mapping[int, str]) -> tuple[str, ...]:
     """The classes of a row; raises UsageError for a cell that is neither 0 nor 1."""
     labels = []
     for place, name in classes.items():

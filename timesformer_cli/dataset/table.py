@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.dataset.class_columns import find_class_columns, labels_in
+from timesformer_cli.dataset.class_columns import find_class_columns, labels_of_row
 from timesformer_cli.dataset.multi_label import join_labels, split_labels
 from timesformer_cli.dataset.split_names import SPLITS, spelled_twice, split_named
 from timesformer_cli.dataset.table_text import read_text
@@ -176,7 +176,7 @@ def _under_classes(
         if not path:
             raise UsageError(f"{where}: no path")
         _require_one_line(source, where, path)
-        labels = labels_in(where, cells, classes)
+        labels = labels_of_row(where, cells, classes)
         yield TableRow(
             where=where,
             path=path,
