@@ -229,6 +229,8 @@ def _readout(config: ModelConfig) -> str:
     if config.pooler_blocks:
         blocks = "1 block" if config.pooler_blocks == 1 else f"{config.pooler_blocks} blocks"
         return f"a pooler of {blocks}, over all tokens"
+    if config.readout == "normed-mean":
+        return "mean of all normed tokens"
     return f"{config.readout} of all tokens"
 
 
