@@ -187,7 +187,7 @@ class Classifier:
         )
         most = workers or os.cpu_count() or 1
         self._warm = WarmModel(
-            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=most
+            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=most, shared=True
         )
 
     def __call__(

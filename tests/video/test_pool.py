@@ -390,3 +390,47 @@ def test_odd_names_travel_to_the_worker(clip: Path, tmp_path: Path) -> None:
         (result,) = pool.decode([odd], EIGHT, WHOLE)
     assert isinstance(result, Decoded)
     assert [read_barcode(frame) for frame in result.frames[0]] == list(range(1, 16, 2))
+
+
+@linux_only
+def test_a_worker_that_dies_before_it_reads_is_no_fault_of_the_file(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DecodePool(workers=1, decoder="av") as pool:
+        (first,) = pool.decode([str(clip)], EIGHT, WHOLE)
+        said = iter([True])  # once, as it looks between the kill and the end of the process
+        really = worker_process.ChildProcess.is_running
+        monkeypatch.setattr(
+            worker_process.ChildProcess,
+            "is_running",
+            property(lambda child: next(said, None) or really.fget(child)),
+        )
+        os.kill(*workers_of(os.getpid()), signal.SIGKILL)
+        (second,) = pool.decode([str(clip)], EIGHT, WHOLE)
+    assert isinstance(first, Decoded) and isinstance(second, Decoded)
+
+
+@pytest.mark.slow  # it goes by the clock
+def test_what_is_not_decoded_in_time_is_stopped_and_costs_the_others_nothing(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = worker_process.ChildProcess
+    with DecodePool(workers=1, timeout=60) as pool:
+        (first,) = pool.decode([str(clip)], EIGHT, WHOLE, until=time.monotonic() + 30)
+        assert isinstance(first, Decoded)
+        pool._slots[0].bury()
+        monkeypatch.setattr(
+            worker_process,
+            "ChildProcess",
+            lambda module, **how: real("tests.support.slow_worker", **how),
+        )
+        began = time.monotonic()
+        (late,) = pool.decode(["goes on for ever"], EIGHT, WHOLE, until=began + 2)
+        assert isinstance(late, VideoError) and late.kind == "timeout" and "in time" in str(late)
+        assert time.monotonic() - began < 4
+        monkeypatch.setattr(worker_process, "ChildProcess", real)
+        (passed,) = pool.decode([str(clip)], EIGHT, WHOLE, until=began)
+        assert isinstance(passed, VideoError) and "in time" in str(passed)
+        pool._slots[0].bury()
+        (after,) = pool.decode([str(clip)], EIGHT, WHOLE)
+        assert isinstance(after, Decoded)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from threading import Lock
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
@@ -19,11 +19,8 @@ from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from timesformer_cli.config import Preprocessing, Sampling
     from timesformer_cli.inference.batching import Scored, Scorer
-    from timesformer_cli.inference.predictor import Pending
     from timesformer_cli.inference.scorer import AnyModel
 
 
@@ -172,8 +169,8 @@ def score_paths(
 class WarmModel:
     """A model and decoders that are ready, and stay so. Leaving its context ends their processes.
 
-    It may be called from several threads: their videos share the decoders, and their batches take
-    turns.
+    A `shared` one may be called from several threads: their videos share the decoders, and their
+    views share the batches.
     """
 
     def __init__(
@@ -183,12 +180,13 @@ class WarmModel:
         *,
         decoders: int,
         answers: bool = True,
+        shared: bool = False,
     ) -> None:
         """Open the model, with at most so many decoders; for features alone without `answers`.
 
         Raises UsageError, WeightsError, DeviceError.
         """
-        self.options, self._turn = options, Lock()
+        self.options = options
         with ExitStack() as stack:
             # The decoders start first: they warm up while torch is imported and weights are read.
             self._pool = stack.enter_context(
@@ -202,9 +200,12 @@ class WarmModel:
             self.scorer: Scorer = open_scorer(
                 options, note, stack, answers=answers, multi_label=options.multi_label
             )
-            if options.threshold is not None:
-                require_several(self.scorer.description, options.name, options.threshold)
-            self._clips = clips_for(self.scorer.description, options)
+            self._clips_for(options)  # what does not fit the model is said before the first video
+            if shared:
+                from timesformer_cli.inference.shared_scorer import SharedScorer
+
+                self.scorer = SharedScorer(self.scorer, options.batch_size)
+                stack.callback(self.scorer.close)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "WarmModel":
@@ -217,32 +218,43 @@ class WarmModel:
         """End the decoders, and the processes of the model where it has some."""
         self._stack.close()
 
-    def scored(self, videos: Iterable[VideoPath], *, features: bool = False) -> Iterator["Scored"]:
-        """What the model gives for each video, or its error, in input order."""
+    def scored(
+        self,
+        videos: Iterable[VideoPath],
+        *,
+        features: bool = False,
+        options: ClassifyOptions | None = None,
+        until: float = inf,
+    ) -> Iterator["Scored"]:
+        """What the model gives for each video, or its error, in input order.
+
+        `options` may take other clips than the model was opened with. Decoding ends at `until`, a
+        moment of `time.monotonic`. Raises UsageError for clips that the model does not take.
+        """
         from timesformer_cli.inference.batching import score_videos
 
-        options, turns = self.options, _Turns(self.scorer, self._turn)
-        decoded = self._pool.decode(videos, *self._clips, options.clips, options.crops)
-        yield from score_videos(turns, decoded, options.batch_size, features=features)
+        options = options or self.options
+        clips = self._clips_for(options)
+        decoded = self._pool.decode(videos, *clips, options.clips, options.crops, until=until)
+        yield from score_videos(self.scorer, decoded, options.batch_size, features=features)
 
-    def classified(self, videos: Iterable[VideoPath]) -> Iterator[Result]:
-        """The labels of each video, or why there are none, in input order."""
-        videos = list(videos)
-        for video, outcome in zip(videos, self.scored(videos), strict=True):
-            yield classified_of(video, outcome, self.scorer, self.options)
+    def classified(
+        self,
+        videos: Iterable[VideoPath],
+        *,
+        options: ClassifyOptions | None = None,
+        until: float = inf,
+    ) -> Iterator[Result]:
+        """The labels of each video, or why there are none, in input order, as `scored` says."""
+        options, videos = options or self.options, list(videos)
+        scored = self.scored(videos, options=options)
+        for video, outcome in zip(videos, scored, strict=True):
+            yield classified_of(video, outcome, self.scorer, options)
 
-
-class _Turns:
-    """A scorer that starts one batch at a time, whichever thread asks for it."""
-
-    def __init__(self, scorer: "Scorer", turn: Lock) -> None:
-        self.description, self.ahead = scorer.description, scorer.ahead
-        self.device, self.dtype, self.choice = scorer.device, scorer.dtype, scorer.choice
-        self._scorer, self._turn = scorer, turn
-
-    def start(self, frames: "npt.NDArray[np.uint8]", *, features: bool = False) -> "Pending":
-        with self._turn:
-            return self._scorer.start(frames, features=features)
+    def _clips_for(self, options: ClassifyOptions) -> "tuple[Sampling, Preprocessing]":
+        if options.threshold is not None:
+            require_several(self.scorer.description, options.name, options.threshold)
+        return clips_for(self.scorer.description, options)
 
 
 def failed(path: str, error: VideoError) -> Failed:

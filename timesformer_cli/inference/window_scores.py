@@ -9,6 +9,7 @@ a convolution over frames run on whole windows.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import cast
 
@@ -20,6 +21,7 @@ from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.inference.predictor import ModelOutputs, Predictor
+from timesformer_cli.inference.shared_scorer import SharedScorer
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.stream import StreamedWindow
 
@@ -34,6 +36,8 @@ class WindowScorer:
     """
 
     def __init__(self, scorer: Scorer, batch_size: int, *, features: bool = False) -> None:
+        self._shared_by = scorer if isinstance(scorer, SharedScorer) else None
+        scorer = scorer.scorer if isinstance(scorer, SharedScorer) else scorer
         self.scorer, self.batch_size, self.features = scorer, batch_size, features
         self._pixels: dict[int, Pixels] = {}  # of frames that a later window may have
         self._units: dict[Unit, Tensor] = {}  # what they give by themselves
@@ -50,7 +54,10 @@ class WindowScorer:
         clips = [window.window.frames for window in windows]
         for window in windows:
             self._pixels.update(window.fresh)
-        given = self._whole(clips) if self._model is None else self._shared(self._model, clips)
+        work = partial(self._whole, clips)
+        if self._model is not None:
+            work = partial(self._per_frame, self._model, clips)
+        given = work() if self._shared_by is None else self._shared_by.call(work)
         oldest = windows[-1].window.oldest
         self._pixels = {n: pixels for n, pixels in self._pixels.items() if n >= oldest}
         self._units = {unit: kept for unit, kept in self._units.items() if unit[0] >= oldest}
@@ -67,7 +74,7 @@ class WindowScorer:
         return [each.scores for each in outputs], features
 
     @torch.inference_mode()
-    def _shared(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Parts:
+    def _per_frame(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Parts:
         predictor = self.scorer
         assert isinstance(predictor, Predictor)
         length = model.config.tubelet

@@ -62,12 +62,26 @@ class _Told:
 class TimelineRun:
     """A model that is ready to follow videos. Leaving its context ends its processes."""
 
-    def __init__(self, options: TimelineOptions, note: NoteCallback = ignore_note) -> None:
-        """Open the model; raises UsageError, WeightsError and DeviceError."""
+    def __init__(
+        self,
+        options: TimelineOptions,
+        note: NoteCallback = ignore_note,
+        *,
+        scorer: Scorer | None = None,
+        follower: VideoFollower | None = None,
+    ) -> None:
+        """Open the model, or take one, and a decoder, that are open and stay so.
+
+        Raises UsageError, WeightsError and DeviceError.
+        """
         self.options = options
         with ExitStack() as stack:
-            self.follower = stack.enter_context(VideoFollower(options.timeout, debug=options.debug))
-            self.scorer: Scorer = open_scorer(options, note, stack, answers=not options.features)
+            self.follower = follower or stack.enter_context(
+                VideoFollower(options.timeout, debug=options.debug)
+            )
+            self.scorer: Scorer = scorer or open_scorer(
+                options, note, stack, answers=not options.features
+            )
             description = self.scorer.description
             self.sampling, self.preprocessing, self.span = windows_for(description, options)
             self.every = options.every or self.span / 2

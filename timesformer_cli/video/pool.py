@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import repeat
+from math import inf
 from types import TracebackType
 
 from timesformer_cli.config import Preprocessing, Sampling
@@ -42,7 +43,7 @@ class DecodePool:
         debug: bool = False,
     ) -> None:
         self._timeout, self._decoder = timeout, decoder
-        self._jobs: queue.SimpleQueue[tuple[DecodeRequest, Future[Outcome]] | None] = (
+        self._jobs: queue.SimpleQueue[tuple[DecodeRequest, Future[Outcome], float] | None] = (
             queue.SimpleQueue()
         )
         self._slots = [DecodeWorker(debug) for _ in range(max(1, workers))]
@@ -64,13 +65,15 @@ class DecodePool:
         *,
         jitters: Iterable[Jitter | None] = repeat(None),
         ahead: int = 0,
+        until: float = inf,
     ) -> Iterator[Outcome]:
         """Decode videos; yields one result or one error per video, in order.
 
         A `VideoPath` that carries an error yields that error. `clips` and `crops` are per video and
         per clip; 0 crops gives whole pictures. `jitters` holds one entry per video. While the
         caller works, at least `ahead` files are being decoded or wait decoded; the number is
-        bounded, so memory does not grow with the list.
+        bounded, so memory does not grow with the list. At `until`, a moment of `time.monotonic`,
+        what is not decoded is stopped.
         """
         waiting: deque[Future[Outcome]] = deque()
         remaining = zip(videos, jitters, strict=False)
@@ -93,7 +96,7 @@ class DecodePool:
                         jitter=jitter,
                         fps=video.fps,
                     )
-                    waiting.append(self._submit(request, video.error))
+                    waiting.append(self._submit(request, video.error, until))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -125,12 +128,14 @@ class DecodePool:
     ) -> None:
         self.close()
 
-    def _submit(self, request: DecodeRequest, error: VideoError | None) -> Future[Outcome]:
+    def _submit(
+        self, request: DecodeRequest, error: VideoError | None, until: float
+    ) -> Future[Outcome]:
         if self._closed:
             raise RuntimeError("the decode pool is closed")
         future: Future[Outcome] = Future()
         if error is None:
-            self._jobs.put((request, future))
+            self._jobs.put((request, future, until))
         else:
             future.set_result(error)
         return future
@@ -139,26 +144,32 @@ class DecodePool:
         """Run in one thread per worker: send a file, wait for the answer, replace a dead worker."""
         slot.start()
         while (job := self._jobs.get()) is not None:
-            request, future = job
+            request, future, until = job
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(self._run(slot, request))
+                future.set_result(self._run(slot, request, until))
             except BaseException as error:  # or the caller would wait for this future for ever
                 future.set_exception(error)
             slot.start()  # where the last one died, the next loads its libraries already now
 
-    def _run(self, slot: DecodeWorker, request: DecodeRequest) -> Outcome:
+    def _run(self, slot: DecodeWorker, request: DecodeRequest, until: float) -> Outcome:
         """Ask the worker; where the file brings a decoder down, ask again without that one."""
         crash: WorkerDied | None = None
+        died_idle = False  # whether a worker ended before it began to read: no fault of the file
         while True:
+            if time.monotonic() >= until:
+                return VideoError("timeout", "its turn did not come in time")
             try:
-                result = slot.ask(request, self._timeout)
+                result = slot.ask(request, self._timeout, until)
                 break
             except WorkerDied as death:
+                if not (death.overdue or self._closed or died_idle or death.decoder):
+                    died_idle = True
+                    continue
                 again = death.decoder is not None and death.decoder not in request.without
                 if self._decoder != "auto" or death.overdue or self._closed or not again:
-                    return self._error_of(death)
+                    return self._error_of(death, until)
                 crash = death
                 request = replace(request, without=(*request.without, str(death.decoder)))
         if isinstance(result, Decoded) and crash is not None:
@@ -166,7 +177,9 @@ class DecodePool:
             return replace(result, warnings=(*result.warnings, note))
         return result
 
-    def _error_of(self, death: WorkerDied) -> VideoError:
+    def _error_of(self, death: WorkerDied, until: float) -> VideoError:
+        if death.overdue and time.monotonic() >= until:
+            return VideoError("timeout", "was not decoded in time")
         if death.overdue:
             more = "stopped; --timeout allows more"
             return VideoError("timeout", f"made no progress in {self._timeout:g} s: {more}")

@@ -1,8 +1,10 @@
 """One decode worker as its parent sees it: start it, ask it, kill it when it is late."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -54,14 +56,18 @@ class DecodeWorker:
                 "timesformer_cli.video.worker", environment=ENVIRONMENT, debug=self._debug
             )
 
-    def ask(self, request: DecodeRequest, limit: float) -> Decoded | VideoError:
-        """Send a request and wait up to `limit` seconds for the answer; raises WorkerDied."""
+    def ask(self, request: DecodeRequest, limit: float, until: float = inf) -> Decoded | VideoError:
+        """Send a request and wait for the answer: `limit` seconds without a sign of life.
+
+        At `until`, a moment of `time.monotonic`, it is too late whatever there is. Raises
+        WorkerDied.
+        """
         self.start()
         if not self._ready:
             self._exchange(None, START_LIMIT)
             self._ready = True
         asked = replace(request, timeout=limit).to_header()
-        header, payload = self._exchange(asked, limit)
+        header, payload = self._exchange(asked, limit, until)
         self._answered += 1
         if self._answered >= LIFETIME:
             self.bury()
@@ -101,12 +107,14 @@ class DecodeWorker:
             self._child.end()
             self._child = None
 
-    def _exchange(self, request: dict[str, Any] | None, limit: float) -> Message:
+    def _exchange(
+        self, request: dict[str, Any] | None, limit: float, until: float = inf
+    ) -> Message:
         child = self._child
         if child is None:
             raise WorkerDied("closed", overdue=False, decoder=None)
         decoder: str | None = None
-        with KillingClock(limit, child) as clock:
+        with KillingClock(limit, child, until) as clock:
             try:
                 answer = child.hear() if request is None else child.ask(request)
                 while answer[0].get("status") == "working":
@@ -124,11 +132,11 @@ class DecodeWorker:
 class KillingClock:
     """Kills a process unless it is told, within `limit` seconds each time, that the work goes on.
 
-    A timer thread does it, because reading from a pipe has no time limit.
+    At `until`, a moment of `time.monotonic`, it does so in any case. A timer thread does it, because reading from a pipe has no time limit.
     """
 
-    def __init__(self, limit: float, child: ChildProcess) -> None:
-        self.limit, self.child = limit, child
+    def __init__(self, limit: float, child: ChildProcess, until: float = inf) -> None:
+        self.limit, self.child, self.until = limit, child, until
         self.struck = False  # whether the process was killed for being late
         # The lock keeps the timer from killing a worker whose answer has just arrived.
         self._lock, self._done = threading.Lock(), False
@@ -150,7 +158,8 @@ class KillingClock:
             if self._timer is not None:
                 self._timer.cancel()
             if not self.struck:
-                self._timer = threading.Timer(self.limit, self._strike)
+                left = max(0.0, min(self.limit, self.until - time.monotonic()))
+                self._timer = threading.Timer(left, self._strike)
                 self._timer.daemon = True
                 self._timer.start()
 
