@@ -33,7 +33,7 @@ from timesformer_cli.video.sample import span
 RATE = 30
 SIZE = (640, 360)
 SHORTEST, LONGEST = 4.0, 20.0  # seconds of one part
-LOOKS = 3  # windows of each part that are compared
+LOOKS = 4  # windows of each part, of which all but the last are compared
 LOSSLESS = {"crf": "0", "preset": "ultrafast"}
 ORDINARY = {"crf": "23", "preset": "veryfast"}
 
@@ -137,7 +137,8 @@ def differences(joined: Path, parts: Sequence[Part], folder: Path) -> Iterator[t
     """For each part, how far scores of its windows are from those that `classify` gives to it alone.
 
     The part is cut out into a lossless video of its own, and LOOKS clips of it are classified. The
-    same windows are taken from the joined video, between the part's first moment and its last.
+    same windows are taken from the joined video, between the part's first moment and its last. The
+    last one is not compared: it ends with the part, at a moment when the joined video shows the next.
     """
     model = load_model(MODEL, dtype="auto")
     length = span(model.sampling)
@@ -162,7 +163,7 @@ def differences(joined: Path, parts: Sequence[Part], folder: Path) -> Iterator[t
             part,
             max(
                 _differ(one.predictions, other.predictions)
-                for one, other in zip(own.views, inside.windows, strict=True)
+                for one, other in zip(own.views[:-1], inside.windows[:-1], strict=True)
             ),
         )
 

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -251,8 +252,11 @@ def test_ten_minutes_at_four_times_the_models_speed_stay_near_and_do_not_grow(wa
     windows, statuses, notes = watched(f"udp://127.0.0.1:{port}", model=1.0, seconds=seconds)
     last = statuses[-1]
     print("megabytes of parent and child, every 5 s:", memory)
-    lags = sorted(w.lag for w in windows)
+    # The last window before a restart is asked for when no newer one is there yet: the first after
+    # it is complete half a second later.
+    lags = sorted(w.lag for w, after in pairwise(windows) if after.shot == w.shot)
     print("lag, median, 99 %, longest:", lags[len(lags) // 2], lags[-len(lags) // 100], lags[-1])
+    print("longest, restarts too:", max(w.lag for w in windows))
     print("dropped:", last.share_dropped, "of", last.windows + last.dropped, notes)
     assert 0.65 < last.share_dropped < 0.85
     # A run of the model, and two windows; one in a hundred may meet a busy machine.

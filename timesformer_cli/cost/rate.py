@@ -6,9 +6,9 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.memory import ITEM_BYTES, activation_bytes
 from timesformer_cli.cost.work import of_encoder, parameters
 
-# What the fast forms reach of the rate of a large matrix product in that dtype, roughly: measured
-# on one thread of a Xeon with AMX (docs/models.md). Small models reach less in 16 bits.
-REACHED = {"float32": 0.8, "bfloat16": 0.5, "float16": 0.5}
+# The width of tokens at which the fast form reaches half of the rate of a large matrix product in
+# that dtype, roughly: narrower ones reach less. Measured on a Xeon with AMX (docs/models.md).
+HALF_RATE_WIDTH = {"float32": 160, "bfloat16": 900, "float16": 900}
 BUSY = 0.05  # a share above which a rate is lower than the machine's own
 
 
@@ -24,9 +24,10 @@ class MachineRate:
     busy: float | None = None  # share of the processors' time that other programs took meanwhile
 
 
-def expected_seconds(macs: float, rate: MachineRate) -> float:
-    """The time of so many multiply-adds, at what models reach of that rate."""
-    return 2 * macs / (REACHED[rate.dtype] * rate.gflops * 1e9)
+def expected_seconds(macs: float, width: int, rate: MachineRate) -> float:
+    """The time of so many multiply-adds, at what models whose tokens are that wide reach of the rate."""
+    reached = width / (width + HALF_RATE_WIDTH[rate.dtype])
+    return 2 * macs / (reached * rate.gflops * 1e9)
 
 
 def expected_bytes(config: ModelConfig, dtype: str, *, encoder: bool = False) -> int:

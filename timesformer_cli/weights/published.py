@@ -170,7 +170,7 @@ def _listed(row: Weights, cache_dir: Path | None, rate: MachineRate | None) -> L
         memory_bytes=expected_bytes(
             config, "float32" if rate is None else rate.dtype, encoder=row.encoder
         ),
-        seconds=None if rate is None else expected_seconds(work, rate),
+        seconds=None if rate is None else expected_seconds(work, config.dim, rate),
         rate=rate,
         best_for=(),
     )

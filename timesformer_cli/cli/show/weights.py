@@ -14,7 +14,7 @@ from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, write_csv, write_json
 from timesformer_cli.cli.stderr import printable, stderr
-from timesformer_cli.cost.rate import BUSY, REACHED, MachineRate
+from timesformer_cli.cost.rate import BUSY, MachineRate
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.advice import seconds_in_words, sentences
 from timesformer_cli.weights.hub.locate import VerifiedFile
@@ -126,8 +126,8 @@ def _rate_in_words(rate: MachineRate | None) -> str:
     if rate.busy is not None and rate.busy > BUSY:
         busy = f"\nwhile other programs took {percent(rate.busy, 0)} of the processors"
     return (
-        f"a clip: expected, at {percent(REACHED[rate.dtype], 0)} of the {rate.gflops:,.0f} GFLOPS of a matrix product "
-        f"in {rate.dtype}\non {rate.device} ({rate.title}), measured {rate.measured}{busy}; "
+        f"a clip: expected, at what models of that width reach of the {rate.gflops:,.0f} GFLOPS of a matrix "
+        f"product\nin {rate.dtype} on {rate.device} ({rate.title}), measured {rate.measured}{busy}; "
         "tsf doctor measures again"
     )
 
