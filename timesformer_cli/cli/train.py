@@ -1,6 +1,7 @@
 """`tsf train`: train a model on labelled clips."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,6 +130,16 @@ def train(
             rich_help_panel=DATA,
         ),
     ] = 0.2,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="Train K models, each validated on another K-th of the clips: mean and spread.",
+            show_default="one model",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     group_by: Annotated[
         str,
         typer.Option(
@@ -187,7 +198,7 @@ def train(
     """
     from timesformer_cli.cli.draw.curves import draw_curves
     from timesformer_cli.cli.progress import locate_shown
-    from timesformer_cli.cli.show.train import show_findings, show_report
+    from timesformer_cli.cli.show.train import show_findings, show_folds, show_report
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
@@ -200,7 +211,9 @@ def train(
     from timesformer_cli.weights.hub import upload
 
     with errors_explained(debug), quietly(quiet), interrupted_at_once():
-        from timesformer_cli.training.options import SCRATCH, TrainOptions
+        from timesformer_cli.dataset.splits import fold_clips
+        from timesformer_cli.training.folds import require_folds_fit, train_folds, write_folds
+        from timesformer_cli.training.options import FOLDS, SCRATCH, TrainOptions
         from timesformer_cli.training.run import (
             check_training,
             read_training_clips,
@@ -214,17 +227,25 @@ def train(
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         options.require_devices(device)
         use_threads(threads)
-        located = None
+        located, changes = None, {}
+        crossed = folds is not None or (resume is not None and (resume / FOLDS).exists())
         if resume is None:
             where = str(out or Path("runs") / Path(str(data)).absolute().stem)
             scheme = None if attention is None else read_scheme(attention)
             chosen = options.fill(
                 TrainOptions, context, data=str(data), out=where, attention=scheme
             )
+            if folds is not None:
+                require_folds_fit(options.said(context))
+                chosen = replace(chosen, val_fraction=0.0)
             clips = read_training_clips(chosen, dry_run=dry_run, note=note)
+            if folds is not None:
+                divided = fold_clips(clips, folds, seed)
+                clips = divided[0]
         else:
             changes = _changes(context)
-            require_training(resume)
+            if not crossed:
+                require_training(resume)
         folder = Path(where) if resume is None else resume
         if resume is None and not dry_run:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +257,11 @@ def train(
             if resume is None and init != SCRATCH:
                 located = locate_shown(init, encoder=True)
             with showing_training() as callbacks:
+                if crossed and not dry_run:
+                    if resume is None:
+                        write_folds(divided, chosen)
+                    show_folds(train_folds(folder, callbacks, located, **changes))
+                    raise typer.Exit
                 if resume is not None:
                     done = resume_training(resume, callbacks, **changes)
                 elif dry_run:

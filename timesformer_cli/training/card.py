@@ -10,6 +10,7 @@ from timesformer_cli import cost
 from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
 from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.training.options import SCRATCH, TrainingPlan
+from timesformer_cli.training.shortcuts import best_shortcut, verdict
 
 if TYPE_CHECKING:
     from timesformer_cli.dataset.multi_label import MultiLabelScores
@@ -112,9 +113,25 @@ def _results(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
             f"(95 % interval {low:.1%} to {high:.1%}), mean class accuracy "
             f"{mean_class_accuracy(scores.confusion):.1%}, loss {scores.loss:.3f}.\n"
         )
+        yield from _without_motion(report, split)
         yield from _confusion(scores, plan.labels)
     if not report.scores:
         yield "No clips were held out, so nothing is known of how well it does.\n"
+
+
+def _without_motion(report: "TrainingReport", split: str) -> Iterator[str]:
+    """What classifiers get that see no motion, and whether the model is better than the best."""
+    best = best_shortcut(report.shortcuts, split)
+    if best is None:
+        return
+    scores = report.scores[split]
+    shares = ", ".join(
+        f"{one.sees}{f' ({one.how})' * bool(one.how)} {one.share:.1%}"
+        for one in report.shortcuts
+        if one.split == split
+    )
+    said = verdict(scores.accuracy, scores.clips, best) or f"better than {best.sees}"
+    yield f"Without motion: {shares}. The model is {said}.\n"
 
 
 def _several(split: str, scores: "ValidationScores", several: "MultiLabelScores") -> Iterator[str]:

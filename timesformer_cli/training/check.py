@@ -7,17 +7,20 @@ in two splits would make the validation a test of memory.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.metrics import interval
 from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.training.shortcuts import Shortcut, given_away
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.weights.digest import SHA256
 
+FEW = 100  # validation clips, below which their number is remarked on
 # Not `\b`, to which an underscore is a letter: `turn_left` says a direction, `leftover` does not.
 DIRECTION = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
@@ -31,6 +34,9 @@ class CheckedClip:
     seconds: float = 0.0  # length of the video
     decoded_bytes: int = 0  # of the frames of one draw
     digest: str = ""  # SHA-256 of the file
+    width: int = 0  # of the video as shown, in pixels
+    height: int = 0
+    fps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Findings:
     duplicates: tuple[tuple[str, ...], ...]  # paths of one content in several splits or classes
     lengths: tuple[float, float, float]  # seconds of the shortest, the median and the longest clip
     warnings: tuple[str, ...]
+    shortcuts: tuple[Shortcut, ...] = ()  # what those get on the held-out clips who see no motion
     picture: str | None = None  # path of the picture that shows the first batch
 
 
@@ -89,6 +96,9 @@ def _checked(clip: LabelledClip, result: Decoded | VideoError) -> CheckedClip:
         seconds=result.probe.duration,
         decoded_bytes=result.frames.nbytes,
         digest=SHA256.of_file(Path(clip.path)),
+        width=result.probe.width,
+        height=result.probe.height,
+        fps=result.probe.fps,
     )
 
 
@@ -109,9 +119,10 @@ def summarise_checks(
     for clip in good:
         alike[clip.digest].append(clip.item)
     seconds = [clip.seconds for clip in good]
+    clips = {split: sum(clip.item.split == split for clip in good) for split in SPLITS}
     return Findings(
         classes=classes,
-        clips={split: sum(clip.item.split == split for clip in good) for split in SPLITS},
+        clips=clips,
         several=_several(good),
         unreadable=tuple(
             (clip.item.path, clip.error) for clip in checked if clip.error is not None
@@ -122,8 +133,15 @@ def summarise_checks(
             if len({(listed.split, listed.label) for listed in same}) > 1
         ),
         lengths=(min(seconds), median(seconds), max(seconds)),
-        warnings=tuple(_warnings(classes, flip)),
+        warnings=(*_warnings(classes, flip), *_few(clips["val"])),
     )
+
+
+def with_shortcuts(findings: Findings, shortcuts: tuple[Shortcut, ...]) -> Findings:
+    """The findings with what those get who see no motion, and a warning where that is much."""
+    warning = given_away(shortcuts)
+    warnings = (*findings.warnings, warning) if warning else findings.warnings
+    return replace(findings, shortcuts=shortcuts, warnings=warnings)
 
 
 def _several(clips: Sequence[CheckedClip]) -> SeveralCount | None:
@@ -142,6 +160,16 @@ def _warnings(classes: Sequence[ClassCount], flip: bool) -> Iterator[str]:
         for row in classes:
             if not row.val:
                 yield f"class '{row.label}' has no clip to validate on ({row.train} to train on)"
+
+
+def _few(clips: int) -> Iterator[str]:
+    """A warning where so few clips validate that their share of right ones says little."""
+    if 0 < clips < FEW:
+        low, high = interval(clips // 2, clips)
+        yield (
+            f"{clips} validation clips are few: {clips // 2} right would mean {low:.0%} to "
+            f"{high:.0%} (95 % interval); --folds 5 validates on every clip"
+        )
 
 
 def readable(checked: Sequence[CheckedClip]) -> tuple[LabelledClip, ...]:

@@ -8,10 +8,12 @@ from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.dataset.labelled import GROUP, LabelledClip, class_names
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.recipe import PRESETS, Recipe
+from timesformer_cli.training.shortcuts import Shortcut
 from timesformer_cli.weights.catalogue import DEFAULT
 
 SCRATCH = "scratch"
 CHECKPOINT = "last.pt"  # the file of a training's folder that it goes on from
+FOLDS = "folds.json"  # the file of a folder that says what is cross-validated there
 HEAD_RATE = 10  # times the learning rate: a linear map alone bears more than a network
 
 
@@ -78,6 +80,7 @@ class TrainingPlan:
     preprocessing: Preprocessing
     items: tuple[LabelledClip, ...]  # the clips that can be read
     draws: int | None  # choices of moments per clip whose frames are held; None holds none
+    shortcuts: tuple[Shortcut, ...] = ()  # what those get on the held-out clips who see no motion
 
     def of_split(self, split: str) -> list[LabelledClip]:
         """The clips of train, val or test."""
@@ -98,6 +101,7 @@ class TrainingPlan:
             preprocessing=Preprocessing(**values["preprocessing"]),
             items=tuple(LabelledClip(**clip) for clip in values["items"]),
             draws=values["draws"],
+            shortcuts=tuple(Shortcut(**one) for one in values.get("shortcuts", ())),
         )
 
 

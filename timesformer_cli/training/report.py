@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from timesformer_cli.training.shortcuts import Shortcut
+
 if TYPE_CHECKING:
     from timesformer_cli.training.validate import ValidationScores
 
@@ -19,6 +21,7 @@ class TrainingReport:
     clips: dict[str, int]  # readable ones, per split
     seconds: float  # spent on steps
     lost: tuple[str, ...]  # errors of clips that could not be read during training
+    shortcuts: tuple[Shortcut, ...] = ()  # what those get on the held-out clips who see no motion
 
 
 def report_to_dict(report: TrainingReport) -> dict[str, Any]:

@@ -18,10 +18,23 @@ from timesformer_cli.dataset.splits import split_clips
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
 from timesformer_cli.files import replace_file, require_folder
 from timesformer_cli.inference.process_tuning import let_threads_sleep
-from timesformer_cli.training.check import Findings, check_clips, readable, summarise_checks
+from timesformer_cli.training.check import (
+    Findings,
+    check_clips,
+    readable,
+    summarise_checks,
+    with_shortcuts,
+)
 from timesformer_cli.training.initial_model import initial_model, validate_train_options
-from timesformer_cli.training.options import CHECKPOINT, TrainingPlan, TrainOptions, labels_of
+from timesformer_cli.training.options import (
+    CHECKPOINT,
+    FOLDS,
+    TrainingPlan,
+    TrainOptions,
+    labels_of,
+)
 from timesformer_cli.training.report import TrainingReport, report_to_dict
+from timesformer_cli.training.shortcuts import find_shortcuts
 from timesformer_cli.video import DecodePool
 
 if TYPE_CHECKING:
@@ -44,7 +57,7 @@ def read_training_clips(
     """
     folder = Path(options.out)
     require_folder(folder)
-    if not dry_run and (folder / CHECKPOINT).exists():
+    if not dry_run and ((folder / CHECKPOINT).exists() or (folder / FOLDS).exists()):
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)
     if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
@@ -186,7 +199,12 @@ def _prepared(
             items=readable(checked),
             draws=draws_held(held),
         )
-        yield TrainingSession(plan, model, pool, processes), findings
+        session = TrainingSession(plan, model, pool, processes)
+        if processes.first:
+            shortcuts = find_shortcuts(checked, session)
+            session.plan = replace(plan, shortcuts=shortcuts)
+            findings = with_shortcuts(findings, shortcuts)
+        yield session, findings
 
 
 def _heard_by(processes: "Processes", callbacks: "TrainingCallbacks") -> "TrainingCallbacks":
@@ -248,6 +266,7 @@ def _train(
         clips={name: len(session.plan.of_split(name)) for name in ("train", "val", "test")},
         seconds=position.seconds,
         lost=tuple(lost),
+        shortcuts=session.plan.shortcuts,
     )
     replace_file(folder / CARD, _encoded(card(session.plan, report)))
     replace_file(folder / RESULTS, _encoded(json.dumps(report_to_dict(report), indent=2)))

@@ -1,11 +1,13 @@
 """The parts of a training, put together: the model, its clips and its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.config import Preprocessing
+import numpy as np
+
+from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.labelled import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
@@ -15,6 +17,7 @@ from timesformer_cli.training.augment import augmentation, normalisation
 from timesformer_cli.training.clips import Target, TrainingClip, TrainingClips
 from timesformer_cli.training.options import TrainingPlan
 from timesformer_cli.training.processes import Processes
+from timesformer_cli.training.randomness import ORDER, generator
 from timesformer_cli.training.recipe import Recipe
 from timesformer_cli.training.samples import ClipSamples, Features, Samples
 from timesformer_cli.training.state import Settings
@@ -25,6 +28,7 @@ from timesformer_cli.weights.load import load_path
 from timesformer_cli.weights.model_folder import write_folder
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor, nn
 
 HELD_OUT = ("val", "test")
@@ -165,13 +169,38 @@ class TrainingSession:
             if len(clips := self._clips(split))
         }
 
-    def _clips(self, split: str) -> ClipSamples:
-        """The clips of a split as `tsf classify` takes them: the middle of each, one crop."""
+    def drawn(self, listed: "Sequence[Any]", most: int) -> list[Any]:
+        """At most so many of them, drawn by the seed, in their order."""
+        places = generator(self.settings.seed, ORDER).permutation(len(listed))[:most]
+        return [listed[place] for place in sorted(places)]
+
+    def still_features(
+        self, split: str, most: int
+    ) -> "tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]":
+        """What the head would see of the middle frame of some clips, repeated; and their classes."""
+        still = self._clips(split, Sampling(frames=1, stride=None))
+        examples = self.drawn(still.clips.examples, most)
+        frames, look = self.plan.config.frames, still.transform
+        clips = replace(
+            still,
+            clips=replace(still.clips, examples=examples),
+            transform=lambda frame: look(frame).expand(frames, -1, -1, -1),
+        )
+        if not examples:
+            return np.empty((0, self.plan.config.features)), np.empty(0, dtype=np.int64)
+        seen = self._features(clips)
+        return seen.features.cpu().double().numpy(), np.array(seen.targets)
+
+    def _clips(self, split: str, sampling: Sampling | None = None) -> ClipSamples:
+        """The clips of a split as `tsf classify` takes them: the middle of each, one crop.
+
+        With `sampling`, those frames of it in place of the model's.
+        """
         plan = self.plan
         clips = TrainingClips(
             pool=self.pool,
             examples=self._examples(split),
-            sampling=plan.sampling,
+            sampling=sampling or plan.sampling,
             preprocessing=plan.preprocessing,
             draws=None if plan.draws is None else 1,
             crops=1,

@@ -1,6 +1,6 @@
 """What a training found in its clips, one line per epoch, and its result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,11 +9,15 @@ from rich.text import Text
 
 from timesformer_cli.cli.formats import percent
 from timesformer_cli.cli.stderr import note, printable, stderr
+from timesformer_cli.dataset.metrics import interval
 from timesformer_cli.dataset.split_names import SPLITS
+from timesformer_cli.training.shortcuts import best_shortcut, verdict
 
 if TYPE_CHECKING:
     from timesformer_cli.training.check import Findings, SeveralCount
+    from timesformer_cli.training.folds import FoldsReport
     from timesformer_cli.training.report import TrainingReport
+    from timesformer_cli.training.shortcuts import Shortcut
 
 MOST = 20  # files named of each kind of fault
 NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -35,6 +39,8 @@ def show_findings(findings: "Findings") -> None:
     for line in _wrong(findings):
         console.print(Text(printable(line)), soft_wrap=True)
     console.print(_lengths(findings))
+    if findings.shortcuts:
+        console.print(_motionless(findings.shortcuts))
     if findings.picture:
         picture = f"the first batch as the model will see it: {findings.picture}"
         console.print(Text(printable(picture)), soft_wrap=True)
@@ -69,16 +75,63 @@ def show_report(report: "TrainingReport") -> None:
     """Print scores and the model's folder (the answer) and, on stderr, how to use it."""
     console = Console(highlight=False)
     for split, scores in report.scores.items():
-        said = f"top-1 {scores.accuracy:.1%}"
+        low, high = interval(round(scores.accuracy * scores.clips), scores.clips)
+        said = f"top-1 {scores.accuracy:.1%} ({low:.1%} to {high:.1%})"
         if (several := scores.several) is not None:
             said = f"mAP {percent(several.mean_average_precision)}, F1 {percent(several.f1)},"
             said += f" all labels right {percent(several.exact)}"
-        console.print(f"{NAMES[split]}: {said} of {scores.clips} clips")
+        beside = _beside(report.shortcuts, split, scores.accuracy, scores.clips)
+        console.print(
+            f"{NAMES[split]}: {said} of {scores.clips} clips{beside}",
+            soft_wrap=True,
+        )
     console.print(Text(printable(report.folder)), soft_wrap=True)
     use = Text.assemble(
         ("ready: ", "green"), printable(f"tsf classify clip.mp4 --model {report.folder}")
     )
     stderr().print(use, soft_wrap=True)
+
+
+def show_folds(report: "FoldsReport") -> None:
+    """Print each fold's score, their mean and spread, and the folder."""
+    console = Console(highlight=False)
+    what = "mAP" if report.multi_label else "top-1"
+    for fold in report.folds:
+        console.print(
+            Text(f"{printable(fold.folder)}: {what} {fold.score:.1%} of {fold.clips} clips"),
+            soft_wrap=True,
+        )
+    said = (
+        f"mean of {len(report.folds)} folds: {what} {report.mean:.1%}, spread {report.spread:.1%}"
+    )
+    console.print(
+        said + _beside(report.shortcuts, "val", report.mean, report.clips), soft_wrap=True
+    )
+    console.print(Text(printable(report.folder)), soft_wrap=True)
+    note("the folds measure a recipe; a model of all clips comes of the same with --val-fraction 0")
+
+
+def _beside(shortcuts: "Sequence[Shortcut]", split: str, accuracy: float, clips: int) -> str:
+    """The best of those that see no motion, and whether the model is better."""
+    best = best_shortcut(shortcuts, split)
+    if best is None:
+        return ""
+    said = verdict(accuracy, clips, best)
+    return f"; {best.sees} alone: {best.share:.1%}" + (f": {said}" if said else "")
+
+
+def _motionless(shortcuts: "Sequence[Shortcut]") -> Table:
+    """What those get who see no motion, split by split."""
+    splits = list(dict.fromkeys(one.split for one in shortcuts))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("without motion: right of what is held out")
+    for split in splits:
+        table.add_column(NAMES[split], justify="right")
+    for sees, how in dict.fromkeys((one.sees, one.how) for one in shortcuts):
+        of_split = {one.split: one for one in shortcuts if (one.sees, one.how) == (sees, how)}
+        cells = (percent(of_split[split].share) if split in of_split else "" for split in splits)
+        table.add_row(f"{sees} ({how})" if how else sees, *cells)
+    return table
 
 
 def _several(count: "SeveralCount") -> str:
