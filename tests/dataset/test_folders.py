@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.public_cases import public_case
-from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
+from timesformer_cli.dataset.clip import LabelledClip
+from timesformer_cli.dataset.labelled import read_labelled_clips
 from timesformer_cli.dataset.split_names import split_named
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.run import read_evaluation_clips
@@ -115,3 +116,89 @@ def test_a_clip_of_one_class_by_a_link_counts_once(tmp_path):
     clips = read_evaluation_clips(tmp_path, note=said.append)
     assert clips == [LabelledClip(str(tmp_path / "run/1.mp4"), "run")]
     assert said == [f"{tmp_path}: 1 clip counts once, though listed again"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("set1/run/1.mp4 set1/walk/2.mp4 set2/run/3.mp4", "outer ones ('set1', 'set2')"),
+        ("run/ann/1.mp4 walk/ann/2.mp4 walk/bob/3.mp4", "inner ones ('ann', 'bob')"),
+        ("all/run/1.mp4 all/walk/2.mp4", "with --labels-from parent"),
+        ("train/set1/run/1.mp4 train/set2/run/2.mp4", "--labels-from grandparent"),
+    ],
+)
+def test_folders_within_folders_are_a_question(tmp_path, names, said):
+    touch(tmp_path, *names.split())
+    with pytest.raises(UsageError, match="folders within folders") as caught:
+        read_labelled_clips(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_inner_folders_that_are_all_different_are_no_classes_and_a_note_says_so(tmp_path):
+    touch(tmp_path, "run/ann_run/1.mp4", "walk/bob_walk/2.mp4")
+    said: list[str] = []
+    clips = read_labelled_clips(tmp_path, note=said.append)
+    assert {clip.label for clip in clips} == {"run", "walk"}
+    assert len(said) == 1 and "--labels-from parent" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("how", "labels", "groups"),
+    [
+        ("parent", {"run", "walk"}, {"set1", "set2"}),
+        ("grandparent", {"set1", "set2"}, {None}),
+        (r"_(\w)\.mp4$", {"a", "b"}, {None}),
+        (r"s.t\d", {"set1", "set2"}, {None}),
+    ],
+)
+def test_labels_come_from_a_folder_or_a_pattern(tmp_path, how, labels, groups):
+    inside = ("set1/run/1_a.mp4", "set1/walk/2_b.mp4", "set2/run/3_a.mp4")
+    touch(tmp_path / "whole", *inside)
+    touch(tmp_path / "split", *(f"Train/{name}" for name in inside), *(f"dev/{i}" for i in inside))
+    for folder, splits_there in (("whole", {None}), ("split", {"train", "val"})):
+        clips = read_labelled_clips(tmp_path / folder, labels_from=how)
+        assert {clip.label for clip in clips} == labels
+        assert {clip.group for clip in clips} == groups
+        assert {clip.split for clip in clips} == splits_there
+    grouped = read_labelled_clips(tmp_path / "whole", labels_from=how, group_by=r"set(\d)")
+    assert {clip.group for clip in grouped} == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("names", "how", "said"),
+    [
+        ("a/1.mp4 b/2.mp4", "grandparent", "a/1.mp4: no folder of a class in"),
+        ("a/1.mp4 b/2.mp4", "(", "neither parent nor grandparent, and as a pattern"),
+        ("a/1.mp4 b/2.mp4", "c(.)", "matches no label in "),
+        (
+            "ann/train/1.mp4 ann/walk/2.mp4",
+            "parent",
+            "would be 'train', which is called like a split",
+        ),
+        ("train/a/1.mp4 other/a/2.mp4", "parent", "'train' is called like a split, and 'other'"),
+    ],
+)
+def test_a_choice_of_labels_that_does_not_fit_is_said(tmp_path, names, how, said):
+    touch(tmp_path, *names.split())
+    with pytest.raises(UsageError) as caught:
+        read_labelled_clips(tmp_path, labels_from=how)
+    assert said in str(caught.value)
+
+
+def test_folders_of_pictures_are_videos_at_a_rate(tmp_path):
+    for clip in ("run/one", "walk/two", "walk/three"):
+        touch(tmp_path, *(f"{clip}/{number:06d}.jpg" for number in range(3)))
+    with pytest.raises(UsageError, match=r"run/one: holds pictures .*; --fps RATE"):
+        read_labelled_clips(tmp_path)
+    clips = read_labelled_clips(tmp_path, fps=25)
+    assert {(Path(clip.path).name, clip.label, clip.fps) for clip in clips} == {
+        ("one", "run", 25),
+        ("two", "walk", 25),
+        ("three", "walk", 25),
+    }
+    touch(tmp_path, "run/4.mp4", "walk/5.mp4")
+    said: list[str] = []
+    assert len(read_labelled_clips(tmp_path, note=said.append)) == 2
+    assert len(said) == 1 and "--fps RATE" in said[0]
+    (tmp_path / "t.csv").write_text("path,label\nrun/one,run\nrun/4.mp4,run\n")
+    assert [clip.fps for clip in read_labelled_clips(tmp_path / "t.csv", fps=5)] == [5, None]

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import LabelledClip, class_names, read_labelled_clips
+from timesformer_cli.dataset.clip import LabelledClip
+from timesformer_cli.dataset.labelled import class_names, read_labelled_clips
 from timesformer_cli.dataset.splits import split_clips
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.clips import TrainingClip, TrainingClips, draws_held
+from timesformer_cli.video import VideoPath
 from timesformer_cli.video.sample import Jitter, plan_clips, span
 
 
@@ -203,7 +205,7 @@ def test_small_data_is_decoded_once_a_draw(draws, decoded):
     def make() -> TrainingClips:
         return TrainingClips(
             pool=Pool(),
-            examples=[TrainingClip(f"{n}.mp4", 0) for n in range(3)],
+            examples=[TrainingClip(VideoPath(f"{n}.mp4"), 0) for n in range(3)],
             sampling=Sampling(frames=4, stride=2),
             preprocessing=Preprocessing(resize=8, crop=(8, 8)),
             pace=1.25,

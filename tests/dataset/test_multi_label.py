@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timesformer_cli.dataset.labelled import LabelledClip, read_labelled_clips
+from timesformer_cli.dataset.clip import LabelledClip
+from timesformer_cli.dataset.labelled import read_labelled_clips
 from timesformer_cli.dataset.multi_label import (
     average_precision,
     best_threshold,

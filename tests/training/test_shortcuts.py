@@ -13,7 +13,7 @@ from tests.support import clips
 from tests.support.models import tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
-from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.splits import fold_clips
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model import TimeSformer

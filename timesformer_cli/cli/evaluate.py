@@ -19,7 +19,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with one folder per class, or a table: path,label and perhaps split.",
+            help="A folder with one folder per class, a table (path,label and perhaps split,start,"
+            "end), or an export of Label Studio or CVAT.",
             show_default=False,
         ),
     ],
@@ -56,6 +57,8 @@ def evaluate(
             rich_help_panel=PROTOCOL,
         ),
     ] = "1x1",
+    labels_from: options.LabelsFrom = None,
+    fps: options.LabelledRate = None,
     labels: options.OwnLabels = None,
     template: options.Templates = None,
     multi_label: options.MultiLabel = False,
@@ -146,7 +149,9 @@ def evaluate(
         beside = (predictions, confusion)
         require_writable(output, [data], beside)
         written = choose_format(format, output, RENDERERS)
-        labelled = read_evaluation_clips(data, split, note, multi_label=several)
+        labelled = read_evaluation_clips(
+            data, split, note, multi_label=several, labels_from=labels_from, fps=fps
+        )
         require_writable(output, [item.path for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
         for located in models.values():

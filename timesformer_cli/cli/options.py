@@ -139,6 +139,28 @@ FramesPerSecond = Annotated[
         rich_help_panel="Decoding",
     ),
 ]
+LabelledRate = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        min=0.001,
+        max=1000,
+        help="Read folders of pictures as videos of so many frames a second; also the rate of times "
+        "that DATA counts in frames.",
+        show_default="folders are searched for videos",
+        rich_help_panel="Data",
+    ),
+]
+LabelsFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="Where a folder has its labels: parent (the folder of a clip), grandparent, or a pattern "
+        "of the path whose first bracket is the label.",
+        show_default="the folders in DATA, or in its train, val and test",
+        rich_help_panel="Data",
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(

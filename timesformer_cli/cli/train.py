@@ -26,7 +26,7 @@ def train(
         Path | None,
         typer.Argument(
             help="A folder with one folder per class (or train/, val/, test/ of these), "
-            "or a table: path,label.",
+            "a table (path,label and perhaps split,start,end), or an export of Label Studio or CVAT.",
             show_default=False,
         ),
     ] = None,
@@ -140,6 +140,8 @@ def train(
             rich_help_panel=DATA,
         ),
     ] = None,
+    labels_from: options.LabelsFrom = None,
+    fps: options.LabelledRate = None,
     group_by: Annotated[
         str,
         typer.Option(

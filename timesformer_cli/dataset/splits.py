@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.errors import UsageError
 
 
@@ -14,8 +14,8 @@ def split_clips(clips: Sequence[LabelledClip], fraction: float, seed: int) -> li
     """The clips, each with a split; those that have one keep it.
 
     Where no clip is for validation, about `fraction` of each class is drawn for it. Groups are
-    never divided; a clip without a group is a group of its own. A class that has only one group
-    stays in training.
+    never divided; a clip without a group is a group of its own, and so are the parts of one video.
+    A class that has only one group stays in training.
     """
     named = [replace(clip, split=clip.split or "train") for clip in clips]
     if fraction == 0 or any(clip.split == "val" for clip in named):
@@ -78,11 +78,13 @@ def fold_clips(clips: Sequence[LabelledClip], folds: int, seed: int) -> list[lis
 
 
 def _groups(clips: Sequence[LabelledClip], splits: tuple[str | None, ...]) -> dict[str, list[int]]:
-    """The places of the clips of these splits by group; a clip without one is a group of its own."""
+    """The places of the clips of these splits by group; without one, the parts of a video are one."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
+    first: dict[str, int] = {}
     for index, clip in enumerate(clips):
         if clip.split in splits:
-            groups[f"group {clip.group}" if clip.group else f"clip {index}"].append(index)
+            own = f"clip {first.setdefault(clip.path, index)}"
+            groups[f"group {clip.group}" if clip.group else own].append(index)
     return groups
 
 

@@ -1,50 +1,92 @@
-"""Tables and lists of labelled clips as other programs write them: their text, headings and rows."""
+"""Tables of labelled clips as other programs write them: their text, headings and rows."""
 
 import csv
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
+from timesformer_cli.dataset.annotations import annotation_rows, is_annotation
 from timesformer_cli.dataset.class_columns import find_class_columns, labels_of_row
+from timesformer_cli.dataset.headings import (
+    LABEL,
+    find_headings,
+    is_id,
+    path_columns,
+    places_of,
+    time_columns,
+    unused_note,
+)
 from timesformer_cli.dataset.multi_label import join_labels, split_labels
+from timesformer_cli.dataset.numbered import numbered_rows
+from timesformer_cli.dataset.part_times import parse_time, seconds_of_frame
 from timesformer_cli.dataset.split_names import SPLITS, spelled_twice, split_named
-from timesformer_cli.dataset.table_text import read_text
+from timesformer_cli.dataset.table_row import TableRow, names_of_id
+from timesformer_cli.dataset.table_text import SEPARATOR_LINE, read_text
 from timesformer_cli.errors import UsageError
 from timesformer_cli.video.listed import LINE_BREAK
 
 DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "space"}
-# Headings that say what a column holds, without case, spaces and signs. The first is ours, and is
-# taken where others of its kind stand beside it.
-PATH = (
-    "path paths videopath video videos videoname videofile file files filename filepath clip clips "
-    "clippath clipname clipfile relativepath relpath"
-).split()
-LABEL = (
-    "label labels labelname labelid labelindex class classes classname classid classindex category "
-    "categoryname categoryid target action actionname activity"
-).split()
-# Columns that hold no class where each class has a column of its own.
-BESIDE = ("split", "group")
-# A list without headings: a path, perhaps in quotes, and a class number, which Excel may write 3.0.
-NUMBERED = re.compile(r"""("(?:[^"]|"")+"|.+?)[\s,;|]+"?(\d+)(?:\.0*)?"?""")
-MORE = re.compile(r"(.+?)[\s,;|]+(.+)")  # a path with something behind it, such as a length
-SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)  # the first line of Excel's files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TableRow:
-    """What a row says of a clip, as it is written there."""
+class _Heading:
+    """The heading of a table, and what its columns hold."""
 
-    where: str  # file and line
-    path: str
-    label: str
-    split: str | None = None  # one of SPLITS
-    group: str | None = None
-    labels: tuple[str, ...] | None = None  # of clips that may have several; None is `label` alone
-    complete: bool = True  # whether no other row may add labels to the same clip
+    source: Path
+    cells: Sequence[str]
+    names: Sequence[str]  # the cells in lower case
+    path: int  # the place of the column
+    is_id: bool  # whether paths are names without folder and suffix
+    times: Mapping[str, int]  # the places of the columns that say where a part begins and ends
+    group_by: str  # in lower case
+    fps: float | None
+
+    @classmethod
+    def of_cells(
+        cls, source: Path, where: str, cells: Sequence[str], group_by: str, fps: float | None
+    ) -> "_Heading":
+        path = path_columns(cells)[0]
+        return cls(
+            source=source,
+            cells=cells,
+            names=[name.lower() for name in cells],
+            path=path,
+            is_id=is_id(cells[path]),
+            times=time_columns(where, cells),
+            group_by=group_by.lower(),
+            fps=fps,
+        )
+
+    def beside(self, *more: str) -> set[int]:
+        """The places of columns that say something of a clip beside its label, and of `more`."""
+        known = ("split", self.group_by, *more)
+        named = (at for at, name in enumerate(self.names) if name in known)
+        return {self.path, *self.times.values(), *named}
+
+    def said(self, where: str, cells: Sequence[str]) -> dict[str, Any]:
+        """What a row says beside its label; raises UsageError for a missing path or a false time."""
+        path = cells[self.path]
+        if not path:
+            raise UsageError(f"{where}: no path")
+        row = dict(zip(self.names, cells, strict=True))
+        times = {
+            kind: parse_time(where, self.cells[at], cells[at]) for kind, at in self.times.items()
+        }
+        for kind in ("start", "end"):
+            if (frame := times.pop(f"{kind}_frame", None)) is not None:
+                times[kind] = seconds_of_frame(where, frame, self.fps)
+        start, end = times.get("start") or 0.0, times.get("end")
+        return {
+            "where": where,
+            "path": path,
+            "split": split_named(row.get("split", "")),
+            "group": row.get(self.group_by) or None,
+            "start": start,
+            "end": end,
+            **(names_of_id(path, start, end) if self.is_id else {}),
+        }
 
 
 def read_rows(
@@ -53,16 +95,21 @@ def read_rows(
     group_by: str,
     *,
     multi_label: bool = False,
+    fps: float | None = None,
     note: NoteCallback = ignore_note,
 ) -> list[TableRow]:
-    """The rows of a table with headings, or of a list of paths and class numbers.
+    """The rows of a table with headings, of a list of paths and class numbers, or of annotations.
 
-    `labels` names the class numbers of a list; `group_by` is the heading of the groups. With
-    `multi_label` a clip may have several labels, `run|walk` in a cell, or a column for each class
-    with 0 and 1; `note` hears of columns that hold neither. Raises UsageError that says file and
-    line.
+    `labels` names the class numbers of a list; `group_by` is the heading of the groups; `fps` is
+    the rate of what counts in frames. With `multi_label` a clip may have several labels, `run|walk`
+    in a cell, or a column for each class with 0 and 1. `note` hears of columns that are not used.
+    Raises UsageError that says file and line.
     """
-    lines = LINE_BREAK.split(read_text(source))
+    text = read_text(source, annotations=True)
+    if is_annotation(source, text):
+        rows: Iterable[TableRow] = annotation_rows(source, text, fps, note)
+        return list(map(_with_labels, rows) if multi_label else rows)
+    lines = LINE_BREAK.split(text)
     given = SEPARATOR_LINE.fullmatch(lines[0])
     if given:
         lines[0] = ""
@@ -71,13 +118,16 @@ def read_rows(
         return []
     delimiters = given[1] if given else "".join(DELIMITERS)
     where = f"{source}:{first + 1}"
-    delimiter = _find_headings(where, lines[first], delimiters, class_columns=multi_label)
+    delimiter = find_headings(where, lines[first], delimiters, class_columns=multi_label)
     if delimiter is None:
-        rows = _numbered(source, lines, labels)
-    elif multi_label and not _columns(_cells(lines[first], delimiter), LABEL):
-        rows = _under_classes(source, lines, delimiter, group_by, note)
+        rows = numbered_rows(source, lines, labels)
     else:
-        rows = _under_headings(source, lines, delimiter, group_by)
+        cells, parsed = _parsed(source, lines, delimiter)
+        heading = _Heading.of_cells(source, where, cells, group_by, fps)
+        if multi_label and not places_of(cells, LABEL):
+            rows = _under_classes(heading, list(parsed), note)
+        else:
+            rows = _under_headings(heading, parsed, note)
     return list(map(_with_labels, rows) if multi_label else rows)
 
 
@@ -91,107 +141,31 @@ def _with_labels(row: TableRow) -> TableRow:
     return replace(row, labels=labels, complete=False)
 
 
-def _find_headings(
-    where: str, line: str, delimiters: str, *, class_columns: bool = False
-) -> str | None:
-    """The delimiter under which a line names a path and a label; None where it is no heading.
-
-    With `class_columns` a path alone will do, with other columns beside it. Raises UsageError for a
-    heading that names only one of them, or one of them twice.
-    """
-    parsed = {delimiter: _cells(line, delimiter) for delimiter in delimiters}
-    known = {
-        delimiter: (_columns(cells, PATH), _columns(cells, LABEL))
-        for delimiter, cells in parsed.items()
-    }
-    for delimiter, (paths, labels) in known.items():
-        if len(paths) == len(labels) == 1:
-            return delimiter
-    best = max(known, key=lambda delimiter: sum(map(len, known[delimiter])))
-    if class_columns:
-        wide = [each for each, (paths, labels) in known.items() if len(paths) == 1 and not labels]
-        widest = max(wide, key=lambda each: len(parsed[each]), default=None)
-        if widest is not None and len(parsed[widest]) > 1:
-            return widest
-    cells, columns = parsed[best], known[best]
-    if not any(columns) or any(re.fullmatch(r"[\d.]+", cell) for cell in cells):
-        return None
-    there = ", ".join(cells)
-    for names, found, kind in zip((PATH, LABEL), columns, ("path", "label"), strict=True):
-        if not found:
-            raise UsageError(
-                f"{where}: no column '{kind}'; there are {there}; names known for it: "
-                f"{', '.join(names)}"
-                + ("; --multi-label reads a column of 0 and 1 for each class" * (kind == "label"))
-            )
-        if len(found) > 1:
-            named = " and ".join(f"'{cells[place]}'" for place in found)
-            raise UsageError(
-                f"{where}: {named} may each be the {kind}; call the one that is '{kind}', and the "
-                "others something else"
-            )
-    return None
-
-
-def _columns(cells: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The places of the headings that are known: of our own name where it is there, else of all."""
-    plain = [re.sub(r"[\s_.-]+", "", cell).casefold() for cell in cells]
-    own = [place for place, cell in enumerate(plain) if cell == names[0]]
-    return own or [place for place, cell in enumerate(plain) if cell in names]
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    try:
-        rows = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
-    except csv.Error:
-        return []
-    return [cell.strip() for cell in rows[0]]
-
-
 def _under_headings(
-    source: Path, lines: Sequence[str], delimiter: str, group_by: str
+    heading: _Heading, rows: Iterator[tuple[str, list[str]]], note: NoteCallback
 ) -> Iterator[TableRow]:
-    headings, rows = _parsed(source, lines, delimiter)
-    path_at, label_at = _columns(headings, PATH)[0], _columns(headings, LABEL)[0]
+    (label_at, *_) = places_of(heading.cells, LABEL)
+    if unused := unused_note(heading.cells, heading.beside() | {label_at}):
+        note(f"{heading.source}: {unused}")
     for where, cells in rows:
-        path, label = cells[path_at], cells[label_at]
-        if not path or not label:
-            raise UsageError(f"{where}: no {'label' if path else 'path'}")
-        _require_one_line(source, where, path, label)
-        yield TableRow(where=where, path=path, label=label, **_beside(headings, cells, group_by))
+        said, label = heading.said(where, cells), cells[label_at]
+        if not label:
+            raise UsageError(f"{where}: no label")
+        _require_one_line(heading.source, where, said["path"], label)
+        yield TableRow(label=label, **said)
 
 
 def _under_classes(
-    source: Path, lines: Sequence[str], delimiter: str, group_by: str, note: NoteCallback
+    heading: _Heading, rows: Sequence[tuple[str, list[str]]], note: NoteCallback
 ) -> Iterator[TableRow]:
     """Rows of a table with a column for each class: 1 where a clip has it, 0 where not."""
-    headings, parsed = _parsed(source, lines, delimiter)
-    rows = list(parsed)
-    path_at = _columns(headings, PATH)[0]
-    beside = {path_at}
-    beside |= {n for n, name in enumerate(headings) if name.lower() in (*BESIDE, group_by.lower())}
-    classes = find_class_columns(source, headings, rows, beside, note)
+    beside = heading.beside("group")  # no class, though another column may be that of the groups
+    classes = find_class_columns(heading.source, heading.cells, rows, beside, note)
     for where, cells in rows:
-        path = cells[path_at]
-        if not path:
-            raise UsageError(f"{where}: no path")
-        _require_one_line(source, where, path)
+        said = heading.said(where, cells)
+        _require_one_line(heading.source, where, said["path"])
         labels = labels_of_row(where, cells, classes)
-        yield TableRow(
-            where=where,
-            path=path,
-            label=join_labels(labels),
-            labels=labels,
-            **_beside(headings, cells, group_by),
-        )
-
-
-def _beside(headings: Sequence[str], cells: Sequence[str], group_by: str) -> dict[str, Any]:
-    row = dict(zip((heading.lower() for heading in headings), cells, strict=True))
-    return {
-        "split": split_named(row.get("split", "")),
-        "group": row.get(group_by.lower()) or None,
-    }
+        yield TableRow(label=join_labels(labels), labels=labels, **said)
 
 
 def _require_one_line(source: Path, where: str, *cells: str) -> None:
@@ -248,44 +222,3 @@ def _records(source: Path, lines: Sequence[str], delimiter: str) -> Iterator[tup
         else:
             reason = f"{error}; write a quote within quotes twice"
         raise UsageError(f"{source}:{start}: {reason}") from error
-
-
-def _numbered(
-    source: Path, lines: Sequence[str], labels: tuple[str, ...] | None
-) -> Iterator[TableRow]:
-    """Rows of lines with a path and a class number, parted by a space, tab, comma, `;` or `|`."""
-    above = True  # whether this may have been meant for a heading
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{source}:{number}"
-        parts = NUMBERED.fullmatch(line.strip())
-        if parts is None:
-            raise UsageError(_unnumbered(where, line.strip(), above))
-        above, path, label = False, parts[1], parts[2]
-        if path.startswith('"') and not (source.parent / path).exists():
-            if path == '"' or not path.endswith('"'):
-                raise UsageError(f"{where}: a quote that is not closed")
-            path = path[1:-1].replace('""', '"')
-        elif (
-            (more := MORE.fullmatch(path))
-            and (source.parent / more[1]).is_file()
-            and not (source.parent / path).exists()
-        ):
-            raise UsageError(
-                f"{where}: '{more[2]}' stands between the path and the class number; take it out"
-            )
-        if labels is not None:
-            if int(label) >= len(labels):
-                raise UsageError(f"{where}: class {label} of {len(labels)} (from 0)")
-            label = labels[int(label)]
-        yield TableRow(where=where, path=path, label=label)
-
-
-def _unnumbered(where: str, line: str, above: bool) -> str:
-    if not above:
-        return f"{where}: '{line}' is not a path and a class number (0, 1, ...), as the lines above"
-    return (
-        f"{where}: neither a heading with known columns nor a path and a class number: '{line}'; "
-        f"give it a heading, path,label (or one of {', '.join([*PATH[1:], *LABEL[1:]])})"
-    )

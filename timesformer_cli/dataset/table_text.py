@@ -27,11 +27,21 @@ FOREIGN = (
     (b"\x80", "a Python pickle"),
     (b"{\\rtf", "a Rich Text document"),
 )
+SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)  # the first line of Excel's files
 WORKBOOKS = (("xl/", "an Excel workbook (.xlsx)"), ("Index/", "a Numbers document"))
 
 
-def read_text(source: Path, what: str = "a table", save: str = "save the table as CSV") -> str:
-    """The text of a table, or of what else is expected; raises UsageError where a file is none."""
+def read_text(
+    source: Path,
+    what: str = "a table",
+    save: str = "save the table as CSV",
+    *,
+    annotations: bool = False,
+) -> str:
+    """The text of a table, or of what else is expected; raises UsageError where a file is none.
+
+    With `annotations` it may be JSON as a whole.
+    """
     try:
         data = source.read_bytes()
     except OSError as error:
@@ -55,7 +65,8 @@ def read_text(source: Path, what: str = "a table", save: str = "save the table a
     if "\0" in text:
         line = len(LINE_BREAK.findall(text[: text.index("\0")])) + 1
         raise UsageError(f"{source}:{line}: holds a NUL byte, so it is no text; {save}")
-    if _is_json(text):
+    kind = None if annotations and source.suffix.lower() == ".json" else json_kind(text)
+    if kind == "lines" or (kind and not annotations):
         raise UsageError(f"{source}: is JSON, not {what}; {save}")
     return text
 
@@ -78,13 +89,13 @@ def _foreign(data: bytes) -> str | None:
     return "an archive (zip)"
 
 
-def _is_json(text: str) -> bool:
-    """Whether a text is JSON, or its first line is; a name may begin with a bracket, too."""
+def json_kind(text: str) -> str | None:
+    """`json` for a text that is JSON, `lines` where its first line is; a name may begin with a bracket, too."""
     if not text.lstrip().startswith(("{", "[")):
-        return False
-    for part in (text, text.lstrip().splitlines()[0]):
+        return None
+    for kind, part in (("json", text), ("lines", text.lstrip().splitlines()[0])):
         try:
-            return isinstance(json.loads(part), Mapping | list)
+            return kind if isinstance(json.loads(part), Mapping | list) else None
         except (ValueError, RecursionError):
             pass
-    return False
+    return None

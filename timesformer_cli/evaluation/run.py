@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.label_matching import folded, match
-from timesformer_cli.dataset.labelled import LabelledClip, each_once, read_labelled_clips
+from timesformer_cli.dataset.labelled import read_labelled_clips
 from timesformer_cli.dataset.multi_label import join_labels
 from timesformer_cli.dataset.own_labels import OwnLabel, as_own_labels
+from timesformer_cli.dataset.repeated import each_once
 from timesformer_cli.errors import UsageError
 from timesformer_cli.evaluation.verdicts import (
     TOP,
@@ -27,7 +29,6 @@ from timesformer_cli.evaluation.verdicts import (
 from timesformer_cli.inference import classify
 from timesformer_cli.inference.classify import Classified, Result
 from timesformer_cli.inference.label_choice import choose_classes
-from timesformer_cli.video import VideoPath
 
 if TYPE_CHECKING:
     from timesformer_cli.weights.hub.locate import Located
@@ -120,13 +121,19 @@ def read_evaluation_clips(
     note: NoteCallback = ignore_note,
     *,
     multi_label: bool = False,
+    labels_from: str | None = None,
+    fps: float | None = None,
 ) -> list[LabelledClip]:
     """The clips of a split, or all of them where the data has no splits.
+
+    `labels_from` and `fps` are those of `read_labelled_clips`.
 
     Raises UsageError where there is no such split, or where one has to be chosen: nothing is
     evaluated on a mixture of splits.
     """
-    clips = read_labelled_clips(data, multi_label=multi_label, note=note)
+    clips = read_labelled_clips(
+        data, multi_label=multi_label, labels_from=labels_from, fps=fps, note=note
+    )
     clips = clips if multi_label else each_once(data, clips, note)
     splits = {clip.split for clip in clips}
     there = ", ".join(sorted(name for name in splits if name))
@@ -221,13 +228,13 @@ def evaluate_models(
     result.
     """
     evaluations, verdicts = [], []
-    videos = [VideoPath(clip.path) for clip in clips]
+    videos = [clip.video for clip in clips]
     for subject in subjects:
         running = classify.classify_videos(videos, _how(subject, options), note)
         results = list(watch(running, len(videos), f"evaluating {subject.located.name}"))
         judged = [
-            judge(result, truth, subject.labels)
-            for result, truth in zip(results, subject.truths, strict=True)
+            judge(result, truth, subject.labels, clip)
+            for result, truth, clip in zip(results, subject.truths, clips, strict=True)
         ]
         evaluations.append(_evaluation(subject, options, results, judged))
         verdicts.append(judged)

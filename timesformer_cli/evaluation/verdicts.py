@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from timesformer_cli.dataset import metrics
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.multi_label import MultiLabelScores, join_labels, score_labels
 from timesformer_cli.inference.classify import Classified, Fault, Result
 from timesformer_cli.inference.label_choice import Prediction, said_only
@@ -25,6 +26,7 @@ class Judged:
     predicted: str  # label of the best prediction
     correct: bool
     predictions: tuple[Prediction, ...]  # best first
+    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
     warnings: tuple[str, ...] = ()
 
 
@@ -36,6 +38,7 @@ class Unread:
     status: str  # "error"
     label: str  # as the model spells it
     error: Fault
+    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
 
 
 Verdict = Judged | Unread
@@ -93,6 +96,7 @@ class Difference:
     right: str  # "first" or "second"
     first: str  # what the first model predicts
     second: str  # what the second model predicts
+    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,17 +111,24 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
-def judge(result: Result, truth: Truth, labels: Sequence[str]) -> Verdict:
+def judge(
+    result: Result, truth: Truth, labels: Sequence[str], clip: LabelledClip | None = None
+) -> Verdict:
     """The verdict on one result.
 
-    `truth` is the number of the video's label among `labels`, or all of its numbers.
+    `truth` is the number of the video's label among `labels`, or all of its numbers. Of a `clip`
+    that is a part of its video the verdict says which, and an error the line that lists it.
     """
+    part = (clip.start, clip.end) if clip is not None and clip.is_part else None
     several = isinstance(truth, tuple)
     numbers = truth if isinstance(truth, tuple) else (truth,)
     named = [labels[number] for number in numbers]
     label = join_labels(named) if several else named[0]
     if not isinstance(result, Classified):
-        return Unread(result.video, result.status, label, result.error)
+        error = result.error
+        if clip is not None and part is not None and clip.where is not None:
+            error = replace(error, message=f"{error.message} ({clip.where})")
+        return Unread(result.video, result.status, label, error, part)
     best = result.predictions[0]
     return Judged(
         video=result.video,
@@ -126,6 +137,7 @@ def judge(result: Result, truth: Truth, labels: Sequence[str]) -> Verdict:
         predicted=join_labels(result.labels) if several else best.label,
         correct=sorted(result.labels) == sorted(named) if several else best.index == truth,
         predictions=result.predictions,
+        part=part,
         warnings=result.warnings,
     )
 
@@ -228,6 +240,7 @@ def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Com
                 right="first" if by_first.correct else "second",
                 first=by_first.predicted,
                 second=by_second.predicted,
+                part=by_first.part,
             )
             for by_first, by_second in pairs
             if by_first.correct != by_second.correct
@@ -236,10 +249,11 @@ def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Com
 
 
 def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
-    """The verdict, field for field; `warnings` only where there are some."""
+    """The verdict, field for field; `part` and `warnings` only where there are some."""
     values: dict[str, Any] = said_only(asdict(verdict))
-    if not values.get("warnings", True):
-        del values["warnings"]
+    for name in ("part", "warnings"):
+        if not values.get(name, True):
+            del values[name]
     return values
 
 

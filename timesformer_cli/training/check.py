@@ -6,18 +6,21 @@ in two splits would make the validation a test of memory.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.metrics import interval
+from timesformer_cli.dataset.repeated import overlapping
 from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.training.shortcuts import Shortcut, given_away
 from timesformer_cli.video import Decoded, DecodePool
+from timesformer_cli.video.decoders.pillow import pictures_of
 from timesformer_cli.weights.digest import SHA256
 
 FEW = 100  # validation clips, below which their number is remarked on
@@ -82,24 +85,40 @@ def check_clips(
     watch: Callable[[int, int], None],
 ) -> Iterator[CheckedClip]:
     """Decode and hash every clip once; `watch(done, total)` is called after each."""
-    decoded = pool.decode((clip.path for clip in clips), sampling, preprocessing, crops=0)
+    decoded = pool.decode((clip.video for clip in clips), sampling, preprocessing, crops=0)
+    digest = cache(_digest)  # a video may have many parts
     for done, (clip, result) in enumerate(zip(clips, decoded, strict=True), start=1):
-        yield _checked(clip, result)
+        yield _checked(clip, result, digest)
         watch(done, len(clips))
 
 
-def _checked(clip: LabelledClip, result: Decoded | VideoError) -> CheckedClip:
+def _checked(
+    clip: LabelledClip, result: Decoded | VideoError, digest: Callable[[str], str]
+) -> CheckedClip:
     if isinstance(result, VideoError):
-        return CheckedClip(clip, f"{result.kind}: {result}")
+        listed = f"; {clip.where}" if clip.is_part and clip.where else ""
+        return CheckedClip(clip, f"{result.kind}: {result}{listed}")
+    length = result.probe.duration
     return CheckedClip(
         clip,
-        seconds=result.probe.duration,
+        seconds=(length if clip.end is None else min(length, clip.end)) - clip.start,
         decoded_bytes=result.frames.nbytes,
-        digest=SHA256.of_file(Path(clip.path)),
+        digest=digest(clip.path),
         width=result.probe.width,
         height=result.probe.height,
         fps=result.probe.fps,
     )
+
+
+def _digest(path: str) -> str:
+    """A hash of the file, or of all files of a folder of pictures."""
+    place = Path(path)
+    if not place.is_dir():
+        return SHA256.of_file(place)
+    hasher = SHA256.start(0)
+    for picture in pictures_of(path):
+        hasher.update(SHA256.of_file(Path(picture)).encode())
+    return hasher.hexdigest()
 
 
 def summarise_checks(
@@ -125,15 +144,11 @@ def summarise_checks(
         clips=clips,
         several=_several(good),
         unreadable=tuple(
-            (clip.item.path, clip.error) for clip in checked if clip.error is not None
+            (clip.item.name, clip.error) for clip in checked if clip.error is not None
         ),
-        duplicates=tuple(
-            tuple(listed.path for listed in same)
-            for same in alike.values()
-            if len({(listed.split, listed.label) for listed in same}) > 1
-        ),
+        duplicates=tuple(filter(None, map(_named_twice, alike.values()))),
         lengths=(min(seconds), median(seconds), max(seconds)),
-        warnings=(*_warnings(classes, flip), *_few(clips["val"])),
+        warnings=(*_warnings(classes, flip), *_few(clips["val"]), *_divided(alike.values())),
     )
 
 
@@ -142,6 +157,30 @@ def with_shortcuts(findings: Findings, shortcuts: tuple[Shortcut, ...]) -> Findi
     warning = given_away(shortcuts)
     warnings = (*findings.warnings, warning) if warning else findings.warnings
     return replace(findings, shortcuts=shortcuts, warnings=warnings)
+
+
+def _named_twice(same: Sequence[LabelledClip]) -> tuple[str, ...]:
+    """Those clips of one content that stand in several splits or classes."""
+    if len({(clip.split, clip.label) for clip in same}) == 1:
+        return ()
+    pairs = (
+        pair for pair in overlapping(same) if len({(clip.split, clip.label) for clip in pair}) > 1
+    )
+    return tuple(dict.fromkeys(clip.name for pair in pairs for clip in pair))
+
+
+def _divided(alike: Iterable[Sequence[LabelledClip]]) -> Iterator[str]:
+    """A warning of videos whose parts are in several splits: they show the same scene."""
+    divided = [
+        clips[0].path
+        for clips in alike
+        if any(clip.is_part for clip in clips) and len({clip.split for clip in clips}) > 1
+    ]
+    if divided:
+        yield (
+            f"parts of one video are in several splits ({len(divided)} videos, such as "
+            f"{divided[0]}): they show the same scene"
+        )
 
 
 def _several(clips: Sequence[CheckedClip]) -> SeveralCount | None:

@@ -13,7 +13,7 @@ import numpy as np
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.training.randomness import ORDER, TIME, generator
-from timesformer_cli.video import DecodePool
+from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import Jitter
 
@@ -26,7 +26,7 @@ DRAWS = 8  # choices of moments per video, where the frames of all of them are h
 class TrainingClip:
     """A clip and the number of its class; where it may have several, 1 or 0 for each class."""
 
-    path: str
+    video: VideoPath  # or a part of one
     target: Target
 
 
@@ -60,7 +60,7 @@ class TrainingClips:
         draw = epoch if self.draws is None else epoch % self.draws
         missing = [index for index in indices if (index, draw) not in self._held]
         decoded = self.pool.decode(
-            (self.examples[index].path for index in missing),
+            (self.examples[index].video for index in missing),
             self.sampling,
             self.preprocessing,
             crops=self.crops,

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import replace_file
 from timesformer_cli.training.options import CHECKPOINT, FOLDS, TrainOptions

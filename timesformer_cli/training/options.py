@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import GROUP, LabelledClip, class_names
+from timesformer_cli.dataset.clip import LabelledClip
+from timesformer_cli.dataset.labelled import GROUP, class_names
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.recipe import PRESETS, Recipe
 from timesformer_cli.training.shortcuts import Shortcut
@@ -41,6 +42,8 @@ class TrainOptions:
     checkpoint_gradients: bool = False  # less memory, more computing
     val_fraction: float = 0.2  # held out of each class where the data has no split of its own
     group_by: str = GROUP  # clips of one group stay in one split
+    labels_from: str | None = None  # where in a folder its labels are; None means the top folders
+    fps: float | None = None  # of folders of pictures, and of times that are counted in frames
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"

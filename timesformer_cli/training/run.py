@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.dataset.labelled import (
-    LabelledClip,
-    read_labelled_clips,
-    require_some_there,
-)
+from timesformer_cli.dataset.clip import LabelledClip
+from timesformer_cli.dataset.labelled import read_labelled_clips, require_some_there
 from timesformer_cli.dataset.splits import split_clips
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
 from timesformer_cli.files import replace_file, require_folder
@@ -63,7 +60,12 @@ def read_training_clips(
     if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
         note = ignore_note
     clips = read_labelled_clips(
-        Path(options.data), group_by=options.group_by, multi_label=options.multi_label, note=note
+        Path(options.data),
+        group_by=options.group_by,
+        multi_label=options.multi_label,
+        labels_from=options.labels_from,
+        fps=options.fps,
+        note=note,
     )
     require_some_there(Path(options.data), clips)
     clips = split_clips(clips, options.val_fraction, options.seed)

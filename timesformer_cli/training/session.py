@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.dataset.labelled import LabelledClip
+from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
@@ -210,7 +210,7 @@ class TrainingSession:
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
     def _examples(self, split: str) -> list[TrainingClip]:
-        return [TrainingClip(clip.path, self._target(clip)) for clip in self.plan.of_split(split)]
+        return [TrainingClip(clip.video, self._target(clip)) for clip in self.plan.of_split(split)]
 
     def _target(self, clip: LabelledClip) -> Target:
         if self.settings.multi_label:

@@ -31,7 +31,7 @@ from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.messages import Decoded, DecodeRequest, View
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile
-from timesformer_cli.video.sample import Plan, plan_clips
+from timesformer_cli.video.sample import Plan, plan_part
 from timesformer_cli.video.transform import filled, prepare_frame
 
 # In the order of "auto". PyAV reads all of 114 unusual but valid files right, says which pictures
@@ -61,7 +61,12 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
     """
     began = time.perf_counter()
     planner = partial(
-        plan_clips, sampling=request.sampling, clips=request.clips, jitter=request.jitter
+        plan_part,
+        sampling=request.sampling,
+        clips=request.clips,
+        start=request.start,
+        end=request.end,
+        jitter=request.jitter,
     )
     shape = partial(prepare_frame, preprocessing=request.preprocessing, crops=request.crops)
     if request.fps is not None:

@@ -24,6 +24,8 @@ class VideoPath(NamedTuple):
     path: str
     error: VideoError | None = None
     fps: float | None = None  # the path is a folder of pictures, so many of them a second
+    start: float = 0.0  # seconds; with `end` the part of the video that is meant
+    end: float | None = None  # None means the end of the video
 
 
 def find_videos(

@@ -69,7 +69,8 @@ class DecodePool:
     ) -> Iterator[Outcome]:
         """Decode videos; yields one result or one error per video, in order.
 
-        A `VideoPath` that carries an error yields that error. `clips` and `crops` are per video and
+        A `VideoPath` that carries an error yields that error, and of one with a start and an end
+        only that part is looked at. `clips` and `crops` are per video and
         per clip; 0 crops gives whole pictures. `jitters` holds one entry per video. While the
         caller works, at least `ahead` files are being decoded or wait decoded; the number is
         bounded, so memory does not grow with the list. At `until`, a moment of `time.monotonic`,
@@ -95,6 +96,8 @@ class DecodePool:
                         decoder=self._decoder,
                         jitter=jitter,
                         fps=video.fps,
+                        start=video.start,
+                        end=video.end,
                     )
                     waiting.append(self._submit(request, video.error, until))
                 if not waiting:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from timesformer_cli.config import Sampling
+from timesformer_cli.errors import VideoError
 
 RATE = 30  # frames per second in which strides are counted, as in the published recipe
 # Frames closer together than half of what the model saw in training may change its answer.
 WORTH_A_NOTE = 0.5
+# Seconds by which a part may be said to end after its video: tables have rounded times.
+ROUNDED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,41 @@ def plan_clips(
         starts = [room * jitter.offsets[0]]
     bounds = [(start, min(start + length, duration)) for start in starts]
     return Plan(tuple(spread(start, end, sampling.frames) for start, end in bounds))
+
+
+def plan_part(
+    duration: float,
+    sampling: Sampling,
+    clips: int = 1,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    jitter: Jitter | None = None,
+    frame: float = 0.0,
+) -> Plan:
+    """`plan_clips` in the part from `start` to `end` of the video, as if the rest were not there.
+
+    None means the end of the video. Raises VideoError for a part that is not in the video.
+    """
+    if start == 0 and end is None:
+        return plan_clips(duration, sampling, clips, jitter=jitter, frame=frame)
+    duration = duration or end or 0.0  # 0 is a length that nobody knows yet
+    if end is not None and end > duration + ROUNDED:
+        raise VideoError(
+            "outside", f"lasts {duration:.4g} s, and its part from {start:g} to {end:g} s does not"
+        )
+    last = duration if end is None else min(end, duration)
+    if start >= last:
+        raise VideoError("outside", f"lasts {duration:.4g} s, and its part begins at {start:g} s")
+    planned = plan_clips(last - start, sampling, clips, jitter=jitter, frame=frame)
+    # At the very end of a part the picture after it begins; a whole video has none.
+    most = max(start, last - frame / 2) if last < duration else last
+    return Plan(tuple(_later(clip, start, most) for clip in planned.clips), planned.note)
+
+
+def _later(clip: Clip, by: float, most: float) -> Clip:
+    times = tuple(min(by + moment, most) for moment in clip.times)
+    return Clip(by + clip.start, by + clip.end, times)
 
 
 def spread(start: float, end: float, frames: int) -> Clip:

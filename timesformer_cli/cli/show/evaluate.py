@@ -17,6 +17,7 @@ from timesformer_cli.cli.formats import (
     write_json_line,
 )
 from timesformer_cli.cli.stderr import printable
+from timesformer_cli.dataset.clip import named_part
 from timesformer_cli.dataset.label_matching import folded
 from timesformer_cli.dataset.multi_label import LabelScores, split_labels
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
@@ -25,6 +26,7 @@ from timesformer_cli.evaluation.verdicts import (
     ClassScores,
     Difference,
     EvaluationScores,
+    Unread,
     Verdict,
     verdict_to_dict,
 )
@@ -227,19 +229,24 @@ def _differences(differences: Sequence[Difference], width: int) -> Table:
     for row in differences:
         wrong, by = (row.second, "second") if row.right == "first" else (row.first, "first")
         names = (Text(label_cell(name)) for name in (row.label, wrong))
-        table.add_row(*names, by, Text(shortened(printable(row.video), room)))
+        table.add_row(*names, by, Text(shortened(printable(_named(row)), room)))
     return table
 
 
 def _unreadable(evaluations: Sequence[Evaluation]) -> Iterator[Part]:
     """Each video that could not be read, once for all models."""
-    errors = {video.video: video.error for each in evaluations for video in each.scores.unreadable}
+    errors = {_named(row): row.error for each in evaluations for row in each.scores.unreadable}
     if errors:
         yield Text()
     for video, error in list(errors.items())[:MOST_ROWS]:
         line = Text.assemble("not read ", printable(video), ": ", (error.kind, "bold red"))
         yield line.append(f": {printable(error.message)}")
     yield from _more(len(errors) - MOST_ROWS, "not read")
+
+
+def _named(row: Unread | Difference) -> str:
+    """The path of a video, and which part of it is meant where it is not the whole."""
+    return row.video + (named_part(*row.part) if row.part else "")
 
 
 def _conditions(evaluation: Evaluation, protocol: str | None) -> str:
