@@ -94,7 +94,13 @@ def test_the_last_line_and_the_card_put_the_model_beside_them(planted, plain, in
         for text in (line, card):
             assert (f"not better than {SIZE}" in text) is said, text
         found = json.loads((out / "results.json").read_text())["shortcuts"]
-        assert {"sees": "one frame", "how": "", "split": "val", "right": 16, "clips": 16} in found or said
+        assert {
+            "sees": "one frame",
+            "how": "",
+            "split": "val",
+            "right": 16,
+            "clips": 16,
+        } in found or said
 
 
 def test_a_verdict_says_how_sure_it_is():
@@ -152,7 +158,9 @@ def test_folds_train_measure_and_go_on(plain, init, tmp_path):
     assert report["clips"] == 28
     assert report["mean"] == pytest.approx(np.mean(scores))
     assert report["spread"] == pytest.approx(np.std(scores, ddof=1))
-    assert f"mean of 2 folds: top-1 {report['mean']:.1%}, spread {report['spread']:.1%}" in ran.stdout
+    assert (
+        f"mean of 2 folds: top-1 {report['mean']:.1%}, spread {report['spread']:.1%}" in ran.stdout
+    )
     first, second = (out / f"fold-{n}" / "model.safetensors" for n in (1, 2))
     before = first.read_bytes(), second.read_bytes()
     for left in (out / "fold-2").iterdir():  # as if it had been stopped after the first
