@@ -1,15 +1,14 @@
 """What `tsf doctor` finds, and what it says where something is broken."""
 
 import json
-from dataclasses import fields
 
 import pytest
 from typer.testing import CliRunner
 
 import timesformer_cli.doctor as module
+from tests.support.contract import require_valid
 from tests.support.hub import serving
 from timesformer_cli.cli.app import app
-from timesformer_cli.doctor import Checkup
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def test_it_finds_what_there_is(tmp_path, monkeypatch):
     ran = doctor("--format", "json")
     assert ran.exit_code == 0, ran.output
     found = json.loads(ran.stdout)
-    assert list(found) == [field.name for field in fields(Checkup)]
+    require_valid("doctor", found)
     import torch
 
     versions = {package["name"]: package["version"] for package in found["packages"]}

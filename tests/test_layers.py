@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "timesformer_cli"
 # A room imports from rooms before its own line and from itself, never from one of its own line.
 LEVELS = [
     "errors callbacks grouping schemes typed sizes text_config config files children installing "
-    "parquet",
+    "parquet results",
     "cost",
     "model video",
     "weights",
@@ -21,6 +21,7 @@ LEVELS = [
     "library",
     "training evaluation benchmark export scale",
     "doctor",
+    "schema",
     "api",
     "cli",
     "__init__ __main__",

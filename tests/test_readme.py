@@ -109,7 +109,7 @@ ABOUT = {
     "docs/training.md": ("train", "classify"),
     "docs/videos.md": ("classify",),
     "docs/performance.md": ("classify",),
-    "docs/python.md": ("classify",),
+    "docs/api.md": ("classify",),
     "docs/weights.md": ("classify", "download-weights"),
     "docs/embed.md": ("embed",),
     "docs/explain.md": ("explain",),

@@ -51,7 +51,7 @@ def _overtaking() -> Iterator[str]:
     yield "## Which is cheaper\n"
     for pixels in PICTURES:
         for crossover in crossovers(PAPER, "base", pixels):
-            yield f"- {crossover}"
+            yield f"- {crossover.text}"
     yield f"\nCounted in multiply-adds, up to {MOST} frames; pairs that are not named never change places.\n"
 
 

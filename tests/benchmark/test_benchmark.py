@@ -10,6 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
 from timesformer_cli.cli.benchmark import parse_bytes
 from timesformer_cli.errors import UsageError, WeightsError
@@ -69,7 +70,8 @@ def test_the_table_fits_the_terminal_and_holds_the_published_figures(width):
 def test_json_has_exactly_the_promised_keys():
     ran = tsf(*EVERY, "--format", "json")
     report = json.loads(ran.stdout)
-    assert list(report) == ["protocol", "rows", "crossovers"]
+    assert list(report) == ["schema", "protocol", "rows", "crossovers"]
+    require_valid("benchmark", report)
     assert {"threads", "dtype", "kernel", "runs", "warmup", "torch", "device_name"} <= set(
         report["protocol"]
     )

@@ -76,6 +76,7 @@ def process(*arguments: str, **options) -> subprocess.CompletedProcess:
         ["info", "--help"],
         ["doctor", "--help"],
         ["watch", "--help"],
+        ["schema", "--help"],
         ["version"],
         ["help", "evaluate"],
     ],

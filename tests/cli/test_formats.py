@@ -16,7 +16,7 @@ from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli import formats, stderr
 from timesformer_cli.cli.draw.style import save_figure
 from timesformer_cli.cli.show import classify as show_classify
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.export.proof import Proof
 from timesformer_cli.export.run import Exported
 from timesformer_cli.inference.classify import Classified, Failed, Fault, Prediction, Seconds
@@ -143,7 +143,7 @@ def test_labels_and_paths_that_steer_are_escaped_in_answers(format):
         views=(),
         seconds=Seconds(0.0, 0.0),
     )
-    failed = Failed(f"v{STEERING}.mp4", "error", Fault("not_found", f"w{STEERING}"))
+    failed = Failed(f"v{STEERING}.mp4", "error", Fault(ErrorKind.NOT_FOUND, f"w{STEERING}"))
     stream = io.StringIO()
     show_classify.RENDERERS[format]([result, failed], stream, [result.video, failed.video])
     assert not steers(stream.getvalue())

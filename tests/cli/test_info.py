@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from tests.support.contract import require_valid
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
-from timesformer_cli.inference.model_facts import ModelFacts, gather_facts
+from timesformer_cli.inference.gather_facts import gather_facts
+from timesformer_cli.inference.model_facts import ModelFacts
 from timesformer_cli.weights import tensors as tensors_module
 from timesformer_cli.weights.catalogue import WEIGHTS, read_labels
 from timesformer_cli.weights.load import save_model
@@ -55,7 +57,8 @@ def test_a_folder_says_all_of_itself(named):
 
 def test_json_is_the_facts_field_for_field(named):
     told = json.loads(tsf(named, "--format", "json").stdout)
-    assert list(told) == [field.name for field in fields(ModelFacts)]
+    assert list(told) == ["schema", *(field.name for field in fields(ModelFacts))]
+    require_valid("info", told)
     parameters = sum(p.numel() for p in randomised(tiny(frames=4, classes=6)).parameters())
     assert told["parameters"] == parameters
     assert told["labels"] == list("uvwxyz")

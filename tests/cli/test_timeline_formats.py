@@ -13,8 +13,9 @@ from opentimelineio import opentime
 
 from tests.support.timelines import segment, timeline
 from timesformer_cli.cli.show.timeline import RENDERERS
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.inference.classify import Failed, Fault
+from timesformer_cli.results import to_json
 from timesformer_cli.timelines import edit_lists
 from timesformer_cli.timelines.edit_lists import require_edit_lists, timecode_rate, to_edl, to_otio
 from timesformer_cli.timelines.subtitles import to_srt, to_vtt
@@ -227,7 +228,7 @@ def rendered(format: str, *results) -> str:
 
 def test_a_row_of_csv_is_a_segment_and_no_cell_is_a_formula():
     told = timeline(segment(0, 1, "=cmd"), segment(1, 2, 'a,"b\n'), video="@film.mp4")
-    failed = Failed("gone.mp4", "error", Fault("not_found", "does not exist"))
+    failed = Failed("gone.mp4", "error", Fault(ErrorKind.NOT_FOUND, "does not exist"))
     empty = timeline(video="empty.mp4", status="partial", error="cut off")
     rows = list(csv.DictReader(io.StringIO(rendered("csv", told, failed, empty))))
     assert [row["video"] for row in rows] == ["'@film.mp4"] * 2 + ["gone.mp4", "empty.mp4"]
@@ -253,10 +254,10 @@ def test_a_row_of_csv_is_a_segment_and_no_cell_is_a_formula():
 
 def test_json_is_the_timeline_field_for_field():
     told = timeline(segment(0, 1))
-    failed = Failed("gone.mp4", "error", Fault("not_found", "does not exist"))
+    failed = Failed("gone.mp4", "error", Fault(ErrorKind.NOT_FOUND, "does not exist"))
     first, second = json.loads(rendered("json", told, failed))
-    assert first == json.loads(json.dumps(told.to_dict()))
-    assert list(first)[:3] == ["video", "status", "model"]
+    assert first == json.loads(json.dumps(to_json(told)))
+    assert list(first)[:4] == ["schema", "video", "status", "model"]
     assert second["error"] == {"kind": "not_found", "message": "does not exist"}
     assert [json.loads(line) for line in rendered("jsonl", told, failed).splitlines()] == [
         first,
@@ -319,7 +320,7 @@ def test_a_table_of_any_width_keeps_times_labels_and_scores(columns, width):
 
 
 def test_what_failed_or_is_partial_says_so_in_the_table():
-    failed = Failed("gone.mp4", "error", Fault("not_found", "does not\nexist"))
+    failed = Failed("gone.mp4", "error", Fault(ErrorKind.NOT_FOUND, "does not\nexist"))
     partial = timeline(segment(0, 60), status="partial", error="bad packet")
     first, _, heading, fault, row = rendered("table", failed, partial).splitlines()
     assert first == "gone.mp4  not_found: does not\\nexist"

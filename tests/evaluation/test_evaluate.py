@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 import timesformer_cli
 from tests.support import clips
+from tests.support.contract import require_valid
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Sampling
 from timesformer_cli.dataset.label_matching import match
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.evaluation.verdicts import Judged, Unread, score_verdicts
 from timesformer_cli.inference.classify import Fault, Prediction
 from timesformer_cli.installing import how_to_install
@@ -78,7 +79,9 @@ def compared(examples, mirrored, tmp_path_factory):
         *(examples, "-m", "camera-motion", "--compare", mirrored, "--format", "json"),
         *("--predictions", folder / "p.jsonl", "--confusion", folder / "c.png"),
     )
-    return ran, json.loads(ran.stdout), folder
+    report = json.loads(ran.stdout)
+    require_valid("evaluate", report)
+    return ran, report, folder
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,8 @@ def test_two_models_are_compared_on_the_same_videos(compared):
 
 def test_predictions_are_a_line_a_video_in_order(compared):
     lines = [json.loads(line) for line in (compared[2] / "p.jsonl").read_text().splitlines()]
+    for line in lines:
+        require_valid("predictions", line)
     assert [Path(line["video"]).name for line in lines] == [
         *(path.name for path in EXAMPLES),
         "cut.mp4",
@@ -324,7 +329,7 @@ def test_top_five_and_classes_that_never_occur():
         judged(0, 0, 1, 2, 3, 4),
         judged(0, 1, 2, 3, 4, 0),
         judged(1, 5, 2, 3, 4, 6),
-        Unread("w", "error", "c", Fault("not_found", "does not exist")),
+        Unread("w", "error", "c", Fault(ErrorKind.NOT_FOUND, "does not exist")),
     ]
     found = score_verdicts(verdicts, truths, labels)
     assert (found.videos, found.readable, found.correct) == (4, 3, 1)

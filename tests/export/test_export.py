@@ -17,6 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 import timesformer_cli
+from tests.support.contract import require_valid
 from tests.support.models import TYPED, randomised, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Preprocessing, Sampling
@@ -105,7 +106,9 @@ def made(request, folder, tmp_path_factory):
     kind = {"onnx": [], "pt2": ["--pt2"]}[request.param]
     ran = tsf("export", "--model", folder, *kind, "-o", target, "--format", "json")
     assert ran.exit_code == ExitCode.OK, ran.stderr
-    return target, json.loads(ran.stdout)
+    said = json.loads(ran.stdout)
+    require_valid("export", said)
+    return target, said
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +281,7 @@ def test_exported_files_and_checkpoints_are_timed_side_by_side(artefact, folder)
     ran = tsf("benchmark", "-m", f"{artefact},{folder}", "--runs", 3, "--format", "json")
     assert ran.exit_code == ExitCode.OK, ran.stderr
     one, other = json.loads(ran.stdout)
+    require_valid("benchmark-models", one)
     assert one["runtime"].startswith(
         {".onnx": "onnxruntime", ".pt2": "torch.export"}[artefact.suffix]
     )

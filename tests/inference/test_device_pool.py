@@ -12,7 +12,7 @@ import torch
 import timesformer_cli
 from tests.support import clips
 from tests.support.models import randomised, tiny
-from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
+from timesformer_cli.errors import DeviceError, ErrorKind, UsageError, VideoError, WeightsError
 from timesformer_cli.inference.batching import score_videos
 from timesformer_cli.inference.device_pool import DevicePool
 from timesformer_cli.inference.fast.model import make_fast
@@ -59,7 +59,7 @@ def video(number, views):
 
 
 def test_batches_ahead_change_neither_order_nor_scores_and_are_few():
-    missing = VideoError("not_found", "no such file")
+    missing = VideoError(ErrorKind.NOT_FOUND, "no such file")
     views = [3, 0, 1, 1, 9, 0, 0, 2, 1, 1, 1, 2]
     videos = [video(number, count) if count else missing for number, count in enumerate(views)]
     slow = Slow()

@@ -14,6 +14,7 @@ from transformers import (
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
 
 SIDE, FRAMES = 32, 4
@@ -57,6 +58,7 @@ def test_scores_are_those_of_transformers_pipeline(tmp_path, video, kind):
     ran = CliRunner().invoke(app, [*words, "--device", "cpu", "--dtype", "float32"])
     assert ran.exit_code == 0, ran.stderr
     (result,) = json.loads(ran.stdout)
+    require_valid("classify", result)
     given = {one["label"]: one["score"] for one in result["predictions"]}
     assert given == pytest.approx(expected, abs=1e-5)
     several = kind == "multi_label_classification"

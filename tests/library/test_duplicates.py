@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
 from timesformer_cli.library.duplicates import duplicates_of
 from timesformer_cli.video.look import WIDTH, look_of_clip
@@ -149,6 +150,7 @@ def test_the_command_tells_pairs_in_all_formats(library, tmp_path):
     ran = tsf("--duplicates", "--format", "json")
     assert ran.exit_code == 0, ran.stderr
     (pair,) = json.loads(ran.stdout)
+    require_valid("duplicates", pair)
     assert Path(pair["video"]).name == "a.mp4" and Path(pair["other"]).name == "copy.mp4"
     assert pair["offset"] == pytest.approx(-1, abs=0.26) and pair["similarity"] > 0.9
     assert "copy.mp4" in tsf("--duplicates").stdout

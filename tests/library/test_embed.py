@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
 from timesformer_cli.library.embed import content_of
 from timesformer_cli.weights.load import load_path
@@ -38,7 +39,10 @@ def embed(model_folder):
 
 
 def lines(ran) -> list[dict]:
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    for each in found:
+        require_valid("embed", each)
+    return found
 
 
 def test_the_head_makes_the_scores_of_a_vector(embed, videos, model_folder):
@@ -68,6 +72,7 @@ def test_windows_are_those_of_the_timeline(embed, videos, model_folder):
     words = ["timeline", str(video), "-m", str(model_folder), "--every", "0.4", "--from", "0.2"]
     words += ["--windows", "--format", "jsonl", "--dtype", "float32", "--device", "cpu"]
     timeline = json.loads(CliRunner().invoke(app, words).stdout)
+    require_valid("timeline", timeline)
     assert len(timeline["windows"]) > 4
     for window, found in zip(timeline["windows"], told["embeddings"], strict=True):
         assert all(window[name] == found[name] for name in ("start", "end", "predictions"))

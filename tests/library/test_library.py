@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
 from timesformer_cli.inference.classify import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding
@@ -147,6 +148,7 @@ def test_what_looks_like_a_clip_is_found_but_not_the_clip_itself(tsf, videos, tm
     ran = tsf("search", library, videos / "a.mp4", "--format", "json", "--dtype", "float32")
     assert ran.exit_code == 0, ran.stderr
     hits = json.loads(ran.stdout)
+    require_valid("search", hits[0])
     assert Path(hits[0]["video"]).name == "near.mp4" and len(hits) == 3
     assert 1 >= hits[0]["similarity"] > hits[-1]["similarity"]
     label = hits[0]["label"]
@@ -172,6 +174,7 @@ def test_a_library_is_told_checked_and_forgets(tsf, videos, tmp_path):
     library = tmp_path / "l.lance"
     tsf("embed", videos, "-o", library)
     told = json.loads(tsf("library", library, "--format", "json").stdout)
+    require_valid("library", told)
     assert (told["videos"], told["vectors"]) == (3, 3)
     assert sum(told["labels"].values()) == 3 and told["folders"] == {str(videos): 3}
     assert tsf("library", library, "--check").exit_code == 0

@@ -13,6 +13,7 @@ from timesformer_cli.config import Sampling
 from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.classify import ClassifyOptions, Failed, classify_videos
+from timesformer_cli.results import to_plain
 from timesformer_cli.timelines.journal import Journal, journal_path
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.timelines.results import Timeline
@@ -82,9 +83,9 @@ def test_shots_are_part_of_the_answer_and_no_segment_crosses_one(film, model):
 
 def test_json_is_the_dataclass_field_for_field(film, model):
     result = timeline(film, model)
-    again = Timeline.from_dict(json.loads(json.dumps(result.to_dict())))
+    again = Timeline.from_dict(json.loads(json.dumps(to_plain(result))))
     assert again == result
-    assert "windows" not in timeline(film, model, windows=False).to_dict()
+    assert "windows" not in to_plain(timeline(film, model, windows=False))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import nn
 from tests.support.models import tiny
 from timesformer_cli.benchmark.live_bytes import LiveBytes
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.errors import TsfError, VideoError
+from timesformer_cli.errors import ErrorKind, TsfError, VideoError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training import checkpoint
@@ -48,7 +48,7 @@ class Made:
     def stream(self, indices, epoch):
         for index in indices:
             if index in self.broken:
-                yield VideoError("cannot_decode", f"clip {index}")
+                yield VideoError(ErrorKind.CANNOT_DECODE, f"clip {index}")
                 continue
             noise = torch.Generator().manual_seed(1000 * epoch + index)
             clip = torch.randn(4, 3, 32, 32, generator=noise)

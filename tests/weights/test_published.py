@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.support.contract import require_valid
 from tests.support.models import randomised
 from tests.weights.test_layouts import mmaction2_names
 from timesformer_cli.cli.app import app
@@ -49,7 +50,8 @@ def test_the_list_shows_every_row_with_its_licence(cache):
 
 def test_the_list_in_json_has_exactly_its_fields(cache):
     rows = json.loads(tsf("--list", "--format", "json", "--cache-dir", str(cache)).stdout)
-    assert [list(row) for row in rows] == [KEYS] * len(WEIGHTS)
+    assert [list(row) for row in rows] == [["schema", *KEYS]] * len(WEIGHTS)
+    require_valid("models", rows[0])
     base = next(row for row in rows if row["name"] == "base-k400")
     assert base["gmacs"] == 195.8
     assert base["parameters"] == 121_566_352

@@ -1,7 +1,7 @@
 """The rows of a scheme benchmark: costs that follow from the definition, then measurements."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from timesformer_cli import cost
 from timesformer_cli.benchmark.options import SchemeBenchmarkOptions
@@ -56,7 +56,7 @@ class SchemeRow:
     clips_per_second: float | None = None
     gflops_per_second: float | None = None
     share_of_peak: float | None = None  # of the speed of a large matrix product
-    status: str = "skipped"  # ok, oom or skipped
+    status: Literal["skipped", "ok", "oom"] = "skipped"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ def measured(
 ) -> tuple[SchemeRow, Details]:
     """The row with the answer of a measuring process added to it."""
     if answer["status"] != "ok":
-        status = "oom" if answer["status"] == "oom" else "skipped"
+        status: Literal["oom", "skipped"] = "oom" if answer["status"] == "oom" else "skipped"
         failed = answer["status"] == "failed"
         return replace(row, status=status), Details(reason=answer["reason"], failed=failed)
     latency = Latency(*(round(answer[name], 3) for name in ("median", "p10", "p90")))
@@ -144,8 +144,3 @@ def _gflops(row: SchemeRow, options: SchemeBenchmarkOptions) -> float:
     assert row.gflops is not None and row.gmacs_split is not None
     again = row.gflops - row.gmacs_split.mlp if options.checkpoint_gradients else 0.0
     return TRAINING * row.gflops + again if options.train else row.gflops
-
-
-def row_to_dict(row: SchemeRow) -> dict[str, Any]:
-    """The row, field for field."""
-    return asdict(row)

@@ -1,7 +1,7 @@
 """Benchmark of attention schemes: what they cost on paper and on this machine."""
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from timesformer_cli import cost
@@ -13,6 +13,7 @@ from timesformer_cli.callbacks import StepCallback, ignore_step
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.cost.crossovers import Crossover, crossovers
 from timesformer_cli.errors import UsageError
+from timesformer_cli.results import UNWRITTEN
 from timesformer_cli.schemes import PAPER
 
 FREE_SHARE = 0.9  # of the free memory that a row may need, where no limit was given
@@ -24,7 +25,7 @@ class BenchmarkReport:
 
     protocol: dict[str, Any]  # the machine, the options, and the details as plain values
     rows: tuple[SchemeRow, ...]  # as planned
-    details: tuple[Details, ...]  # one per row
+    details: tuple[Details, ...] = field(metadata=UNWRITTEN)  # one per row; in `protocol` too
     crossovers: tuple[Crossover, ...]  # of schemes named themselves; of a group, the paper's
 
 

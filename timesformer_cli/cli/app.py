@@ -25,6 +25,7 @@ from timesformer_cli.cli.interrupt import leave_on_interrupt
 from timesformer_cli.cli.library import library
 from timesformer_cli.cli.merge import merge
 from timesformer_cli.cli.models import models
+from timesformer_cli.cli.schema import schema
 from timesformer_cli.cli.search import search
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.timeline import timeline
@@ -57,6 +58,7 @@ for command in (
     benchmark,
     download_weights,
     doctor,
+    schema,
 ):
     app.command()(command)
 

@@ -22,6 +22,7 @@ from timesformer_cli.cli.streams import require_stdout
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, require_output
 from timesformer_cli.parquet import Columns, parquet_rows, require_parquet
+from timesformer_cli.results import to_json
 
 PLAIN = ("", ".txt")  # suffixes of a table; they contradict no --format
 BAR = 16  # characters of a full bar
@@ -133,14 +134,17 @@ def dumps(value: object, indent: int | None = None, encoding: str | None = None)
     )
 
 
-def write_json(value: object, stream: TextIO) -> None:
-    """Write the whole value at once, indented for readers."""
+def write_json(result: Any, stream: TextIO) -> None:
+    """Write a result, or a list of them, whole, indented for readers."""
+    value = [to_json(each) for each in result] if isinstance(result, list) else to_json(result)
     stream.write(dumps(value, indent=2, encoding=stream.encoding) + "\n")
 
 
-def write_json_line(value: object, stream: TextIO) -> None:
-    """Write the value as one line."""
-    stream.write(dumps(value, encoding=stream.encoding) + "\n")
+def write_json_lines(results: Iterable[Any], stream: TextIO) -> None:
+    """Write each result as one line, as soon as it is known."""
+    for result in results:
+        stream.write(dumps(to_json(result), encoding=stream.encoding) + "\n")
+        stream.flush()
 
 
 def write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], stream: TextIO) -> None:

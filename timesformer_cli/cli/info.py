@@ -35,7 +35,7 @@ def info(
 
     with errors_explained(debug):
         with interrupted_at_once():  # it imports torch
-            from timesformer_cli.inference.model_facts import gather_facts
+            from timesformer_cli.inference.gather_facts import gather_facts
         facts = gather_facts(model)
         if labels:
             show_labels(facts)

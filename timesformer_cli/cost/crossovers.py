@@ -8,6 +8,7 @@ from itertools import combinations
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
+from timesformer_cli.results import written
 from timesformer_cli.typed.schemes import scheme_label
 
 MOST = 256  # frames; the longest clip looked at
@@ -23,7 +24,9 @@ class Crossover:
     image_size: int  # height and width in pixels
     size: str  # one of SIZES
 
-    def __str__(self) -> str:
+    @property
+    @written
+    def text(self) -> str:
         """The sentence under the table."""
         where = f"at {self.image_size} px ({self.size})"
         less = f"{scheme_label(self.below)} costs less than {scheme_label(self.above)}"

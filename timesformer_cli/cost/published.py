@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from timesformer_cli import cost
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.results import written
 
 TIMESFORMER, VIVIT = "arXiv 2102.05095", "arXiv 2103.15691"
 VIEWS = 3  # TimeSformer's paper counts multiply-adds of three crops and calls them FLOPs
@@ -48,7 +49,8 @@ class Compared:
     reported: dict[str, float]  # accuracies of that model in the paper, per cent
 
     @property
-    def difference(self) -> float:
+    @written
+    def difference_percent(self) -> float:
         """How far our number is above the published one, in per cent."""
         return 100 * (self.ours / self.published - 1)
 

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from timesformer_cli.dataset import metrics
 from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.multi_label import MultiLabelScores, join_labels, score_labels
 from timesformer_cli.inference.classify import Classified, Fault, Result
-from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.inference.label_choice import Prediction
+from timesformer_cli.results import IF_ANY
 
 TOP = 5  # predictions that are kept per video
 
@@ -21,13 +22,14 @@ class Judged:
     """A video that was read and classified."""
 
     video: str
-    status: str  # "ok"
+    status: Literal["ok"]
     label: str  # as the model spells it
     predicted: str  # label of the best prediction
     correct: bool
     predictions: tuple[Prediction, ...]  # best first
-    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
-    warnings: tuple[str, ...] = ()
+    # Seconds; None means the whole video.
+    part: tuple[float, float | None] | None = field(default=None, metadata=IF_ANY)
+    warnings: tuple[str, ...] = field(default=(), metadata=IF_ANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,11 @@ class Unread:
     """A video that could not be read."""
 
     video: str
-    status: str  # "error"
+    status: Literal["error"]
     label: str  # as the model spells it
     error: Fault
-    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
+    # Seconds; None means the whole video.
+    part: tuple[float, float | None] | None = field(default=None, metadata=IF_ANY)
 
 
 Verdict = Judged | Unread
@@ -96,7 +99,8 @@ class Difference:
     right: str  # "first" or "second"
     first: str  # what the first model predicts
     second: str  # what the second model predicts
-    part: tuple[float, float | None] | None = None  # seconds; None means the whole video
+    # Seconds; None means the whole video.
+    part: tuple[float, float | None] | None = field(default=None, metadata=IF_ANY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,15 +250,6 @@ def compare_verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> Com
             if by_first.correct != by_second.correct
         ),
     )
-
-
-def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
-    """The verdict, field for field; `part` and `warnings` only where there are some."""
-    values: dict[str, Any] = said_only(asdict(verdict))
-    for name in ("part", "warnings"):
-        if not values.get(name, True):
-            del values[name]
-    return values
 
 
 def _classes(confusion: metrics.Confusion, labels: Sequence[str]) -> tuple[ClassScores, ...]:

@@ -1,13 +1,14 @@
 """What an explanation holds."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from timesformer_cli.explain.options import Method
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.results import IF_ANY, UNWRITTEN, array
 from timesformer_cli.video.facts import Pixels
 
 Map = npt.NDArray[np.float32]  # (t h w): frames, or tubelets, then rows and columns of patches
@@ -63,7 +64,7 @@ class Explained:
     """What a model looked at in one clip of a video."""
 
     video: str
-    status: str  # "ok"
+    status: Literal["ok"]
     model: str
     device: str
     decoder: str
@@ -71,17 +72,20 @@ class Explained:
     score: float  # of the label
     best: str  # the label with the highest score
     method: Method
-    map: Map  # not negative; it sums to one, unless it is zero everywhere
+    # Not negative; it sums to one, unless it is zero everywhere.
+    map: Map = field(metadata=array(axes=3, digits=7))
     times: tuple[float, ...]  # seconds of all frames; a row of the map has equally many
     crop: CropBox
     # By row of the map: by how much the score falls when its frames are replaced by those of their
     # neighbour, whichever of both lowers it more; 0 where it does not fall.
     carried: tuple[float, ...]
-    proof: MapProof | None = None
+    proof: MapProof | None = field(default=None, metadata=IF_ANY)
     seconds: float
-    warnings: tuple[str, ...] = ()
-    pictures: Pixels  # the frames, whole, `(frames height width 3)`
-    seen: tuple[int, int, int, int]  # left, top, width, height of the crop in `pictures`
+    warnings: tuple[str, ...] = field(default=(), metadata=IF_ANY)
+    # The frames, whole, `(frames height width 3)`.
+    pictures: Pixels = field(metadata=UNWRITTEN)
+    # Left, top, width, height of the crop in `pictures`.
+    seen: tuple[int, int, int, int] = field(metadata=UNWRITTEN)
 
     @property
     def moments(self) -> tuple[float, ...]:
@@ -90,24 +94,6 @@ class Explained:
 
 
 Explanation = Explained | Failed
-
-
-def explanation_to_dict(result: Explanation) -> dict[str, Any]:
-    """The result, field for field, without its pictures; the map as nested lists."""
-    if isinstance(result, Failed):
-        return asdict(result)
-    values = {
-        field.name: getattr(result, field.name)
-        for field in fields(result)
-        if field.name not in ("pictures", "seen")
-    }
-    values["map"] = [[[round(float(x), 7) for x in row] for row in rows] for rows in result.map]
-    values["crop"] = asdict(result.crop)
-    values["proof"] = None if result.proof is None else asdict(result.proof)
-    for name in ("proof", "warnings"):
-        if not values[name]:
-            del values[name]
-    return values
 
 
 def _area(scores: tuple[float, ...]) -> float:

@@ -3,18 +3,19 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.own_labels import OwnLabel
-from timesformer_cli.errors import VideoError
-from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.errors import ErrorKind, VideoError
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.little_seen import little_seen
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.inference.several_labels import require_several, said_labels
+from timesformer_cli.results import IF_ANY, when
 from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -62,7 +63,8 @@ class ClassifiedView:
     end: float
     crop: str
     times: tuple[float, ...]
-    predictions: tuple[Prediction, ...] = ()  # best first; none where this is the only view
+    # Best first; none where this is the only view.
+    predictions: tuple[Prediction, ...] = field(default=(), metadata=IF_ANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Classified:
     """A video that was read and scored."""
 
     video: str
-    status: str  # "ok"
+    status: Literal["ok"]
     predictions: tuple[Prediction, ...]  # best first
     model: str
     device: str
@@ -87,15 +89,16 @@ class Classified:
     views: tuple[ClassifiedView, ...]
     seconds: Seconds
     multi_label: bool = False  # whether the video may have several labels: scores are sigmoids
-    labels: tuple[str, ...] = ()  # of several, those that reach their thresholds, best first
-    warnings: tuple[str, ...] = ()
+    # Of several, those that reach their thresholds, best first.
+    labels: tuple[str, ...] = field(default=(), metadata=when("multi_label"))
+    warnings: tuple[str, ...] = field(default=(), metadata=IF_ANY)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why a video could not be read."""
 
-    kind: str  # one of a few words, for programs
+    kind: ErrorKind  # for programs
     message: str  # a sentence, for people
 
 
@@ -104,28 +107,11 @@ class Failed:
     """A video that could not be read; the other videos are not affected."""
 
     video: str
-    status: str  # "error"
+    status: Literal["error"]
     error: Fault
 
 
 Result = Classified | Failed
-
-
-def result_to_dict(result: Result) -> dict[str, Any]:
-    """The result, field for field; warnings, and a view's own labels, only where there are some.
-
-    The labels of a video that may have several stand only where it may.
-    """
-    values: dict[str, Any] = said_only(asdict(result))
-    if not values.get("multi_label", True):
-        del values["labels"]
-    for part, name in (
-        (values, "warnings"),
-        *((v, "predictions") for v in values.get("views", ())),
-    ):
-        if not part.get(name, True):
-            del part[name]
-    return values
 
 
 def classify_videos(

@@ -7,12 +7,13 @@ model's score among all its classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
+from timesformer_cli.results import IF_ANY
 from timesformer_cli.weights.catalogue import models_with_words
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Prediction:
     label: str
     index: int  # among the model's classes, or among the words that were given; -1 is none of them
     score: float
-    similarity: float | None = None  # how well it fits by itself; None where no labels were given
+    # How well it fits by itself; None where no labels were given.
+    similarity: float | None = field(default=None, metadata=IF_ANY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,16 +142,3 @@ def choose_classes(
         shared=not multi,
         least=least,
     )
-
-
-def said_only(value: Any) -> Any:
-    """A result as plain values, without how similar a label is where nothing says it."""
-    if isinstance(value, dict):
-        return {
-            name: said_only(part)
-            for name, part in value.items()
-            if name != "similarity" or part is not None
-        }
-    if isinstance(value, list | tuple):
-        return type(value)(map(said_only, value))
-    return value

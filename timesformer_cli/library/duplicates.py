@@ -9,14 +9,14 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.library.store import Library
+from timesformer_cli.results import IF_ANY
 from timesformer_cli.video.look import WIDTH
 
 Floats = npt.NDArray[np.floating]
@@ -28,13 +28,15 @@ MOST = 0.5  # of the shorter video's windows must be alike to their partners
 AT_ONCE = 1 << 24  # products in memory at a time
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pair:
     """Two videos that show the same."""
 
     video: str
     other: str
-    offset: float | None  # what `video` shows at its start is at this second of the other
-    pace: float | None  # seconds of the other for one of `video`
+    # What `video` shows at its start is at this second of the other.
+    offset: float | None = field(metadata=IF_ANY)
+    pace: float | None = field(metadata=IF_ANY)  # seconds of the other for one of `video`
     similarity: float  # mean cosine of the looks of windows that belong together
     shared: float  # share of the shorter one's windows that are alike to their partners
 

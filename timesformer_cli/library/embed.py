@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from timesformer_cli.inference.classify import (
 )
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.scorer import model_revision
+from timesformer_cli.results import IF_ANY, UNWRITTEN, array
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video import VideoPath
 from timesformer_cli.video.look import Look, look_of_clip
@@ -42,8 +43,10 @@ class Embedding:
     start: float
     end: float
     predictions: tuple[Prediction, ...]  # what the model says of the same part, best first
-    vector: Vector  # the input of the model's head, `(d)`; its length is 1 where asked for
-    look: Look | None = None  # how the pictures look, by which a library finds copies
+    # The input of the model's head, `(d)`; its length is 1 where asked for.
+    vector: Vector = field(metadata=array(axes=1, digits=6))
+    # How the pictures look, by which a library finds copies.
+    look: Look | None = field(default=None, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ class Embedded:
     """A video with its vectors."""
 
     video: str
-    status: str  # "ok", or "partial" where the video ended in a fault
+    status: Literal["ok", "partial"]  # partial where the video ended in a fault
     content: str  # SHA-256 of the file's bytes, or of a folder's pictures
     model: str
     revision: str  # which weights: a commit of the hub, or the SHA-256 of their file
@@ -59,8 +62,8 @@ class Embedded:
     dtype: str
     decoder: str
     embeddings: tuple[Embedding, ...]
-    warnings: tuple[str, ...] = ()
-    error: str = ""  # the fault
+    warnings: tuple[str, ...] = field(default=(), metadata=IF_ANY)
+    error: str = field(default="", metadata=IF_ANY)  # the fault
 
 
 EmbedResult = Embedded | Failed

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.inference.classify import Failed, failed
 from timesformer_cli.library.embed import Embedded, EmbedResult, content_of
 from timesformer_cli.library.store import Added, KnownFile, Library, file_facts
@@ -38,10 +38,14 @@ class Filling:
                 video.path.encode()
                 content = self._content(video.path, files.get(video.path))
             except UnicodeEncodeError:
-                yield failed(video.path, VideoError("bad_name", "its name is not UTF-8; rename it"))
+                yield failed(
+                    video.path, VideoError(ErrorKind.BAD_NAME, "its name is not UTF-8; rename it")
+                )
                 continue
             except OSError as error:
-                yield failed(video.path, VideoError("not_readable", error.strerror or str(error)))
+                yield failed(
+                    video.path, VideoError(ErrorKind.NOT_READABLE, error.strerror or str(error))
+                )
                 continue
             before = by_content.get(content)
             if before is None:

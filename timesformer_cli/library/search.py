@@ -1,14 +1,16 @@
 """Searching a library: what is like a vector, or has a label."""
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 from timesformer_cli.library.embed import Vector
 from timesformer_cli.library.index import how_to_look
 from timesformer_cli.library.store import AT_ONCE, Library, quoted
+from timesformer_cli.results import IF_ANY
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """A row that was found."""
 
     video: str
@@ -17,7 +19,8 @@ class Hit(NamedTuple):
     end: float
     label: str
     score: float  # of the label
-    similarity: float | None = None  # cosine with what was searched for
+    # Cosine with what was searched for.
+    similarity: float | None = field(default=None, metadata=IF_ANY)
 
 
 _HIT = ("video", "content", "start", "end", "label", "score")
@@ -50,7 +53,7 @@ def similar(
             prefilter=True,
         )
         rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-        hits = (Hit(*row[:-1])._replace(similarity=round(1 - row[-1], 6)) for row in rows)
+        hits = (replace(Hit(*row[:-1]), similarity=round(1 - row[-1], 6)) for row in rows)
         found = _apart(hits, without)
         if len(found) >= count or (not how and (asked >= total or len(table) < asked)):
             return found[:count]
@@ -67,7 +70,7 @@ def labelled(library: Library, label: str, count: int, *, least: float = 0.0) ->
     )
     for batch in batches:
         rows = zip(*(batch.column(name).to_pylist() for name in _HIT), strict=True)
-        for hit in map(Hit._make, ((*row, None) for row in rows)):
+        for hit in (Hit(*row) for row in rows):
             best.setdefault(hit.content, []).append(hit)
     kept = [hit for hits in best.values() for hit in _apart(sorted(hits, key=_order))]
     return sorted(kept, key=_order)[:count]

@@ -2,42 +2,47 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from timesformer_cli.library.store import AT_ONCE, Library, Making
 
 
-@dataclass(slots=True)
-class Summary:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary(Making):
     """What is in a library."""
 
-    making: Making
+    vectors: int
+    videos: int
+    width: int  # numbers of a vector
     bytes: int  # on the disk
-    vectors: int = 0
-    videos: int = 0
-    width: int = 0
-    labels: Counter[str] = field(default_factory=Counter)  # vectors by their best label
-    folders: Counter[str] = field(default_factory=Counter)  # videos by their folder
+    labels: dict[str, int]  # vectors by their best label, the most first
+    folders: dict[str, int]  # videos by their folder, the most first
 
 
 def summary_of(library: Library) -> Summary:
     """What is in it."""
-    summary = Summary(making=library.making, bytes=_bytes_below(library.path))
+    labels: Counter[str] = Counter()
+    folders: Counter[str] = Counter()
     columns = ["video", "content", "label"]
     seen: set[str] = set()
     for batch in library.dataset().to_batches(columns=columns, batch_size=AT_ONCE):
         for video, content, label in zip(
             *(batch.column(name).to_pylist() for name in columns), strict=True
         ):
-            summary.vectors += 1
-            summary.labels[label] += 1
+            labels[label] += 1
             if content not in seen:
                 seen.add(content)
-                summary.folders[os.path.dirname(video) or "."] += 1
-    summary.videos = len(seen)
-    summary.width = library.dataset().schema.field("vector").type.list_size
-    return summary
+                folders[os.path.dirname(video) or "."] += 1
+    return Summary(
+        **library.making.told(),
+        vectors=labels.total(),
+        videos=len(seen),
+        width=library.dataset().schema.field("vector").type.list_size,
+        bytes=_bytes_below(library.path),
+        labels=dict(labels.most_common()),
+        folders=dict(folders.most_common()),
+    )
 
 
 def labels_in(library: Library) -> set[str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from timesformer_cli.errors import ErrorKind
 from timesformer_cli.inference.classify import Failed, Fault
-from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding, EmbedResult, Vector
 from timesformer_cli.parquet import LOOK, PREDICTIONS, VECTOR, Columns
 
@@ -53,7 +54,9 @@ def embedded_of_rows(rows: Sequence[Mapping[str, Any]]) -> EmbedResult:
     """The inverse of `rows_of`, without warnings."""
     first = rows[0]
     if first["status"] == "error":
-        return Failed(first["video"], "error", Fault(first["error_kind"], first["error_message"]))
+        return Failed(
+            first["video"], "error", Fault(ErrorKind(first["error_kind"]), first["error_message"])
+        )
     embeddings = tuple(
         Embedding(
             start=row["start"],
@@ -66,21 +69,6 @@ def embedded_of_rows(rows: Sequence[Mapping[str, Any]]) -> EmbedResult:
     )
     names = "video status content model revision device dtype decoder".split()
     return Embedded(**{name: first[name] for name in names}, embeddings=embeddings)
-
-
-def embedded_to_dict(result: EmbedResult) -> dict[str, Any]:
-    """The result, field for field; vectors as lists of numbers, and only what there is."""
-    values: dict[str, Any] = said_only(asdict(result))
-    if isinstance(result, Embedded):
-        for value, embedding in zip(values["embeddings"], result.embeddings, strict=True):
-            del value["look"]  # a library alone has a use for it
-            value["vector"] = [round(float(number), 6) for number in embedding.vector]
-        values = {
-            name: value
-            for name, value in values.items()
-            if value or name not in ("warnings", "error")
-        }
-    return values
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timesformer_cli.callbacks import NoteCallback
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.scale.storage import REMOTE, PatientFile, in_a_line, patiently, place_of
 from timesformer_cli.video import find_videos
 from timesformer_cli.video.listed import SUFFIXES, read_list
@@ -106,23 +106,23 @@ def members(shard: str) -> list[Input]:
                 raise tarfile.ReadError("end of data without a mark")
     except tarfile.TarError as error:
         cut = "end of data" in str(error) or "unexpected" in str(error)
-        kind = "truncated_shard" if cut else "bad_shard"
+        kind = ErrorKind.TRUNCATED_SHARD if cut else ErrorKind.BAD_SHARD
         why = "is cut short" if cut else f"is no plain tar file ({error})"
         message = f"{why}; videos before that are read"
         found.append(Input(shard, shard, kind=kind, message=message))
     except OSError as error:
-        found = [Input(shard, shard, kind="cannot_fetch", message=in_a_line(error))]
+        found = [Input(shard, shard, kind=ErrorKind.CANNOT_FETCH, message=in_a_line(error))]
     return found
 
 
 def _member(shard: str, name: str, member: tarfile.TarInfo) -> Input:
     refused: tuple[str, str] | None = None
     if member.name.startswith("/") or ".." in member.name.split("/"):
-        refused = "unsafe_name", "its name leads out of its shard"
+        refused = ErrorKind.UNSAFE_NAME, "its name leads out of its shard"
     elif not member.isreg() or member.issparse():
-        refused = "not_a_file", "is no plain file in its shard"
+        refused = ErrorKind.NOT_A_FILE, "is no plain file in its shard"
     elif not member.size:
-        refused = "empty_file", "is empty (0 bytes)"
+        refused = ErrorKind.EMPTY_FILE, "is empty (0 bytes)"
     if refused:
         return Input(name, shard, kind=refused[0], message=refused[1])
     return Input(name, shard, member.offset_data, member.size)
@@ -141,7 +141,7 @@ def _local(names: Sequence[str], stdin: Iterable[bytes], note: NoteCallback) -> 
         try:
             found.path.encode()
         except UnicodeEncodeError:
-            error = VideoError("bad_name", "its name is not UTF-8; rename it")
+            error = VideoError(ErrorKind.BAD_NAME, "its name is not UTF-8; rename it")
         kind, message = ("", "") if error is None else (error.kind, str(error))
         yield _one(found.path)._replace(kind=kind, message=message)
 
@@ -169,7 +169,7 @@ def _remote(url: str) -> Iterator[Input]:
     kinds = SUFFIXES | {SHARD}
     files = [file for file in files if posixpath.splitext(file)[1].lower() in kinds]
     if not files:
-        yield Input(url, url, kind="not_found", message="matches no video and no shard")
+        yield Input(url, url, kind=ErrorKind.NOT_FOUND, message="matches no video and no shard")
     yield from map(_one, files)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from timesformer_cli.callbacks import ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.errors import VideoError, WeightsError
+from timesformer_cli.errors import ErrorKind, VideoError, WeightsError
 from timesformer_cli.inference.classify import ClassifyOptions, Failed, classified_of, failed
 from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
 from timesformer_cli.inference.scorer import open_scorer
@@ -111,7 +111,7 @@ class _Fetched:
 def opened_input(row: Mapping[str, Any]) -> Any:
     """`decodable` for a row of inputs; raises VideoError where its error is known."""
     if row["kind"]:
-        raise VideoError(row["kind"], row["message"])
+        raise VideoError(ErrorKind(row["kind"]), row["message"])
     return decodable(row["source"], row["offset"], row["size"])
 
 
@@ -164,7 +164,7 @@ class ModelStage:
 def _decoded(header: Any, frames: Any) -> Decoded | VideoError:
     told = json.loads(header.as_py())
     if "kind" in told:
-        return VideoError(told["kind"], told["message"])
+        return VideoError(ErrorKind(told["kind"]), told["message"])
     return Decoded.from_header(told, np.frombuffer(frames.as_buffer(), np.uint8))
 
 
@@ -196,7 +196,9 @@ class WindowStage:
         except VideoError as error:
             return failed(row["video"], error)
         except OSError as error:
-            return failed(row["video"], VideoError("not_readable", error.strerror or str(error)))
+            return failed(
+                row["video"], VideoError(ErrorKind.NOT_READABLE, error.strerror or str(error))
+            )
         result = replace(result, video=row["video"])
         if isinstance(result, Failed) or not job.vectors:
             return result

@@ -10,7 +10,7 @@ from functools import cache
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.installing import how_to_install
 
 if TYPE_CHECKING:
@@ -122,9 +122,11 @@ def decodable(source: str, offset: int, size: int) -> Iterator[str]:
         try:
             patiently(lambda: _copy(source, offset, size, file))
         except FileNotFoundError as error:
-            raise VideoError("not_found", "does not exist") from error
+            raise VideoError(ErrorKind.NOT_FOUND, "does not exist") from error
         except OSError as error:
-            raise VideoError("cannot_fetch", f"cannot be fetched: {in_a_line(error)}") from error
+            raise VideoError(
+                ErrorKind.CANNOT_FETCH, f"cannot be fetched: {in_a_line(error)}"
+            ) from error
         yield path
 
 
@@ -147,9 +149,11 @@ def _copy(source: str, offset: int, size: int, target: Any) -> None:
         whole = stream.size()
         start, length = (0, whole) if offset < 0 else (offset, size)
         if length > LARGEST:
-            raise VideoError("too_large", f"has {length >> 20:,} MB; {LARGEST >> 20:,} are read")
+            raise VideoError(
+                ErrorKind.TOO_LARGE, f"has {length >> 20:,} MB; {LARGEST >> 20:,} are read"
+            )
         if start + length > whole:
-            raise VideoError("truncated_shard", "lies where its shard is cut short")
+            raise VideoError(ErrorKind.TRUNCATED_SHARD, "lies where its shard is cut short")
         stream.seek(start)
         while length:
             piece = stream.read(min(PIECE, length))

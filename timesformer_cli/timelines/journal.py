@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from timesformer_cli.results import to_plain
 from timesformer_cli.timelines.results import Timeline
 from timesformer_cli.timelines.segments import Scores
 from timesformer_cli.video.sample import Clip
@@ -72,7 +73,7 @@ class Journal:
 
     def finish(self, timeline: Timeline) -> None:
         """A video is finished."""
-        self._write({"finished": timeline.to_dict()})
+        self._write({"finished": to_plain(timeline)})
 
     def remove(self) -> None:
         """Nothing is left to go on with."""

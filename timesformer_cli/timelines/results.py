@@ -1,10 +1,11 @@
 """What `tsf timeline` says of a video."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from timesformer_cli.inference.classify import Failed
-from timesformer_cli.inference.label_choice import Prediction, said_only
+from timesformer_cli.inference.label_choice import Prediction
+from timesformer_cli.results import IF_ANY
 from timesformer_cli.video.windows import Shot
 
 
@@ -31,7 +32,8 @@ class Segment:
     runner_up: Prediction | None  # the second label, averaged over the same windows
     windows: int
     shot: int
-    similarity: float | None = None  # of the label, averaged; None where no labels were given
+    # Of the label, averaged; None where no labels were given.
+    similarity: float | None = field(default=None, metadata=IF_ANY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,7 @@ class Timeline:
     """A video that was followed to its end, or to a fault in it."""
 
     video: str
-    status: str  # "ok", or "partial" where the video ended in a fault
+    status: Literal["ok", "partial"]  # partial where the video ended in a fault
     model: str
     device: str
     dtype: str
@@ -50,22 +52,14 @@ class Timeline:
     duration: float  # seconds that were looked at, to the end of the last shot
     shots: tuple[Shot, ...]
     segments: tuple[Segment, ...]  # in order; where there is none, no label reached the threshold
-    windows: tuple[ScoredWindow, ...] = ()  # only where asked for
-    warnings: tuple[str, ...] = ()
-    error: str = ""  # the fault
-
-    def to_dict(self) -> dict[str, Any]:
-        """Field for field; `windows`, `warnings` and `error` only where there are some."""
-        values = said_only(asdict(self))
-        return {
-            name: value
-            for name, value in values.items()
-            if value or name not in ("windows", "warnings", "error")
-        }
+    # Only where asked for.
+    windows: tuple[ScoredWindow, ...] = field(default=(), metadata=IF_ANY)
+    warnings: tuple[str, ...] = field(default=(), metadata=IF_ANY)
+    error: str = field(default="", metadata=IF_ANY)  # the fault
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Timeline":
-        """The inverse of `to_dict`."""
+        """The inverse of `results.to_plain`."""
         made: dict[str, Any] = {
             "shots": tuple(Shot(**shot) for shot in values["shots"]),
             "segments": tuple(_segment(segment) for segment in values["segments"]),

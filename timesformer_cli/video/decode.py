@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.base import (
     Beat,
     DecoderMissing,
@@ -109,7 +109,9 @@ def _decoded(
     crop = request.preprocessing.crop
     expected = (len(views), request.sampling.frames, *crop, 3)
     if request.crops and frames.shape != expected:
-        raise VideoError("decoder_failed", f"gives clips of {frames.shape}, not of {expected}")
+        raise VideoError(
+            ErrorKind.DECODER_FAILED, f"gives clips of {frames.shape}, not of {expected}"
+        )
     return Decoded(
         frames=frames,
         views=views,
@@ -132,7 +134,7 @@ def require_undamaged(reading: Reading) -> None:
         what = f"{reading.mended} of its first {decoded} pictures are damaged"
     else:
         return
-    raise VideoError("cannot_decode", f"is encrypted or ruined: {what}")
+    raise VideoError(ErrorKind.CANNOT_DECODE, f"is encrypted or ruined: {what}")
 
 
 def reader_order(decoder: str, without: Sequence[str], described: Probe) -> Sequence[str]:
@@ -245,13 +247,19 @@ def damage_warnings(reading: Reading) -> Iterator[str]:
 def unread(decoder: str, reasons: Sequence[ReaderDeclined]) -> VideoError:
     """Choose the error of a video that no decoder could read: the reason of the last one tried."""
     if decoder != "auto":
-        kind = "decoder_missing" if isinstance(reasons[0], DecoderMissing) else "cannot_decode"
+        kind = (
+            ErrorKind.DECODER_MISSING
+            if isinstance(reasons[0], DecoderMissing)
+            else ErrorKind.CANNOT_DECODE
+        )
         return VideoError(kind, f"{reasons[0]} (--decoder auto tries the others)")
     if not reasons:
-        return VideoError("decoder_crashed", "brings every decoder down that tries to read it")
+        return VideoError(
+            ErrorKind.DECODER_CRASHED, "brings every decoder down that tries to read it"
+        )
     if any(isinstance(reason, NoFrames) for reason in reasons):
-        return VideoError("no_frames", NO_FRAMES)
+        return VideoError(ErrorKind.NO_FRAMES, NO_FRAMES)
     tried = [reason for reason in reasons if not isinstance(reason, DecoderMissing)]
     if not tried:
-        return VideoError("decoder_missing", f"needs a decoder: {reasons[1]}")
-    return VideoError("cannot_decode", f"cannot be decoded: {tried[-1]}")
+        return VideoError(ErrorKind.DECODER_MISSING, f"needs a decoder: {reasons[1]}")
+    return VideoError(ErrorKind.CANNOT_DECODE, f"cannot be decoded: {tried[-1]}")

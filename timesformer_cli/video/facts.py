@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -64,4 +64,4 @@ def require_pixels_within_limit(width: int, height: int) -> None:
     """Raise VideoError for a picture that is too large for the memory of a decode worker."""
     if width * height > MAX_PIXELS:
         message = f"has frames of {width}x{height}; the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
-        raise VideoError("too_large", message)
+        raise VideoError(ErrorKind.TOO_LARGE, message)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.pillow import pictures_of
 from timesformer_cli.video.listed import SUFFIXES, ListedNames, read_list
 from timesformer_cli.video.safe_file import URL, missing_file
@@ -82,7 +82,7 @@ def _expand(argument: str, fps: float | None) -> Iterator[VideoPath]:
     elif URL.match(argument):
         yield VideoPath(argument, missing_file(argument))
     else:
-        yield VideoPath(argument, VideoError("not_found", "matches no file"))
+        yield VideoPath(argument, VideoError(ErrorKind.NOT_FOUND, "matches no file"))
 
 
 def _pattern(argument: str) -> str:
@@ -133,9 +133,9 @@ def _walk(path: str, fps: float | None) -> Iterator[VideoPath]:
     yield from sorted(videos, key=lambda video: video.path)
     for error in blocked:
         message = f"is a directory that cannot be listed: {error.strerror}"
-        yield VideoPath(os.fspath(error.filename), VideoError("permission_denied", message))
+        yield VideoPath(os.fspath(error.filename), VideoError(ErrorKind.PERMISSION_DENIED, message))
     if not videos and not blocked:
-        yield VideoPath(path, VideoError("no_videos", "is a directory without videos"))
+        yield VideoPath(path, VideoError(ErrorKind.NO_VIDEOS, "is a directory without videos"))
 
 
 def _folders_below(top: str, blocked: list[OSError]) -> Iterator[tuple[str, list[str]]]:

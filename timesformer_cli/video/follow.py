@@ -5,7 +5,7 @@ from functools import partial
 from math import inf
 from typing import Any, Protocol
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.ahead import Ahead
 from timesformer_cli.video.decode import (
     HELD,
@@ -61,7 +61,8 @@ def follow(request: FollowRequest, sink: "FollowSink", beat: Beat = no_beat) -> 
         described = probe(file)
         if described.duration and request.plan.start >= described.duration:
             raise VideoError(
-                "no_frames", f"ends at {described.duration:.1f} s, before {request.plan.start:g} s"
+                ErrorKind.NO_FRAMES,
+                f"ends at {described.duration:.1f} s, before {request.plan.start:g} s",
             )
         sink.described(described)
         beat()

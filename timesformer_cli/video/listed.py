@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.video.safe_file import HEAD
 
 SUFFIXES = frozenset(
@@ -185,7 +185,9 @@ class ListedNames:
         names, stems = self._inside(there)
         found = names.get(composed(name), []) or (stems.get(composed(name), []) if suffix else [])
         if len(found) > 1:
-            raise VideoError("not_found", f"may be {' or '.join(found)}: write the whole name")
+            raise VideoError(
+                ErrorKind.NOT_FOUND, f"may be {' or '.join(found)}: write the whole name"
+            )
         return os.path.join(there, found[0]) if found else None
 
     def _inside(self, folder: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -13,7 +13,7 @@ from math import inf
 from types import TracebackType
 
 from timesformer_cli.config import Preprocessing, Sampling
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.find import VideoPath
 from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.sample import Jitter
@@ -185,5 +185,5 @@ class DecodePool:
             return VideoError("timeout", "was not decoded in time")
         if death.overdue:
             more = "stopped; --timeout allows more"
-            return VideoError("timeout", f"made no progress in {self._timeout:g} s: {more}")
-        return VideoError("decoder_crashed", f"crashed its decoder ({death})")
+            return VideoError(ErrorKind.TIMEOUT, f"made no progress in {self._timeout:g} s: {more}")
+        return VideoError(ErrorKind.DECODER_CRASHED, f"crashed its decoder ({death})")

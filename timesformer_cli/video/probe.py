@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.base import Reading
 from timesformer_cli.video.decoders.container import (
     best_stream,
@@ -63,9 +63,9 @@ def probe(file: VideoFile) -> Probe:
     except av.error.FFmpegError as error:
         if file.cut_off():
             message = "is cut off: the index that players need is missing; copy or record it again"
-            raise VideoError("truncated", message) from None
+            raise VideoError(ErrorKind.TRUNCATED, message) from None
         message = f"is not a video that can be read: {error.strerror}"
-        raise VideoError("cannot_decode", message) from None
+        raise VideoError(ErrorKind.CANNOT_DECODE, message) from None
 
 
 class _Packets:
@@ -95,9 +95,13 @@ def _describe(
 ) -> Probe:
     context: Any = stream.codec_context
     if file.encrypted():
-        raise VideoError("encrypted", "is encrypted: decrypt it first, with the key it came with")
+        raise VideoError(
+            ErrorKind.ENCRYPTED, "is encrypted: decrypt it first, with the key it came with"
+        )
     if context is None:
-        raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
+        raise VideoError(
+            ErrorKind.CANNOT_DECODE, "is compressed in a way that no decoder here knows"
+        )
     require_pixels_within_limit(context.width, context.height)
     untimed = stream.start_time is None and stream.duration is None  # a bare stream of pictures
     rates = stream.average_rate, stream.guessed_rate

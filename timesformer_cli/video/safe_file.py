@@ -12,7 +12,7 @@ import sys
 from functools import cached_property
 from types import TracebackType
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.files import NOT_REGULAR, READ_FLAGS
 
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
@@ -46,17 +46,19 @@ class VideoFile:
         try:
             status = os.fstat(self._fd)
             if stat.S_ISDIR(status.st_mode):
-                raise VideoError("not_a_file", "is a directory, not a video file")
+                raise VideoError(ErrorKind.NOT_A_FILE, "is a directory, not a video file")
             if not stat.S_ISREG(status.st_mode):
-                raise VideoError("not_a_file", NOT_REGULAR)
+                raise VideoError(ErrorKind.NOT_A_FILE, NOT_REGULAR)
             if not status.st_size:
-                raise VideoError("empty_file", "is empty (0 bytes)")
+                raise VideoError(ErrorKind.EMPTY_FILE, "is empty (0 bytes)")
             self.size = status.st_size
             self.head = os.read(self._fd, HEAD)
             if PLAYLIST.search(self.head):
-                raise VideoError("playlist", "is a playlist, not a video: name its files instead")
+                raise VideoError(
+                    ErrorKind.PLAYLIST, "is a playlist, not a video: name its files instead"
+                )
             if TEXT.match(self.head):  # nor may a playlist hide behind a long comment
-                raise VideoError("cannot_decode", "is a text file, not a video")
+                raise VideoError(ErrorKind.CANNOT_DECODE, "is a text file, not a video")
         except BaseException:
             self.close()
             raise
@@ -153,25 +155,29 @@ def _open(path: str) -> int:
     try:
         return os.open(path, READ_FLAGS)
     except PermissionError:
-        raise VideoError("permission_denied", "may not be read: permission denied") from None
+        raise VideoError(
+            ErrorKind.PERMISSION_DENIED, "may not be read: permission denied"
+        ) from None
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise missing_file(path) from None
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV, errno.EISDIR):
-            raise VideoError("not_a_file", "is not a regular file") from None
+            raise VideoError(ErrorKind.NOT_A_FILE, "is not a regular file") from None
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
             raise missing_file(path) from None
-        raise VideoError("cannot_open", f"cannot be opened: {error.strerror}") from None
+        raise VideoError(ErrorKind.CANNOT_OPEN, f"cannot be opened: {error.strerror}") from None
 
 
 def missing_file(path: str) -> VideoError:
     """The error of a path that does not exist, in the words that help most."""
     if URL.match(path):
         return VideoError(
-            "not_found", "is a URL: download the video, or watch it live with tsf watch"
+            ErrorKind.NOT_FOUND, "is a URL: download the video, or watch it live with tsf watch"
         )
     if os.path.lexists(path.replace("\0", "")):
-        return VideoError("not_found", "is a link to a file that does not exist")
+        return VideoError(ErrorKind.NOT_FOUND, "is a link to a file that does not exist")
     if "\\" in path and os.sep != "\\":
-        return VideoError("not_found", "does not exist; here `/` parts folders, and `\\` does not")
-    return VideoError("not_found", "does not exist")
+        return VideoError(
+            ErrorKind.NOT_FOUND, "does not exist; here `/` parts folders, and `\\` does not"
+        )
+    return VideoError(ErrorKind.NOT_FOUND, "does not exist")

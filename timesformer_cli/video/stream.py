@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from timesformer_cli.children import Message
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.messages import Followed, FollowRequest
 from timesformer_cli.video.sample import Clip
@@ -55,10 +55,10 @@ class VideoFollower:
                     yield event
                 return
             except WorkerDied as death:
-                crashed = "decoder_crashed", f"crashed its decoder ({death})"
+                crashed = ErrorKind.DECODER_CRASHED, f"crashed its decoder ({death})"
                 if death.overdue:
                     more = "stopped; --timeout allows more"
-                    crashed = "timeout", f"made no progress in {self._timeout:g} s: {more}"
+                    crashed = ErrorKind.TIMEOUT, f"made no progress in {self._timeout:g} s: {more}"
                 if told:  # the rest of the video is lost
                     yield Followed(
                         decoder=death.decoder or request.decoder,
@@ -119,7 +119,7 @@ class VideoFollower:
                     yield Followed(**values | {"warnings": tuple(values["warnings"])})
                     return
                 else:
-                    raise VideoError(header["kind"], header["message"])
+                    raise VideoError(ErrorKind(header["kind"]), header["message"])
         finally:
             left.set()
             if not whole:  # what the worker would still send belongs to nobody

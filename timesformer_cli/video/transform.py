@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.video.facts import MAX_PIXELS, UPRIGHT, Orientation, Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -31,7 +31,9 @@ def resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple
         scale = max(crop_width / width, crop_height / height)
         new = max(crop_width, round(width * scale)), max(crop_height, round(height * scale))
     if new[0] * new[1] > MAX_PIXELS:
-        raise VideoError("too_large", f"has a picture of {width}x{height}, too long to be resized")
+        raise VideoError(
+            ErrorKind.TOO_LARGE, f"has a picture of {width}x{height}, too long to be resized"
+        )
     return new
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.messages import DecodeRequest, FollowRequest
 
@@ -145,10 +145,12 @@ def _caught(done: Callable[[], Reply]) -> Reply:
         return _error(error.kind, str(error)), b""
     except MemoryError:
         limit = f"needs more memory than a decoder is given ({MEMORY >> 30} GB)"
-        return _error("out_of_memory", limit), b""
+        return _error(ErrorKind.OUT_OF_MEMORY, limit), b""
     except Exception as error:
         traceback.print_exc()  # seen with --debug
-        return _error("decoder_failed", f"the decoder failed: {type(error).__name__}: {error}"), b""
+        return _error(
+            ErrorKind.DECODER_FAILED, f"the decoder failed: {type(error).__name__}: {error}"
+        ), b""
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.messages import Decoded, DecodeRequest, FollowRequest
 
 START_LIMIT = 60.0  # seconds for a worker to load its libraries, on a slow and busy disk
@@ -73,7 +73,7 @@ class DecodeWorker:
             self.bury()
         if header["status"] == "ok":
             return Decoded.from_header(header, np.frombuffer(payload, np.uint8))
-        return VideoError(header["kind"], header["message"])
+        return VideoError(ErrorKind(header["kind"]), header["message"])
 
     def follow(self, request: FollowRequest, limit: float) -> Iterator[Message]:
         """Send a request and yield what the worker finds, as it comes; the last message ends it.

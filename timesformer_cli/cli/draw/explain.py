@@ -14,6 +14,7 @@ from timesformer_cli.cli.stderr import printable, terminated_in_order
 from timesformer_cli.errors import UsageError
 from timesformer_cli.explain.results import Explained, Map
 from timesformer_cli.files import delivering
+from timesformer_cli.results import to_json
 from timesformer_cli.video.facts import Pixels
 
 Heat = npt.NDArray[np.float32]  # 0 to 1
@@ -156,9 +157,7 @@ def write_mp4(result: Explained, path: Path) -> None:
 
 def write_npz(result: Explained, path: Path) -> None:
     """The map, the moments and the crop as arrays, and the rest as JSON, for NumPy."""
-    from timesformer_cli.explain.results import explanation_to_dict
-
-    said = explanation_to_dict(result)
+    said = to_json(result)
     about = {name: value for name, value in said.items() if name not in ("map", "times", "crop")}
     crop = result.crop
     content = io.BytesIO()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.benchmark.rows import SchemeRow, row_to_dict
+from timesformer_cli.benchmark.rows import SchemeRow
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
 from timesformer_cli.cli.formats import bar, markdown_table, write_csv, write_json
 from timesformer_cli.cli.show.benchmark_columns import GAP, columns, cost_of, fitting
@@ -54,12 +54,7 @@ def as_table(report: BenchmarkReport, stream: TextIO) -> None:
 
 def as_json(report: BenchmarkReport, stream: TextIO) -> None:
     """Protocol, rows and crossovers, field for field."""
-    whole = {
-        "protocol": report.protocol,
-        "rows": [row_to_dict(row) for row in report.rows],
-        "crossovers": [{**asdict(row), "text": str(row)} for row in report.crossovers],
-    }
-    write_json(whole, stream)
+    write_json(report, stream)
 
 
 def as_csv(report: BenchmarkReport, stream: TextIO) -> None:
@@ -82,7 +77,7 @@ RENDERERS = {"table": as_table, "json": as_json, "csv": as_csv, "markdown": as_m
 def _words(report: BenchmarkReport, hidden: int) -> Iterator[Text]:
     """The notes under a table: crossovers, rows that failed or are noisy, the protocol."""
     for crossover in report.crossovers:
-        yield Text(str(crossover))
+        yield Text(crossover.text)
     if report.crossovers:
         yield Text()
     noisy = 0
@@ -136,7 +131,7 @@ def _bar(row: SchemeRow, rows: Iterable[SchemeRow], width: int, console: Console
 
 def _flat(row: SchemeRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in row_to_dict(row).items():
+    for name, value in asdict(row).items():
         if name in NESTED:
             flat |= {f"{name}.{inner}": value and value[inner] for inner in NESTED[name]}
         else:

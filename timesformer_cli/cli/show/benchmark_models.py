@@ -63,7 +63,7 @@ def _cells(row: ModelRow) -> tuple[str, ...]:
 
 def as_json(rows: Sequence[ModelRow], stream: TextIO) -> None:
     """The rows, field for field."""
-    write_json([asdict(row) for row in rows], stream)
+    write_json(list(rows), stream)
 
 
 def as_csv(rows: Sequence[ModelRow], stream: TextIO) -> None:

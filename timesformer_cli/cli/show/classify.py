@@ -17,12 +17,12 @@ from timesformer_cli.cli.formats import (
     shortened,
     write_csv,
     write_json,
-    write_json_line,
+    write_json_lines,
     write_parquet,
 )
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.dataset.multi_label import join_labels
-from timesformer_cli.inference.classify import Failed, Result, result_to_dict
+from timesformer_cli.inference.classify import Failed, Result
 from timesformer_cli.parquet import FITTING, PREDICTIONS, Columns
 
 LABEL = 26  # characters of a label's column
@@ -90,14 +90,12 @@ def as_table(
 
 def as_json(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """One array, written when all results are known, so that it is never cut short."""
-    write_json([result_to_dict(result) for result in results], stream)
+    write_json(list(results), stream)
 
 
 def as_jsonl(results: Iterable[Result], stream: TextIO, paths: Sequence[str]) -> None:
     """One object per line, each as soon as it is known."""
-    for result in results:
-        write_json_line(result_to_dict(result), stream)
-        stream.flush()
+    write_json_lines(results, stream)
 
 
 def as_csv(

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +38,7 @@ def as_table(found: Checkup) -> None:
 
 def as_json(found: Checkup) -> None:
     """Print all fields."""
-    write_json(asdict(found), sys.stdout)
+    write_json(found, sys.stdout)
 
 
 def _lines(found: Checkup) -> Iterator[tuple[str, str, str]]:

@@ -1,19 +1,20 @@
 """Pairs of videos that show the same as a table, JSON, JSON lines, CSV or a list for players."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_line
+from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_lines
 from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.duplicates import Pair
 
-CSV_COLUMNS = list(Pair._fields)
+CSV_COLUMNS = [field.name for field in fields(Pair)]
 NUMBERS = 40  # characters of all columns but the names
 
 
@@ -25,7 +26,7 @@ def as_table(pairs: Sequence[Pair], stream: TextIO) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     timed = pairs[0].offset is not None
-    longest = max(len(printable(name)) for pair in pairs for name in pair[:2])
+    longest = max(len(printable(name)) for pair in pairs for name in (pair.video, pair.other))
     if console.is_terminal:
         longest = min(longest, max(12, (console.width - NUMBERS) // 2))
     else:
@@ -47,18 +48,17 @@ def as_table(pairs: Sequence[Pair], stream: TextIO) -> None:
 
 def as_json(pairs: Sequence[Pair], stream: TextIO) -> None:
     """One array."""
-    write_json(list(_dicts(pairs)), stream)
+    write_json(list(pairs), stream)
 
 
 def as_jsonl(pairs: Sequence[Pair], stream: TextIO) -> None:
     """One object a line."""
-    for value in _dicts(pairs):
-        write_json_line(value, stream)
+    write_json_lines(pairs, stream)
 
 
 def as_csv(pairs: Sequence[Pair], stream: TextIO) -> None:
     """One row each."""
-    write_csv(_dicts(pairs), CSV_COLUMNS, stream)
+    write_csv(map(asdict, pairs), CSV_COLUMNS, stream)
 
 
 def as_m3u(pairs: Sequence[Pair], stream: TextIO) -> None:
@@ -97,11 +97,6 @@ def _begun(pair: Pair) -> tuple[float, float]:
     if offset >= 0:
         return 0.0, offset
     return -offset / (pair.pace or 1.0), 0.0
-
-
-def _dicts(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
-    for pair in pairs:
-        yield {name: value for name, value in pair._asdict().items() if value is not None}
 
 
 RENDERERS: dict[str, Callable[[Sequence[Pair], TextIO], None]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from timesformer_cli.cli.answers import complain_of
-from timesformer_cli.cli.formats import csv_cell, write_json_line, write_parquet
+from timesformer_cli.cli.formats import csv_cell, write_json_lines, write_parquet
 from timesformer_cli.cli.stderr import terminated_in_order
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import delivering
@@ -15,7 +15,6 @@ from timesformer_cli.inference.classify import Failed
 from timesformer_cli.library.embed import EmbedResult
 from timesformer_cli.library.write import (
     COLUMNS,
-    embedded_to_dict,
     npy_file,
     rows_of,
 )
@@ -23,9 +22,7 @@ from timesformer_cli.library.write import (
 
 def as_jsonl(results: Iterable[EmbedResult], stream: TextIO, paths: object = ()) -> None:
     """One object a video, each as soon as it is known."""
-    for result in results:
-        write_json_line(embedded_to_dict(result), stream)
-        stream.flush()
+    write_json_lines(results, stream)
 
 
 def as_parquet(results: Iterable[EmbedResult], stream: TextIO, paths: object = ()) -> None:

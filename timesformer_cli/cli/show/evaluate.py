@@ -1,7 +1,6 @@
 """An evaluation as tables or JSON: scores, classes, confusion, and two models side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from timesformer_cli.cli.formats import (
     percent,
     shortened,
     write_json,
-    write_json_line,
+    write_json_lines,
 )
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.dataset.clip import named_part
@@ -28,7 +27,6 @@ from timesformer_cli.evaluation.verdicts import (
     EvaluationScores,
     Unread,
     Verdict,
-    verdict_to_dict,
 )
 
 LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least
@@ -46,7 +44,7 @@ def as_table(report: EvaluationReport, stream: TextIO) -> None:
 
 def as_json(report: EvaluationReport, stream: TextIO) -> None:
     """The report, field for field."""
-    write_json(asdict(report), stream)
+    write_json(report, stream)
 
 
 RENDERERS = {"table": as_table, "json": as_json}
@@ -54,8 +52,7 @@ RENDERERS = {"table": as_table, "json": as_json}
 
 def write_predictions(verdicts: Iterable[Verdict], stream: TextIO) -> None:
     """Write one JSON object per line and video."""
-    for verdict in verdicts:
-        write_json_line(verdict_to_dict(verdict), stream)
+    write_json_lines(verdicts, stream)
 
 
 def _parts(report: EvaluationReport, console: Console) -> Iterator[Part]:

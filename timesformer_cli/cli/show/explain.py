@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import BAR, bar, percent, write_json, write_json_line
+from timesformer_cli.cli.formats import BAR, bar, percent, write_json, write_json_lines
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.explain.results import (
     Curve,
     Explained,
     Explanation,
     MapProof,
-    explanation_to_dict,
 )
 from timesformer_cli.inference.classify import Failed
 from timesformer_cli.video.facts import Pixels
@@ -55,14 +54,12 @@ def as_table(results: Iterable[Explanation], stream: TextIO, paths: Sequence[str
 
 def as_json(results: Iterable[Explanation], stream: TextIO, paths: Sequence[str]) -> None:
     """One array, written when all results are known, so that it is never cut short."""
-    write_json([explanation_to_dict(result) for result in results], stream)
+    write_json(list(results), stream)
 
 
 def as_jsonl(results: Iterable[Explanation], stream: TextIO, paths: Sequence[str]) -> None:
     """One object per line, each as soon as it is known."""
-    for result in results:
-        write_json_line(explanation_to_dict(result), stream)
-        stream.flush()
+    write_json_lines(results, stream)
 
 
 RENDERERS = {"table": as_table, "json": as_json, "jsonl": as_jsonl}

@@ -1,7 +1,6 @@
 """An exported file and its proof, as a table or JSON."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
@@ -28,7 +27,7 @@ def as_table(exported: Exported, stream: TextIO) -> None:
 
 def as_json(exported: Exported, stream: TextIO) -> None:
     """The dataclass, field for field."""
-    write_json(asdict(exported), stream)
+    write_json(exported, stream)
 
 
 RENDERERS = {"table": as_table, "json": as_json}

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -41,7 +40,7 @@ def as_table(facts: "ModelFacts") -> None:
 
 def as_json(facts: "ModelFacts") -> None:
     """Print all fields."""
-    write_json(asdict(facts), sys.stdout)
+    write_json(facts, sys.stdout)
 
 
 def show_labels(facts: "ModelFacts") -> None:

@@ -1,6 +1,5 @@
 """What is in a library, as a table or JSON."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TextIO
 
@@ -18,10 +17,9 @@ MOST = 20  # labels, and folders, of a table
 def as_table(summary: Summary, stream: TextIO) -> None:
     """What it is, and the labels and folders with the most in them."""
     console = Console(file=stream, highlight=False)
-    made = summary.making
-    every = "each video" if made.every is None else f"a window every {made.every:g} s"
+    every = "each video" if summary.every is None else f"a window every {summary.every:g} s"
     rows = {
-        "model": f"{made.model} ({made.revision[:19]})",
+        "model": f"{summary.model} ({summary.revision[:19]})",
         "vectors": f"{summary.vectors:,} of {summary.videos:,} videos, {summary.width} wide, {every}",
         "on disk": f"{summary.bytes / 1e6:,.1f} MB",
     }
@@ -31,16 +29,17 @@ def as_table(summary: Summary, stream: TextIO) -> None:
     _count(console, "folder", "videos", summary.folders)
 
 
-def _count(console: Console, what: str, of: str, counts: Counter[str]) -> None:
+def _count(console: Console, what: str, of: str, counts: dict[str, int]) -> None:
     if not counts:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(what)
     table.add_column(of, justify="right")
-    for name, number in counts.most_common(MOST):
+    shown = dict(list(counts.items())[:MOST])
+    for name, number in shown.items():
         table.add_row(Text(printable(name)), f"{number:,}")
     if len(counts) > MOST:
-        rest = sum(counts.values()) - sum(n for _, n in counts.most_common(MOST))
+        rest = sum(counts.values()) - sum(shown.values())
         table.add_row(f"{len(counts) - MOST} more", f"{rest:,}")
     console.print()
     console.print(table)
@@ -48,18 +47,7 @@ def _count(console: Console, what: str, of: str, counts: Counter[str]) -> None:
 
 def as_json(summary: Summary, stream: TextIO) -> None:
     """All counts."""
-    write_json(
-        {
-            **summary.making.told(),
-            "vectors": summary.vectors,
-            "videos": summary.videos,
-            "width": summary.width,
-            "bytes": summary.bytes,
-            "labels": dict(summary.labels.most_common()),
-            "folders": dict(summary.folders.most_common()),
-        },
-        stream,
-    )
+    write_json(summary, stream)
 
 
 RENDERERS: dict[str, Callable[[Summary, TextIO], None]] = {"table": as_table, "json": as_json}

@@ -1,7 +1,6 @@
 """The papers' tables beside ours, as a table, JSON, CSV or Markdown."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any, TextIO
 
@@ -25,7 +24,11 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
             table.add_column(f"reported\n{heading}", justify="right", no_wrap=True, style="dim")
         for row in block:
             digits = 3 if row.published < 10 else 2
-            numbers = [f"{row.published:g}", f"{row.ours:.{digits}f}", f"{row.difference:+.2f} %"]
+            numbers = [
+                f"{row.published:g}",
+                f"{row.ours:.{digits}f}",
+                f"{row.difference_percent:+.2f} %",
+            ]
             table.add_row(row.name, *numbers, *(f"{value:.1f}" for value in row.reported.values()))
         console.print(f"[bold]{title}[/] ({paper})")
         console.print(table)
@@ -40,8 +43,7 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
 
 def as_json(rows: Sequence[Compared], stream: TextIO) -> None:
     """One array, field for field, with the difference in per cent."""
-    values = [{**asdict(row), "difference_percent": row.difference} for row in rows]
-    write_json(values, stream)
+    write_json(list(rows), stream)
 
 
 def as_csv(rows: Sequence[Compared], stream: TextIO) -> None:
@@ -70,6 +72,6 @@ def _flat(row: Compared) -> dict[str, Any]:
         "quantity": row.quantity,
         "published": row.published,
         "ours": round(row.ours, 4),
-        "difference_percent": round(row.difference, 3),
+        "difference_percent": round(row.difference_percent, 3),
         **reported,
     }

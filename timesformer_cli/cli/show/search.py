@@ -1,14 +1,15 @@
 """What was found in a library as a table, JSON, JSON lines, CSV or a list for players."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_line
+from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_lines
 from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.search import Hit
@@ -42,18 +43,17 @@ def as_table(hits: Sequence[Hit], stream: TextIO) -> None:
 
 def as_json(hits: Sequence[Hit], stream: TextIO) -> None:
     """One array."""
-    write_json(list(_dicts(hits)), stream)
+    write_json(list(hits), stream)
 
 
 def as_jsonl(hits: Sequence[Hit], stream: TextIO) -> None:
     """One object a line."""
-    for value in _dicts(hits):
-        write_json_line(value, stream)
+    write_json_lines(hits, stream)
 
 
 def as_csv(hits: Sequence[Hit], stream: TextIO) -> None:
     """One row each."""
-    write_csv(_dicts(hits), CSV_COLUMNS, stream)
+    write_csv(map(asdict, hits), CSV_COLUMNS, stream)
 
 
 def as_m3u(hits: Sequence[Hit], stream: TextIO) -> None:
@@ -80,14 +80,6 @@ def as_html(hits: Sequence[Hit], stream: TextIO) -> None:
         for hit in hits
     )
     stream.write(page(f"{len(hits)} found", items))
-
-
-def _dicts(hits: Sequence[Hit]) -> Iterator[dict[str, Any]]:
-    for hit in hits:
-        values = hit._asdict()
-        if hit.similarity is None:
-            del values["similarity"]
-        yield values
 
 
 RENDERERS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {

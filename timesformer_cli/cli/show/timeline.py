@@ -1,9 +1,8 @@
 """Timelines as a table, JSON, JSON lines, CSV, subtitles or edit lists."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -15,10 +14,11 @@ from timesformer_cli.cli.formats import (
     shortened,
     write_csv,
     write_json,
-    write_json_line,
+    write_json_lines,
     write_parquet,
 )
 from timesformer_cli.cli.stderr import complain, note, printable
+from timesformer_cli.errors import ErrorKind
 from timesformer_cli.inference.classify import Failed
 from timesformer_cli.parquet import Columns
 from timesformer_cli.timelines.edit_lists import timecode_rate, to_edl, to_otio
@@ -72,14 +72,12 @@ def as_table(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[
 
 def as_json(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
     """One array, written when all results are known, so that it is never cut short."""
-    write_json([_to_dict(result) for result in results], stream)
+    write_json(list(results), stream)
 
 
 def as_jsonl(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
     """One object per line, each as soon as it is known."""
-    for result in results:
-        write_json_line(_to_dict(result), stream)
-        stream.flush()
+    write_json_lines(results, stream)
 
 
 def as_csv(
@@ -173,10 +171,6 @@ def _fault(timeline: Timeline) -> str:
     return f"partial: known up to {end} only: {timeline.error}"
 
 
-def _to_dict(result: TimelineResult) -> dict[str, Any]:
-    return asdict(result) if isinstance(result, Failed) else result.to_dict()
-
-
 def segment_rows_of(
     result: TimelineResult, columns: Columns = COLUMNS
 ) -> Iterator[dict[str, object]]:
@@ -187,7 +181,7 @@ def segment_rows_of(
         yield common | error
         return
     if result.error:
-        common |= {"error_kind": result.status, "error_message": result.error}
+        common |= {"error_kind": ErrorKind.PARTIAL, "error_message": result.error}
     if not result.segments:
         yield common
     names = [name for name in columns if hasattr(Segment, name) and name != "runner_up"]

@@ -4,7 +4,6 @@ import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -13,10 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from timesformer_cli.cli.formats import bar, csv_cell, dumps, percent, writing
+from timesformer_cli.cli.formats import bar, csv_cell, percent, write_json_lines, writing
 from timesformer_cli.cli.stderr import printable, stderr, terminated_in_order
 from timesformer_cli.errors import TsfError
-from timesformer_cli.inference.label_choice import said_only
 from timesformer_cli.timelines.watch import WatchedWindow, WatchEvent, WatchStatus
 
 CHANGES = 10  # of the label that the table keeps
@@ -129,11 +127,7 @@ def drawn(told: Told, source: str, console: Console) -> Group:
 
 
 def _jsonl_writer(stream: TextIO) -> Writer:
-    def write(window: WatchedWindow) -> None:
-        stream.write(dumps(said_only(asdict(window)), encoding=stream.encoding) + "\n")
-        stream.flush()
-
-    return write
+    return lambda window: write_json_lines([window], stream)
 
 
 def _csv_writer(stream: TextIO) -> Writer:

@@ -149,7 +149,7 @@ def _width(rows: Sequence[ListedWeights], column: WeightsColumn) -> int:
 
 def as_json(rows: Sequence[ListedWeights]) -> None:
     """Print all fields of all rows."""
-    write_json([asdict(row) for row in rows], sys.stdout)
+    write_json(list(rows), sys.stdout)
 
 
 def as_csv(rows: Sequence[ListedWeights]) -> None:

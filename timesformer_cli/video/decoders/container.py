@@ -5,7 +5,7 @@ from contextlib import suppress
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.base import Reading
 from timesformer_cli.video.safe_file import VideoFile
 
@@ -56,7 +56,7 @@ def best_stream(container: "InputContainer") -> "VideoStream":
     stream: Any = container.streams.best("video")
     if stream is None or stream.disposition & stream.disposition.attached_pic:
         what = "only a cover picture" if stream is not None else "no picture"
-        raise VideoError("no_video_stream", f"has no video stream ({what})")
+        raise VideoError(ErrorKind.NO_VIDEO_STREAM, f"has no video stream ({what})")
     return stream  # type: ignore[no-any-return]
 
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.cuts import shrink
 from timesformer_cli.video.decoders.base import (
     MISSING,
@@ -81,9 +81,13 @@ def probe_opencv(file: VideoFile) -> Probe:
     try:
         capture, cv2 = open_capture(file)
     except DecoderMissing as reason:
-        raise VideoError("decoder_missing", f"needs a decoder: {MISSING['av']}; {reason}") from None
+        raise VideoError(
+            ErrorKind.DECODER_MISSING, f"needs a decoder: {MISSING['av']}; {reason}"
+        ) from None
     except ReaderDeclined as reason:
-        raise VideoError("cannot_decode", f"is not a video that can be read: {reason}") from None
+        raise VideoError(
+            ErrorKind.CANNOT_DECODE, f"is not a video that can be read: {reason}"
+        ) from None
     try:
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.cuts import shrink
 from timesformer_cli.video.decoders.base import ReaderDeclined, Reading, ReadJob
 from timesformer_cli.video.facts import Pixels, Probe, require_pixels_within_limit
@@ -36,7 +36,7 @@ def probe_animation(file: VideoFile) -> Probe:
     with _open(file) as image:
         count = _frames(image)
         if count < 2:
-            raise VideoError("no_video_stream", "is a single picture, not a video")
+            raise VideoError(ErrorKind.NO_VIDEO_STREAM, "is a single picture, not a video")
         durations = [_seconds(image, number) for number in range(count)]
         width, height, kind = image.width, image.height, str(image.format).lower()
     total = sum(durations)
@@ -86,12 +86,14 @@ def _open(file: VideoFile) -> "Image":
 
     if file.size > LARGEST:
         raise VideoError(
-            "too_large", f"is a picture of {file.size / 1e9:.1f} GB; the limit is 1 GB"
+            ErrorKind.TOO_LARGE, f"is a picture of {file.size / 1e9:.1f} GB; the limit is 1 GB"
         )
     try:
         image = Image.open(io.BytesIO(file.read_at(0, file.size)), formats=FORMATS)
     except Exception as error:  # Pillow lets through what its parsers raise
-        raise VideoError("cannot_decode", f"is not a picture that can be read: {error}") from None
+        raise VideoError(
+            ErrorKind.CANNOT_DECODE, f"is not a picture that can be read: {error}"
+        ) from None
     require_pixels_within_limit(image.width, image.height)
     return image
 
@@ -107,7 +109,7 @@ def _seconds(image: "Image", number: int) -> float:
         image.load()
     except Exception as error:
         raise VideoError(
-            "cannot_decode", f"is damaged: its frame {number + 1} cannot be read ({error})"
+            ErrorKind.CANNOT_DECODE, f"is damaged: its frame {number + 1} cannot be read ({error})"
         ) from None
     return max(0.0, float(image.info.get("duration") or 0.0)) / 1000 or UNTIMED
 
@@ -176,6 +178,6 @@ def _picture(path: str) -> Pixels:
             require_pixels_within_limit(image.width, image.height)
             return np.asarray(image.convert("RGB"), np.uint8)
     except Exception as error:  # Pillow lets through what its parsers raise
-        kind = error.kind if isinstance(error, VideoError) else "cannot_decode"
+        kind = error.kind if isinstance(error, VideoError) else ErrorKind.CANNOT_DECODE
         name = os.path.basename(path)
         raise VideoError(kind, f"holds a picture that cannot be read: {name} ({error})") from None

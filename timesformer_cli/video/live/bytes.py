@@ -5,7 +5,7 @@ import stat
 import time
 from collections.abc import Callable
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.files import NOT_REGULAR, READ_FLAGS
 
 LOOK = 0.1  # seconds between two looks at a file that has not grown
@@ -33,7 +33,7 @@ class GrowingBytes:
         self._idle, self._rests, self._read = idle, rests, 0
         self._descriptor = os.open(path, READ_FLAGS)
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            raise VideoError("not_a_file", NOT_REGULAR)
+            raise VideoError(ErrorKind.NOT_A_FILE, NOT_REGULAR)
 
     def read(self, length: int) -> bytes:
         """Up to so many bytes, waiting for them; none at the end."""
@@ -42,7 +42,7 @@ class GrowingBytes:
             until = time.monotonic() + self._idle
             while not (data := os.read(self._descriptor, length)):
                 if os.fstat(self._descriptor).st_size < self._read:
-                    raise VideoError("cut_short", "was made shorter while it was read")
+                    raise VideoError(ErrorKind.CUT_SHORT, "was made shorter while it was read")
                 if time.monotonic() >= until:
                     return b""
                 time.sleep(LOOK)

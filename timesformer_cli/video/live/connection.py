@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.base import first_line
 from timesformer_cli.video.decoders.container import best_stream
 from timesformer_cli.video.decoders.pyav import small_picture, whole_picture
@@ -91,9 +91,11 @@ class Connection:
         except VideoError as error:
             self.fault = error
         except MemoryError:
-            self.fault = VideoError("out_of_memory", "needs more memory than a decoder is given")
+            self.fault = VideoError(
+                ErrorKind.OUT_OF_MEMORY, "needs more memory than a decoder is given"
+            )
         except Exception as error:
-            self.fault = VideoError("stream_failed", _reason(error, self.source))
+            self.fault = VideoError(ErrorKind.STREAM_FAILED, _reason(error, self.source))
         self.ended = True
         self.opened.set()
         if self.backlog is not None:
@@ -125,7 +127,9 @@ class Connection:
         stream = best_stream(container)
         context: Any = stream.codec_context
         if context is None:
-            raise VideoError("cannot_decode", "is compressed in a way that no decoder here knows")
+            raise VideoError(
+                ErrorKind.CANNOT_DECODE, "is compressed in a way that no decoder here knows"
+            )
         require_pixels_within_limit(context.width, context.height)
         context.thread_count = THREADS
         rate = float(stream.average_rate or stream.guessed_rate or USUAL)
@@ -144,7 +148,7 @@ class Connection:
             self._rests(False)
         self._follow(container, stream, 1 / rate)
         if self.source.reconnects and not container.duration:
-            raise VideoError("ended", "the stream ended")
+            raise VideoError(ErrorKind.ENDED, "the stream ended")
 
     def _follow(self, container: "InputContainer", stream: "VideoStream", interval: float) -> None:
         windows = _Windows(self, stream, interval)
@@ -189,7 +193,7 @@ class Connection:
                     yield frame
             # Sound alone keeps a connection busy.
             if self.source.reconnects and now - seen > self.source.timeout:
-                raise VideoError("silent", f"no picture came for {self.source.timeout:g} s")
+                raise VideoError(ErrorKind.SILENT, f"no picture came for {self.source.timeout:g} s")
 
     def _packets(self, container: "InputContainer") -> Iterator["Packet[Any]"]:
         """All packets, to the end; raises FFmpegError where the stream is lost."""

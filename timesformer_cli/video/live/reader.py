@@ -9,7 +9,7 @@ import numpy as np
 
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.config import Preprocessing
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.live.source import LiveSource
 from timesformer_cli.video.stream import StreamedWindow, window_of_header
 from timesformer_cli.video.windows import WindowPlan
@@ -116,7 +116,7 @@ class LiveReader:
                 header, payload = self._child.ask(request)
             except ChildEnded as ended:
                 how = "hung" if clock.struck else f"crashed ({ended})"
-                raise VideoError("decoder_crashed", f"the decoder {how}") from None
+                raise VideoError(ErrorKind.DECODER_CRASHED, f"the decoder {how}") from None
         if header["status"] == "error":
-            raise VideoError(header["kind"], header["message"])
+            raise VideoError(ErrorKind(header["kind"]), header["message"])
         return header, payload

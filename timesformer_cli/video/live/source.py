@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.video.safe_file import URL, missing_file
 
 STDIN = "-"
@@ -130,16 +130,16 @@ def _require_camera(camera: str) -> None:
     if not os.path.lexists(camera):
         there = sorted(name for name in os.listdir("/dev") if name.startswith("video"))
         have = ", ".join(f"/dev/{name}" for name in there) or "none"
-        raise VideoError("no_camera", f"{camera}: is not there; cameras here: {have}")
+        raise VideoError(ErrorKind.NO_CAMERA, f"{camera}: is not there; cameras here: {have}")
     if not stat.S_ISCHR(os.stat(camera).st_mode):
-        raise VideoError("no_camera", f"{camera}: is not a camera")
+        raise VideoError(ErrorKind.NO_CAMERA, f"{camera}: is not a camera")
 
 
 def _require_growing(text: str, follow: bool) -> None:
     try:
         mode = os.stat(text).st_mode
     except (OSError, ValueError):
-        raise VideoError("not_found", f"{text}: {missing_file(text)}") from None
+        raise VideoError(ErrorKind.NOT_FOUND, f"{text}: {missing_file(text)}") from None
     if stat.S_ISFIFO(mode):
         raise UsageError(f"{text}: is a named pipe; read it with: tsf watch - < {text}")
     if not stat.S_ISREG(mode):

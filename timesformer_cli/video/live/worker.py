@@ -7,7 +7,7 @@ from typing import Any
 
 from timesformer_cli.children import receive, send, take_pipes
 from timesformer_cli.config import Sampling
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.live.backlog import WaitingWindow
 from timesformer_cli.video.live.connection import Connection
 from timesformer_cli.video.live.source import LiveSource
@@ -79,13 +79,13 @@ def _answer(
         return {"status": "error", "kind": error.kind, "message": str(error)}, b""
     except MemoryError:
         said = "needs more memory than a decoder is given"
-        return {"status": "error", "kind": "out_of_memory", "message": said}, b""
+        return {"status": "error", "kind": ErrorKind.OUT_OF_MEMORY, "message": said}, b""
 
 
 def _opened(connection: Connection) -> dict[str, Any]:
     if not connection.opened.wait(BEAT):
         if connection.hangs:
-            raise VideoError("hangs", "cannot be opened: the decoder makes no progress")
+            raise VideoError(ErrorKind.HANGS, "cannot be opened: the decoder makes no progress")
         return {"status": "opening"}
     if connection.fault is not None:
         raise connection.fault
@@ -100,7 +100,7 @@ def _windows(connection: Connection, most: int, sent: _Sent) -> tuple[dict[str, 
     if not windows and ended and connection.fault is not None:
         raise connection.fault
     if not windows and connection.hangs:
-        raise VideoError("hangs", "the decoder makes no progress")
+        raise VideoError(ErrorKind.HANGS, "the decoder makes no progress")
     fresh = sent.fresh(windows) if windows else {}
     header = {
         "status": "ended" if ended and not windows else "windows",
