@@ -24,7 +24,7 @@ from timesformer_cli.video.windows import Shot
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pan_left_then_zoom_in.mp4"
 KEYS = (
-    "video status model device dtype decoder fps span every duration shots segments warnings error"
+    "schema video status model device dtype decoder fps span every duration shots segments warnings error"
 ).split()
 
 

@@ -234,7 +234,7 @@ def test_a_crossover_is_where_the_cheaper_becomes_the_dearer():
 
 def test_crossovers_say_it_in_words():
     (one,) = crossovers(["divided", "joint"], "base", 224)
-    assert str(one) == "joint costs less than divided below 11 frames at 224 px (base)"
+    assert one.text == "joint costs less than divided below 11 frames at 224 px (base)"
     (always,) = crossovers(["divided", "space"], "base", 224)
-    assert str(always).startswith("space costs less than divided at any length")
+    assert always.text.startswith("space costs less than divided at any length")
     assert crossovers(["joint"], "base", 224) == []

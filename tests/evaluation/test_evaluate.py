@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_listed_and_not_counted(compared):
 
 def test_json_has_the_fields_of_the_dataclasses(compared):
     report = compared[1]
-    assert list(report) == ["data", "split", "protocol", "evaluations", "comparison"]
+    assert list(report) == ["schema", "data", "split", "protocol", "evaluations", "comparison"]
     first = report["evaluations"][0]
     assert list(first)[:-1] == "model device dtype views frames stride crop".split()
     assert (first["model"], first["views"], first["frames"]) == ("camera-motion", "1x1", 8)
@@ -164,7 +164,7 @@ def test_predictions_are_a_line_a_video_in_order(compared):
         "gone.mp4",
     ]
     for line in lines[:10]:
-        assert list(line) == ["video", "status", "label", "predicted", "correct", "predictions"]
+        assert list(line) == "schema video status label predicted correct predictions".split()
         assert line["correct"] is True and line["predicted"] == line["label"]
         assert len(line["predictions"]) == 5
         assert line["predictions"][0]["label"] == line["predicted"]
