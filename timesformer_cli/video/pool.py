@@ -162,7 +162,7 @@ class DecodePool:
         died_idle = False  # whether a worker ended before it began to read: no fault of the file
         while True:
             if time.monotonic() >= until:
-                return VideoError("timeout", "its turn did not come in time")
+                return VideoError(ErrorKind.TIMEOUT, "its turn did not come in time")
             try:
                 result = slot.ask(request, self._timeout, until)
                 break
@@ -182,7 +182,7 @@ class DecodePool:
 
     def _error_of(self, death: WorkerDied, until: float) -> VideoError:
         if death.overdue and time.monotonic() >= until:
-            return VideoError("timeout", "was not decoded in time")
+            return VideoError(ErrorKind.TIMEOUT, "was not decoded in time")
         if death.overdue:
             more = "stopped; --timeout allows more"
             return VideoError(ErrorKind.TIMEOUT, f"made no progress in {self._timeout:g} s: {more}")
