@@ -168,7 +168,9 @@ def test_predictions_are_a_line_a_video_in_order(compared):
         assert line["correct"] is True and line["predicted"] == line["label"]
         assert len(line["predictions"]) == 5
         assert line["predictions"][0]["label"] == line["predicted"]
-    assert [list(line) for line in lines[10:]] == [["schema", "video", "status", "label", "error"]] * 2
+    assert [list(line) for line in lines[10:]] == [
+        ["schema", "video", "status", "label", "error"]
+    ] * 2
 
 
 def test_the_confusion_matrix_is_drawn(compared):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.dataset.split_names import spelled_twice, split_named
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.video import VideoPath, find_videos
 from timesformer_cli.video.decoders.pillow import pictures_of
 from timesformer_cli.video.find import is_dangling_folder
@@ -101,7 +101,7 @@ def _split_folders(source: Path) -> list[tuple[str | None, Path]]:
 def _videos(folder: Path, fps: float | None) -> Iterator[VideoPath]:
     for video in find_videos([str(folder)], fps=fps):
         if video.error is not None:
-            frames = video.error.kind == "no_videos" and _folder_of_pictures(folder)
+            frames = video.error.kind == ErrorKind.NO_VIDEOS and _folder_of_pictures(folder)
             raise UsageError(
                 f"{frames}: {FRAMES}"
                 if frames

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from timesformer_cli.config import Sampling
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 
 RATE = 30  # frames per second in which strides are counted, as in the published recipe
 # Frames closer together than half of what the model saw in training may change its answer.
@@ -108,11 +108,14 @@ def plan_part(
     duration = duration or end or 0.0  # 0 is a length that nobody knows yet
     if end is not None and end > duration + ROUNDED:
         raise VideoError(
-            "outside", f"lasts {duration:.4g} s, and its part from {start:g} to {end:g} s does not"
+            ErrorKind.OUTSIDE,
+            f"lasts {duration:.4g} s, and its part from {start:g} to {end:g} s does not",
         )
     last = duration if end is None else min(end, duration)
     if start >= last:
-        raise VideoError("outside", f"lasts {duration:.4g} s, and its part begins at {start:g} s")
+        raise VideoError(
+            ErrorKind.OUTSIDE, f"lasts {duration:.4g} s, and its part begins at {start:g} s"
+        )
     planned = plan_clips(last - start, sampling, clips, jitter=jitter, frame=frame)
     # At the very end of a part the picture after it begins; a whole video has none.
     most = max(start, last - frame / 2) if last < duration else last
