@@ -64,6 +64,7 @@ class ModelConfig:
     # Of such a model: the score from which a clip has a class, one per class; () is EVEN for all.
     thresholds: tuple[float, ...] = ()
     text: TextConfig | None = None  # of a model whose classes are words; 0 classes until they come
+    worded: bool = False  # whether words became classes: the head compares directions, as words do
 
     def __post_init__(self) -> None:
         # The only way to fill in a frozen dataclass.
@@ -141,6 +142,11 @@ class ModelConfig:
     def with_attention(self, name: str) -> "ModelConfig":
         """The same configuration with another scheme and what belongs to that scheme."""
         return replace(self, attention=name, readout="mean", **UNSAID)
+
+    @property
+    def unit_features(self) -> bool:
+        """Whether a pooler's features are brought to length 1, as those of texts are."""
+        return self.text is not None or self.worded
 
     @property
     def scheme(self) -> Scheme:

@@ -79,8 +79,8 @@ def test_paper_shows_both_numbers_and_marks_accuracy_as_reported():
     (divided,) = (line.split() for line in lines if line.startswith("divided"))
     assert divided == ["divided", "121.4", "121.39", "-0.01", "%", "78.0", "59.5"]
     assert all(figure in ran.stdout for figure in ("0.587", "5.108", "7.140"))
-    assert "reported" in ran.stdout
-    assert len(json.loads(tsf("--paper", "--format", "json").stdout)) == 16
+    assert "reported" in ran.stdout and not any(line != line.rstrip() for line in lines)
+    assert len(json.loads(tsf("--paper", "--format", "json").stdout)) == 21
 
 
 @pytest.mark.parametrize("frames", ["8,16,32", "8"])

@@ -50,6 +50,8 @@ def export(
         typer.Option(metavar="dynamic|N", help="Clips in one call.", rich_help_panel=GRAPH),
     ] = "dynamic",
     frames: options.Frames = None,
+    labels: options.OwnLabels = None,
+    template: options.Templates = None,
     image_size: Annotated[
         int | None,
         typer.Option(
@@ -118,10 +120,11 @@ def export(
 
     with errors_explained(debug), quietly(quiet):
         use_threads(threads)
-        asked: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
-        kinds = [kind for kind, wanted in asked.items() if wanted]
+        wanted: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
+        kinds = [kind for kind, given in wanted.items() if given]
         if len(kinds) > 1:
             raise UsageError("give one of --onnx, --pt2 and --aoti")
+        asked = options.parse_labels(labels, template)
         chosen = options.fill(
             ExportOptions,
             context,
@@ -129,6 +132,8 @@ def export(
             batch=parse_batch(batch),
             pixels=with_preprocessing,
             version=__version__,
+            labels=asked["labels"],
+            templates=asked["templates"],
         )
         validate_export_options(chosen)
         # Raised in the middle of it, an exception is lost in torch now and then.

@@ -1,4 +1,4 @@
-"""The numbers that the papers of TimeSformer and ViViT published, beside ours."""
+"""The numbers that the papers of TimeSformer and its relatives published, beside ours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from timesformer_cli.config import ModelConfig
 from timesformer_cli.results import written
 
 TIMESFORMER, VIVIT = "arXiv 2102.05095", "arXiv 2103.15691"
+VIDEOMAE, VIDEOPRISM = "arXiv 2203.12602", "arXiv 2402.13217"
 VIEWS = 3  # TimeSformer's paper counts multiply-adds of three crops and calls them FLOPs
 # The paper's parameter counts are those with a head for Something-Something V2.
 SSV2_CLASSES, K400_CLASSES = 174, 400
@@ -33,6 +34,17 @@ vivit-1 455.2  88.9 80.0 43.1
 vivit-2 284.4 115.1 78.8 43.7
 vivit-3 372.3 117.3 77.4 39.1
 vivit-4 277.1  88.9 76.3 39.5
+"""
+# VideoMAE's tables: G multiply-adds of a view of 16 frames at 224 px, top-1 on Kinetics-400.
+VIDEOMAE_PUBLISHED = """
+small  57 79.0
+base  180 81.5
+large 597 85.2
+"""
+# The README of VideoPrism: frames at 288 px, millions of parameters of the video encoder.
+VIDEOPRISM_PUBLISHED = """
+base  16 114
+large  8 354
 """
 
 
@@ -96,6 +108,32 @@ def compared() -> Iterator[Compared]:
         )
     for quantity in ("G multiply-adds", "M parameters"):
         yield from _vivit(quantity)
+    for line in VIDEOMAE_PUBLISHED.strip().splitlines():
+        size, giga, top1 = line.split()
+        config = ModelConfig.of_size(size, attention="videomae", frames=16, classes=K400_CLASSES)
+        yield Compared(
+            paper=VIDEOMAE,
+            table="Multiply-adds of a view",
+            name=f"videomae {size}",
+            quantity="G multiply-adds",
+            published=float(giga),
+            ours=cost.macs(config).total / 1e9,
+            reported={"top-1 K400": float(top1)},
+        )
+    for line in VIDEOPRISM_PUBLISHED.strip().splitlines():
+        size, frames, millions = line.split()
+        config = ModelConfig.of_size(
+            size, attention="videoprism", frames=int(frames), height=288, width=288, patch=18
+        )
+        yield Compared(
+            paper=VIDEOPRISM,
+            table="Parameters of the video encoder",
+            name=f"videoprism {size}",
+            quantity="M parameters",
+            published=float(millions),
+            ours=cost.of_encoder(config)[1] / 1e6,
+            reported={},
+        )
 
 
 def _vivit(quantity: str) -> Iterator[Compared]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.callbacks import NoteCallback, StepCallback, ignore_note, ignore_step
+from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import TsfError, UsageError
 from timesformer_cli.export.proof import Kind, Proof, prove
 from timesformer_cli.files import deliver, hidden_folder, is_stream, require_output
@@ -45,6 +46,8 @@ class ExportOptions:
     dtype: str = "float32"
     pixels: bool = False  # whether the graph takes pixels instead of normalised clips
     tolerance: float | None = None  # largest difference of a logit; None means that of the dtype
+    labels: tuple[OwnLabel, ...] = ()  # that become the classes; empty means the model's own
+    templates: tuple[str, ...] = ()  # that say a label of one's own words; empty means the model's
     overwrite: bool = False
     version: str = ""  # of tsf; it is written into the file
 
@@ -123,16 +126,14 @@ def export_model(
     located = located or locate(options.model)
     require_output(options.target, located.files)
     model, notes = load_model(located)
-    if model.text is not None:
-        raise UsageError(
-            f"{located.name}: an exported file answers with classes, and this model's are words; "
-            "tsf train --init gives it classes"
-        )
     for text in notes:
         note(text)
+    scale = _narrow(model, located, options, note)
     shaped = _shaped(model, options)
     manifest = _manifest(shaped, located, options)
-    tolerance = TOLERANCES[options.dtype] if options.tolerance is None else options.tolerance
+    tolerance = (
+        scale * TOLERANCES[options.dtype] if options.tolerance is None else options.tolerance
+    )
     with _beside(options.target) as folder:
         watch(1, len(STEPS), STEPS[1])
         streamed = is_stream(options.target)
@@ -173,6 +174,24 @@ def export_model(
         proof=proof,
         warnings=_warnings(options),
     )
+
+
+def _narrow(
+    model: "TimeSformer", located: "Located", options: ExportOptions, note: NoteCallback
+) -> float:
+    """Make the labels that were asked for the model's classes; returns the scale of its logits.
+
+    Raises UsageError where the model takes words and none were given, or has no such classes.
+    """
+    if not options.labels and not options.templates and model.text is None:
+        return 1.0
+    from timesformer_cli.inference.classify import ClassifyOptions
+    from timesformer_cli.inference.words import answer_with, choose_labels
+
+    asked = ClassifyOptions(labels=options.labels, templates=options.templates)
+    choice = choose_labels(asked, located.name, note, model, located)
+    answer_with(model, choice)
+    return 1.0 if choice.vectors is None else 1 / choice.temperature
 
 
 def _warnings(options: ExportOptions) -> tuple[str, ...]:

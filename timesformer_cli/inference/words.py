@@ -1,6 +1,7 @@
 """Words as classes: the texts that say each label go through the model's own text tower."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
 from timesformer_cli.inference.open import describe_model
 from timesformer_cli.inference.word_cache import WordKey, keep_vectors, kept_vectors
+from timesformer_cli.model.network import make_head
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.hub.hashed_files import digits_of
 from timesformer_cli.weights.hub.intact import SNAPSHOTS
@@ -74,6 +76,31 @@ def choose_labels(
     if isinstance(model, Located):
         model, _ = load_model(model)
     return _choose_words(options, name, model, located, note)
+
+
+def answer_with(model: "TimeSformer", choice: LabelChoice) -> None:
+    """Make the labels that were chosen the model's classes: words by a head of their vectors.
+
+    The softmax of its logits is then `choice.scores`. The text tower is gone.
+    """
+    labels, config, head = choice.labels, model.config, model.head
+    thresholds = tuple(config.thresholds[number] for number in choice.numbers if config.thresholds)
+    model.config = replace(
+        config,
+        classes=len(labels),
+        thresholds=thresholds,
+        text=None,
+        worded=config.text is not None,
+    )
+    model.labels, model.text, model.tokenizer = labels, None, None
+    model.head = make_head(model.config)
+    with torch.no_grad():
+        if choice.vectors is None:
+            model.head.weight.copy_(head.weight[list(choice.numbers)])
+            model.head.bias.copy_(head.bias[list(choice.numbers)])
+        else:
+            model.head.weight.copy_(choice.vectors / choice.temperature)
+            model.head.bias.zero_()
 
 
 def _choose_words(

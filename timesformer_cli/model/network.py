@@ -106,7 +106,7 @@ class TimeSformer(nn.Module):
         if self.pooler is not None:
             patches = self.norm(patches)  # under its own name: what it was made of is freed
             pooled: Tensor = self.pooler(patches)
-            return pooled if self.text is None else unit(pooled)
+            return unit(pooled) if self.config.unit_features else pooled
         if self.over_frames is not None:
             cls = self.over_frames(cls)
         tokens = patches.flatten(1, 3) if self.cls is None else cls

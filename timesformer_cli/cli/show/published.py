@@ -17,9 +17,10 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
     for (paper, title), of_table in groupby(rows, key=lambda row: (row.paper, row.table)):
         block = list(of_table)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column(f"\n{block[0].quantity}", no_wrap=True)
-        for heading in ("\npaper", "\nours", "\ndifference"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        above = "\n" if block[0].reported else ""  # the word that stands over reported accuracies
+        table.add_column(f"{above}{block[0].quantity}", no_wrap=True)
+        for heading in ("paper", "ours", "difference"):
+            table.add_column(f"{above}{heading}", justify="right", no_wrap=True)
         for heading in block[0].reported:
             table.add_column(f"reported\n{heading}", justify="right", no_wrap=True, style="dim")
         for row in block:
@@ -35,7 +36,7 @@ def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
         console.print()
     console.print(
         "[dim]Ours follow from the definitions; TimeSformer's parameters with the head of 174 classes, "
-        "as there. Its\nFLOPs are multiply-adds of three views, ViViT's of one. Accuracies are the "
+        "as there. Its\nFLOPs are multiply-adds of three views, those of the others of one. Accuracies are the "
         "papers', reported, not measured here.[/]",
         soft_wrap=True,
     )

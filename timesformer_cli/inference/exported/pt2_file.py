@@ -41,8 +41,8 @@ ATEN = (
     "__and__ __or__ _assert_tensor_metadata abs add add_ alias all arange cat chunk clone "
     "contiguous conv3d copy_ cos detach detach_ div dropout expand eye flatten gelu "
     "layer_norm le lift_fresh_copy linear matmul mean meshgrid mul neg new_zeros outer "
-    "pad permute pow relu relu_ repeat reshape roll rsub scaled_dot_product_attention "
-    "select sigmoid silu sin slice softmax split split_with_sizes squeeze stack sub sum "
+    "pad permute pow relu relu_ repeat reshape roll rsqrt rsub scaled_dot_product_attention "
+    "select sigmoid silu sin slice softmax split split_with_sizes square squeeze stack sub sum "
     "sym_size tanh to transpose unbind unflatten unsqueeze view"
 )
 OPERATOR = re.compile(

@@ -121,7 +121,7 @@ class FastModel(nn.Module):
         if self.pooler is not None:
             t, h, w = units.shape[1:4]
             pooled: Tensor = self.pooler(self.norm(tokens), (t, h, w))
-            return pooled if self.config.text is None else unit(pooled)
+            return unit(pooled) if self.config.unit_features else pooled
         return read_out(tokens, self.norm, self.config)
 
     def logits(self, features: Tensor) -> Tensor:
