@@ -178,13 +178,21 @@ def test_a_direction_in_a_label_warns_of_mirroring(data, init, tmp_path):
 
 def test_a_frozen_backbone_stays_and_its_head_learns(data, init, tmp_path):
     out = tmp_path / "run"
-    ran = tsf(data, "--init", init, *FAST, "--freeze-backbone", "-o", out)
+    plain = ("--workers", "1", "--device", "cpu", "--freeze-backbone")
+    ran = tsf(data, "--init", init, *plain, "-o", out)
     assert ran.exit_code == 0, ran.stderr
+    assert "of clips left out in turn, 100.0% are right" in ran.stderr
+    assert "validation: top-1 100.0%" in ran.stdout
+    assert "ridge regression in closed form" in (out / "README.md").read_text()
     before, after = (load_path(Path(folder))[0].state_dict() for folder in (init, out))
     for name, tensor in after.items():
         assert name.startswith("head.") or torch.equal(tensor, before[name]), name
+    first = (out / "model.safetensors").read_bytes()
     ran = tsf("--resume", out, "--workers", "1")
     assert ran.exit_code == 0, ran.stderr
+    assert (out / "model.safetensors").read_bytes() == first
+    ran = tsf(data, "--init", init, *plain, "--epochs", "3", "-o", tmp_path / "other")
+    assert (ran.exit_code, "--epochs is for a training in steps" in ran.stderr) == (2, True)
 
 
 def test_a_typed_scheme_is_trained_and_goes_on_where_it_stopped(data, init, tmp_path):

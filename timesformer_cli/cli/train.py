@@ -120,7 +120,11 @@ def train(
     ] = None,
     freeze_backbone: Annotated[
         bool,
-        typer.Option("--freeze-backbone", help="Train the head only.", rich_help_panel=RECIPE),
+        typer.Option(
+            "--freeze-backbone",
+            help="Keep the network as it is and compute a head at once, in seconds.",
+            rich_help_panel=RECIPE,
+        ),
     ] = False,
     val_fraction: Annotated[
         float,
@@ -273,7 +277,8 @@ def train(
                     done = train_model(clips, chosen, callbacks, located)
             if done is None:  # the first process of the training reports for all
                 raise typer.Exit
-            draw_curves(done.history, Path(done.folder))
+            if len(done.history) > 1:
+                draw_curves(done.history, Path(done.folder))
             if push_to_hub is not None:
                 note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
             show_report(done)

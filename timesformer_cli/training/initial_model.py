@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
-from timesformer_cli.training.options import SCRATCH, TrainOptions
+from timesformer_cli.training.options import OF_STEPS, SCRATCH, TrainOptions
 
 if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer
@@ -110,3 +110,9 @@ def validate_train_options(options: TrainOptions) -> None:
         raise UsageError("training in float16 needs its losses scaled; take bfloat16 or float32")
     if options.recipe.learning_rate <= 0:
         raise UsageError(f"--learning-rate {options.learning_rate} must be above 0")
+    for name, plain in OF_STEPS.items():
+        if options.freeze_backbone and getattr(options, name) != plain:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for a training in steps; --freeze-backbone computes "
+                "the head at once"
+            )

@@ -244,12 +244,7 @@ class Training:
         }
         row["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
         if scores is not None:
-            row |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy}
-            if scores.several is not None:
-                row |= {
-                    "val_map": scores.several.mean_average_precision,
-                    "val_f1": scores.several.f1,
-                }
+            row |= scores.row()
         row["seconds"] = round(position.seconds, 2)
         position.history.append(row)
         position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]

@@ -15,7 +15,15 @@ from timesformer_cli.weights.catalogue import DEFAULT
 SCRATCH = "scratch"
 CHECKPOINT = "last.pt"  # the file of a training's folder that it goes on from
 FOLDS = "folds.json"  # the file of a folder that says what is cross-validated there
-HEAD_RATE = 10  # times the learning rate: a linear map alone bears more than a network
+# Options that only mean something where there are steps, each with the value that says nothing.
+OF_STEPS = {
+    "epochs": None,
+    "learning_rate": None,
+    "patience": None,
+    "accumulate": 1,
+    "checkpoint_gradients": False,
+    "preset": "modern",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +68,6 @@ class TrainOptions:
         recipe = PRESETS[self.preset]
         if self.init == SCRATCH:  # no layer has learned anything yet that should change slowly
             recipe = replace(recipe, layer_decay=1.0)
-        if self.freeze_backbone:
-            # Features are computed once, so nothing in the backbone can be dropped or mixed.
-            rate = HEAD_RATE * recipe.learning_rate
-            recipe = replace(recipe, learning_rate=rate, drop_path=0.0, mixed=0.0)
         return replace(
             recipe,
             epochs=self.epochs or recipe.epochs,

@@ -223,6 +223,7 @@ def _train(
 ) -> TrainingReport | None:
     from timesformer_cli.training import checkpoint
     from timesformer_cli.training.card import card
+    from timesformer_cli.training.frozen import train_frozen
     from timesformer_cli.training.loop import Training
     from timesformer_cli.training.state import TrainingStopped
 
@@ -247,18 +248,24 @@ def _train(
             session.write(training.result, folder, training.best_scores)
 
     heard = replace(callbacks, epoch=write_history, lost=note_loss, save=save, best=write_best)
-    train, held_out = session.samples()
-    training = Training(session.learner, session.settings, session.processes, heard)
-    if state is not None:
-        training.load(state)
-    callbacks.started()
-    try:
-        training.run(train, held_out)
-    except TrainingStopped:
-        raise TrainingStopped(folder) from None
-    if not first:
-        return None
-    position = training.position
+    if session.plan.options.freeze_backbone:
+        if not first:  # a head is fitted at once, by one process
+            return None
+        save({})
+        callbacks.started()
+        position = train_frozen(session, folder, heard)
+    else:
+        training = Training(session.learner, session.settings, session.processes, heard)
+        if state is not None:
+            training.load(state)
+        callbacks.started()
+        try:
+            training.run(*session.samples())
+        except TrainingStopped:
+            raise TrainingStopped(folder) from None
+        if not first:
+            return None
+        position = training.position
     report = TrainingReport(
         folder=str(folder),
         labels=session.plan.labels,

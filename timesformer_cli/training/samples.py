@@ -1,6 +1,6 @@
 """What a training loop takes its batches from: augmented clips, or features computed once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -9,11 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.training.augment import Transform
 from timesformer_cli.training.clips import Target, TrainingClips
-from timesformer_cli.training.randomness import LOOK, ORDER, generator, seeded
+from timesformer_cli.training.randomness import LOOK, seeded
 
 # An input and its class (or 1 or 0 for each class); perhaps numbers too, for the outputs beyond the classes (NaN: not known).
 Sample = tuple[Tensor, Target] | tuple[Tensor, Target, Tensor]
@@ -74,33 +74,57 @@ class Features:
 
     features: Tensor
     targets: Sequence[Target]
-    seed: int
+    places: Sequence[int]  # the number of each one's clip among those that were asked for
 
     @classmethod
     @torch.no_grad()
     def of_clips(
-        cls, model: TimeSformer, clips: ClipSamples, dtype: torch.dtype, seed: int
+        cls,
+        model: TimeSformer,
+        clips: ClipSamples,
+        dtype: torch.dtype,
+        *,
+        mirrored: bool = False,
+        heed: Callable[[], None] = lambda: None,
+        lost: Callable[[VideoError], None] = lambda error: None,
     ) -> "Features":
-        """The input of the model's head for each clip that can be read."""
+        """The input of the model's head for each clip that can be read.
+
+        With `mirrored` each clip comes again, left to right. `heed` is called after each batch, and
+        `lost` hears of clips that cannot be read.
+        """
         model.eval()
-        device, features = clips.device, []
-        stream = clips.stream(range(len(clips)), 0)
-        known = (sample for sample in stream if not isinstance(sample, VideoError))
+        device = clips.device
+        seen: list[Tensor] = []
         targets: list[Target] = []
-        while batch := list(islice(known, BATCH)):
-            inputs, numbers, *_ = zip(*batch, strict=True)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                features.append(model.features(torch.stack(inputs)).float())
-            targets += numbers
-        return cls(torch.cat(features), targets, seed)
+        places: list[int] = []
+        stream = enumerate(clips.stream(range(len(clips)), 0))
+        while batch := list(islice(stream, BATCH)):
+            known = []
+            for place, sample in batch:
+                if isinstance(sample, VideoError):
+                    lost(sample)
+                else:
+                    known.append((place, sample[0], sample[1]))
+            if known:
+                at, inputs, numbers = zip(*known, strict=True)
+                stacked = torch.stack(inputs)
+                for looked_at in (stacked, stacked.flip(-1)) if mirrored else (stacked,):
+                    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                        seen.append(model.features(looked_at).float())
+                    targets += numbers
+                    places += at
+            heed()
+        if not seen:
+            raise TsfError("none of the clips could be read; see the notes above")
+        return cls(torch.cat(seen), targets, places)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def order(self, epoch: int) -> list[int]:
-        """The numbers of all features, in the order in which the epoch takes them."""
-        drawn = generator(self.seed, ORDER, epoch).permutation(len(self))
-        return [int(index) for index in drawn]
+        """The numbers of all features: there is nothing to be gained by another order."""
+        return list(range(len(self)))
 
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
         """The features of these numbers; they are the same in every epoch."""

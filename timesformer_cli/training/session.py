@@ -1,6 +1,6 @@
 """The parts of a training, put together: the model, its clips and its settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.clip import LabelledClip
-from timesformer_cli.errors import UsageError
+from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
@@ -111,13 +111,33 @@ class TrainingSession:
 
     def samples(self) -> tuple[Samples, Samples | None]:
         """What to train on, and what to validate on; None where nothing is held out."""
-        train, held_out = self.training_clips(), self._clips("val")
-        val = held_out if len(held_out) else None
-        if not self.plan.options.freeze_backbone:
-            return train, val
-        # Computed once, so without augmentation: one look would be repeated in every epoch.
-        plain = self._clips("train")
-        return self._features(plain), val and self._features(val)
+        return self.training_clips(), self.held_out_clips()
+
+    def held_out_clips(self) -> ClipSamples | None:
+        """What to validate on; None where nothing is held out."""
+        held_out = self._clips("val")
+        return held_out if len(held_out) else None
+
+    def frozen_samples(
+        self, heed: "Callable[[], None]", lost: "Callable[[VideoError], None]"
+    ) -> tuple[Features, list[int]]:
+        """Features of the training clips, of each its middle, and numbers that clips of a group share.
+
+        Where the recipe mirrors clips, each comes mirrored, too.
+        """
+        mirrored = self.settings.recipe.flip > 0
+        seen = Features.of_clips(
+            self.model,
+            self._clips("train"),
+            self.settings.dtype,
+            mirrored=mirrored,
+            heed=heed,
+            lost=lost,
+        )
+        listed = self.plan.of_split("train")
+        keys = [listed[place].group or place for place in seen.places]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return seen, [numbers[key] for key in keys]
 
     def training_clips(self) -> ClipSamples:
         """The training clips, at random moments and augmented."""
@@ -188,7 +208,7 @@ class TrainingSession:
         )
         if not examples:
             return np.empty((0, self.plan.config.features)), np.empty(0, dtype=np.int64)
-        seen = self._features(clips)
+        seen = Features.of_clips(self.model, clips, self.settings.dtype)
         return seen.features.cpu().double().numpy(), np.array(seen.targets)
 
     def _clips(self, split: str, sampling: Sampling | None = None) -> ClipSamples:
@@ -216,6 +236,3 @@ class TrainingSession:
         if self.settings.multi_label:
             return tuple(float(label in clip.classes) for label in self.plan.labels)
         return self.plan.labels.index(clip.label)
-
-    def _features(self, clips: ClipSamples) -> Features:
-        return Features.of_clips(self.model, clips, self.settings.dtype, self.settings.seed)

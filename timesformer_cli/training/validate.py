@@ -31,6 +31,13 @@ class ValidationScores:
     clips: int
     several: MultiLabelScores | None = None  # where clips may have several labels
 
+    def row(self) -> dict[str, float | None]:
+        """What a history says of them."""
+        row: dict[str, float | None] = {"val_loss": self.loss, "val_accuracy": self.accuracy}
+        if self.several is not None:
+            row |= {"val_map": self.several.mean_average_precision, "val_f1": self.several.f1}
+        return row
+
 
 @torch.no_grad()
 def validate_model(
