@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "timesformer_cli"
 # A room imports from rooms before its own line and from itself, never from one of its own line.
 LEVELS = [
     "errors callbacks grouping schemes typed sizes text_config config files children installing "
-    "parquet results",
+    "json_text parquet results",
     "cost",
     "model video",
     "weights",
@@ -22,6 +22,7 @@ LEVELS = [
     "training evaluation benchmark export scale",
     "doctor",
     "schema",
+    "serving",
     "api",
     "cli",
     "__init__ __main__",

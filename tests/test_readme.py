@@ -83,6 +83,10 @@ NOT_RUN = {
         tsf search examples.lance --duplicates --format csv
         tsf search examples.lance --label "zoom in" --min-score 0.6 --format m3u > zooms.m3u
         tsf library examples.lance""",
+    "it serves until it is ended, or asks what serves; tests/serving does so": """
+        tsf serve --model camera-motion
+        curl -F video=@clip.mp4 -F top_k=1 http://127.0.0.1:8000/v1/classify
+        curl http://127.0.0.1:8000/v1/timeline -H 'Content-Type: application/json' -d '{"path": "a/film.mp4", "every": 1, "format": "jsonl"}'""",
     "it needs a cluster; tests/scale makes one": """
         tsf classify videos/ --model camera-motion --engine ray -o parts
         tsf classify s3://archive/2024/ -m base-k400 --engine ray --address auto -o s3://answers/2024
@@ -116,6 +120,7 @@ ABOUT = {
     "docs/library.md": ("search", "library", "embed"),
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),
+    "docs/serve.md": ("serve", "classify"),
     "docs/labels.md": ("classify", "timeline", "evaluate", "watch"),
 }
 

@@ -117,6 +117,10 @@ _PACKAGES = (
     ("pyarrow", "pyarrow", False, "answers as Parquet"),
     ("lance", "pylance", False, "libraries: tsf search"),
     ("ray", "ray[data]", False, "--engine ray"),
+    ("starlette", "starlette", False, "tsf serve"),
+    ("uvicorn", "uvicorn", False, "tsf serve"),
+    ("multipart", "multipart", False, "tsf serve"),
+    ("prometheus_client", "prometheus-client", False, "tsf serve"),
     ("opentimelineio", "opentimelineio", False, "tsf timeline --format otio"),
 )
 

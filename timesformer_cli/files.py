@@ -112,6 +112,32 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder for this process's temporary files, removed with all of them when the block ends.
+
+    Those of that name whose processes were killed are removed first: a living process has a lock on
+    the file beside its folder. Raises OSError.
+    """
+    top = Path(gettempdir())
+    for place in top.glob(f"{name}-*.lock"):
+        # Another user's cannot be opened, and that of a living process cannot be locked.
+        with suppress(OSError):
+            descriptor = _locked_file(place)
+            _remove(place.with_suffix(""))
+            _remove(place)
+            os.close(descriptor)
+    folder = top / f"{name}-{token_hex(8)}"
+    lock = folder.with_suffix(".lock")
+    descriptor = _locked_file(lock)
+    try:
+        with _hidden(lock), _hidden(folder):
+            folder.mkdir(mode=0o700)
+            yield folder
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def claimed(*paths: Path | None) -> Iterator[None]:
     """Keep every other run from writing these files until the block ends.
 

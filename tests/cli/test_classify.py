@@ -77,6 +77,7 @@ def process(*arguments: str, **options) -> subprocess.CompletedProcess:
         ["doctor", "--help"],
         ["watch", "--help"],
         ["schema", "--help"],
+        ["serve", "--help"],
         ["version"],
         ["help", "evaluate"],
     ],

@@ -27,6 +27,7 @@ from timesformer_cli.cli.merge import merge
 from timesformer_cli.cli.models import models
 from timesformer_cli.cli.schema import schema
 from timesformer_cli.cli.search import search
+from timesformer_cli.cli.serve import serve
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
 from timesformer_cli.cli.timeline import timeline
 from timesformer_cli.cli.train import train
@@ -45,6 +46,7 @@ for command in (
     classify,
     timeline,
     watch,
+    serve,
     explain,
     embed,
     search,

@@ -200,12 +200,12 @@ def benchmark(
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, option: str = "--memory-limit") -> int:
     """`8GiB`, `500MB`, `1.5g` or plain bytes as a number of bytes; raises UsageError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
     unit = {**UNITS, **BINARY_UNITS}.get(match[2]) if match else None
     if not match or unit is None or not (size := int(float(match[1]) * unit)):
-        raise UsageError(f"--memory-limit is a size such as 8GiB or 500MB; got '{text}'")
+        raise UsageError(f"{option} is a size such as 8GiB or 500MB; got '{text}'")
     return size
 
 

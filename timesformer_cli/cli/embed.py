@@ -120,7 +120,7 @@ def embed(
     given = options.said(context)
     with errors_explained(debug), quietly(quiet):
         options.require_devices(device, several=True)
-        _require_fitting(given, windows=every is not None)
+        require_fitting_clips(given, windows=every is not None)
         if engine == RAY:
             raise typer.Exit(run_on_ray(context))
         require_local(context)
@@ -254,7 +254,7 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     return ExitCode.SOME_FAILED if failures else ExitCode.OK
 
 
-def _require_fitting(given: dict[str, object], *, windows: bool) -> None:
+def require_fitting_clips(given: dict[str, object], *, windows: bool) -> None:
     """Raise UsageError for options that the other way of taking clips has."""
     for name, option in (FOR_CLIPS if windows else FOR_WINDOWS).items():
         if name in given:

@@ -7,8 +7,6 @@ name, CSV cells that no spreadsheet takes for formulas, bars, percentages, Markd
 
 import csv
 import io
-import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from timesformer_cli.cli.stderr import printable, terminated_in_order
 from timesformer_cli.cli.streams import require_stdout
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import AnyFile, delivering, is_stream, open_stream, require_output
+from timesformer_cli.json_text import STEERING, dumps
 from timesformer_cli.parquet import Columns, parquet_rows, require_parquet
 from timesformer_cli.results import to_json
 
@@ -34,11 +33,6 @@ SUFFIXES |= {
 PARQUET = "parquet"
 LONGEST_LABEL = 120  # characters that a table shows
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes cells that begin so
-# What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
-# paragraphs, and the marks of writing direction.
-STEERING = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
 
 
 def choose_format(
@@ -116,22 +110,6 @@ def writing(output: Path | None) -> Iterator[TextIO]:
         raise
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-
-
-def dumps(value: object, indent: int | None = None, encoding: str | None = None) -> str:
-    """The value as JSON that can be written in that encoding, UTF-8 where none is said.
-
-    What steers a terminal is escaped; whoever parses it gets the same value.
-    """
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    try:
-        text.encode(encoding or "utf-8")
-    except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes are kept, escaped
-        return json.dumps(value, indent=indent)
-    # json.dumps has escaped C0; and the others stand inside strings only.
-    return STEERING.sub(
-        lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
-    )
 
 
 def write_json(result: Any, stream: TextIO) -> None:

@@ -142,11 +142,7 @@ class CommandGroup(TyperGroup):
             return str(error)
         if hyphened := [word for word in words if _is_hyphened_video(word)]:
             return _hyphen_hint(hyphened[0])
-        if isinstance(error, typer.BadParameter):  # its message alone does not name the parameter
-            said = error.format_message()
-        else:
-            said = str(getattr(error, "message", error))
-        text = " ".join(said.split()).replace("Value error, ", "").rstrip(".")
+        text = fault_of(error)
         context = getattr(error, "ctx", None)
         command = context.info_name if context is not None and context.parent else ""
         if not command and words and words[0] in self.commands:
@@ -186,6 +182,15 @@ class CommandGroup(TyperGroup):
                 f"  {name:{wide}}{help}", formatter.width, subsequent_indent=indent
             )
         formatter.write("\n".join([*lines, "", CLOSING, ""]))
+
+
+def fault_of(error: Exception) -> str:
+    """What is wrong with a command line, in one line, from the error of who read it."""
+    if isinstance(error, typer.BadParameter):  # its message alone does not name the parameter
+        said = error.format_message()
+    else:
+        said = str(getattr(error, "message", error))
+    return " ".join(said.split()).replace("Value error, ", "").rstrip(".")
 
 
 def _is_plain(word: str) -> bool:

@@ -22,8 +22,8 @@ def schema(
 
     Example: tsf schema classify
     """
-    from timesformer_cli.cli.formats import dumps
     from timesformer_cli.cli.stderr import errors_explained
+    from timesformer_cli.json_text import dumps
     from timesformer_cli.schema import schema_document
 
     with errors_explained(debug):

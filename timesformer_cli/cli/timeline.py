@@ -148,7 +148,7 @@ def timeline(
             require_drawable(plot)
         renderers = FITTED_RENDERERS if labels is not None else RENDERERS
         written = choose_answer(format, output, output_dir, renderers, beside=[plot])
-        _require_fitting(written, windows, "top_k" in options.said(context))
+        require_fitting(written, windows, "top_k" in options.said(context))
         files, needed = find_videos_named(videos, fps, shard)
         alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
         if alone and len(files) > 1:
@@ -181,7 +181,7 @@ def timeline(
     raise typer.Exit(failed)
 
 
-def _require_fitting(format: str, windows: bool, top_k: bool) -> None:
+def require_fitting(format: str, windows: bool, top_k: bool) -> None:
     """Raise UsageError for options that the format has no use for, and for missing packages."""
     if windows and format not in WITH_WINDOWS:
         raise UsageError(f"--windows is for --format {' or '.join(WITH_WINDOWS)}, not {format}")

@@ -126,6 +126,10 @@ class VideoFollower:
                 self._worker.bury()
             thread.join()
 
+    def stop(self) -> None:
+        """Give up the video that is being followed; the next one gets a fresh process."""
+        self._worker.bury()
+
     def close(self) -> None:
         """Kill the process, whatever it is doing."""
         self._worker.close()
