@@ -62,6 +62,8 @@ COMMANDS = {
     "fit": "train",
     "convert": "export",
     "onnx": "export",
+    "server": "serve",
+    "webui": "serve",
     "download": "download-weights",
     "fetch": "download-weights",
     "pull": "download-weights",
@@ -95,9 +97,6 @@ ABSENT = {
     "track": "it names what a whole clip shows, and follows no objects",
     "transcribe": "it looks at the pictures of a video, and hears nothing",
     "translate": "it looks at the pictures of a video, and hears nothing",
-    "serve": "it has no server; classify many videos in one run",
-    "server": "it has no server; classify many videos in one run",
-    "webui": "it has no server; classify many videos in one run",
 }
 
 _VIDEO = "give videos without an option: tsf classify VIDEO"
