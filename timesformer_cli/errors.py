@@ -72,6 +72,16 @@ class ErrorKind(str, Enum):
     ENDED = "ended", "the stream ended, and was to go on", "start its source again"
     HANGS = "hangs", "the decoder of the stream makes no progress", "check its source"
     CUT_SHORT = "cut_short", "the file shrank while it was followed", "follow it from its start"
+    # Of requests to `tsf serve`, beside those of the video and those below.
+    UNAUTHORIZED = "unauthorized", "the token is missing or wrong", "send the server's token"
+    FORBIDDEN = "forbidden", "it is not for whoever asks", "see the message"
+    WRONG_HOST = "wrong_host", "the server goes by another name", "use its name; `--allow-host`"
+    NO_SUCH_ADDRESS = "no_such_address", "nothing is at that address", "see `/openapi.json`"
+    NOT_ALLOWED = "not_allowed", "the address takes another method", "see `/openapi.json`"
+    BUSY = "busy", "all places of the server are taken", "wait as `Retry-After` says"
+    DEADLINE = "deadline", "the answer took longer than allowed", "raise `--deadline`"
+    DRAINING = "draining", "the server is about to end", "ask it again later, or another"
+    STORAGE = "storage", "the server's disk is full", "make room where `TMPDIR` leads"
     # Of the whole call: raised as exceptions from Python, and an error of the command.
     USAGE = "usage", "options contradict one another or the model", "see the message"
     WEIGHTS = "weights", "the model is missing, unsafe or damaged", "see the message"

@@ -36,6 +36,9 @@ RESULTS = {
     "benchmark-models": ("one model of tsf benchmark --model", "benchmark.run_models:ModelRow"),
     "published": ("one number of tsf benchmark --paper", "cost.published:Compared"),
     "doctor": ("one machine", "doctor:Checkup"),
+    "serve-window": ("one window that tsf serve streams", "timelines.results:ScoredWindow"),
+    "serve-model": ("the model of tsf serve", "serving.engine:ServedModel"),
+    "serve-refusal": ("what tsf serve says no with", "serving.refused:RefusedRequest"),
 }
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 # A field of a dataclass, and a comment above one.

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.contract import require_valid
 from tests.support.serving import client_of, server_of, started_engine
 from timesformer_cli.cli.app import app
 from timesformer_cli.errors import DeviceError
@@ -102,6 +103,9 @@ def test_windows_come_before_their_timeline(client, folder, model_folder):
     *windows, last = map(json.loads, answer.text.splitlines())
     words = "--every 0.2 --windows -k 2".split()
     expected = printed("timeline", folder / "root" / "clip.mp4", model_folder, *words)
+    for window in windows:
+        require_valid("serve-window", window)
+        del window["schema"]
     assert windows == expected.pop("windows")
     assert timeless(last) == expected
 
@@ -134,7 +138,10 @@ def test_a_wrong_option_is_refused_in_the_words_of_the_command(
         answer = client.post(f"/v1/{verb}", files={"video": file}, data=asked)
     error = {"kind": "usage", "message": said}
     assert ran.exit_code == 2
-    assert (answer.status_code, answer.json()) == (400, {"status": "error", "error": error})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"schema": 1, "status": "error", "error": error},
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,6 +269,8 @@ def test_a_body_that_holds_no_video_is_one_line(verb, body, headers, status, cli
     answer = client.post(f"/v1/{verb}", content=body, headers=headers)
     assert answer.status_code == status, answer.text
     told = answer.json()
+    if status != 422:  # that of a file which is no video
+        require_valid("serve-refusal", told)
     assert told["status"] == "error" and "\n" not in told["error"]["message"]
 
 
@@ -290,6 +299,7 @@ def test_what_is_not_about_a_video(client, engine):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").status_code == 200
     (model,) = client.get("/v1/models").json()["models"]
+    require_valid("serve-model", model)
     assert model["labels"] == list("abcde") and model["device"] == "cpu"
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
@@ -323,5 +333,5 @@ def test_a_device_that_fails_is_one_answer_and_the_next_is_well(client, engine, 
         assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "device")
         patch.setattr(engine.warm.scorer.scorer, "start", lambda *_, **__: 1 / 0)
         answer = client.post("/v1/classify", json={"path": "clip.mp4"})
-        assert (answer.status_code, answer.json()["error"]["kind"]) == (500, "internal")
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (500, "failed")
     assert client.post("/v1/classify", json={"path": "clip.mp4"}).status_code == 200

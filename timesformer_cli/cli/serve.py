@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from timesformer_cli import __version__
 from timesformer_cli.cli import options
 from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -143,6 +144,7 @@ def serve(
 
         chosen = ServeOptions(
             classify=options.fill(ClassifyOptions, context, model=located, **asked),
+            version=__version__,
             root=root,
             token=token,
             hosts=_names(host, allow_host),

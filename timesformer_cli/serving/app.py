@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, aclosing, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,28 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from timesformer_cli.errors import DeviceError, TsfError, UsageError
+from timesformer_cli.errors import DeviceError, ErrorKind, TsfError, UsageError
+from timesformer_cli.inference.classify import Failed
 from timesformer_cli.json_text import dumps
+from timesformer_cli.results import to_json
 from timesformer_cli.serving.body import given_video
 from timesformer_cli.serving.engine import Engine
 from timesformer_cli.serving.guard import ALWAYS, Guard, refusal
 from timesformer_cli.serving.metrics import LEFT, Metrics
-from timesformer_cli.serving.openapi import contract
+from timesformer_cli.serving.openapi import VERBS, contract
 from timesformer_cli.serving.options import RequestReader, ServeOptions
 from timesformer_cli.serving.page import POLICY, start_page
 from timesformer_cli.serving.places import Places
-from timesformer_cli.serving.refused import Refused
+from timesformer_cli.serving.refused import Refused, RefusedRequest
 from timesformer_cli.serving.work import Line, VideoWork
 from timesformer_cli.timelines.options import TimelineOptions
+from timesformer_cli.timelines.results import ScoredWindow
 
-VERBS = ("classify", "timeline", "embed")
 UNREADABLE = 422  # the status of a video that could not be read
-STATUS = {"not_found": 404, "permission_denied": 403}  # of kinds that have a better one
-SETTLING = 5.0  # seconds for a client that was told no to stop sending
+STATUS = {
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.PERMISSION_DENIED: 403,
+}  # of kinds that have a better one
 log = logging.getLogger("timesformer_cli.serving")
 
 
@@ -79,7 +82,7 @@ class Server:
     async def ready(self, request: Request) -> Response:
         """Whether requests are taken."""
         if self.draining:
-            return refusal(Refused(503, "draining", "the server ends; ask another"))
+            return refusal(Refused(503, ErrorKind.DRAINING, "the server ends; ask another"))
         return _json({"status": "ok"})
 
     async def counters(self, request: Request) -> Response:
@@ -89,11 +92,13 @@ class Server:
 
     async def openapi(self, request: Request) -> Response:
         """The contract."""
-        return _json(contract(self.reader, VERBS))
+        return _json(
+            contract(self.reader, self.options.version, token=self.options.token is not None)
+        )
 
     async def models(self, request: Request) -> Response:
         """What the model is."""
-        return _json({"models": [asdict(self.engine.model)]})
+        return _json({"models": [to_json(self.engine.model)]})
 
 
 class VideoEndpoint:
@@ -129,7 +134,7 @@ class VideoEndpoint:
                     given = await stack.enter_async_context(body)
             except TimeoutError:
                 raise Refused(
-                    408, "timeout", "the request did not come to its end in time"
+                    408, ErrorKind.TIMEOUT, "the request did not come to its end in time"
                 ) from None
             asked = server.reader.read(self.verb, given.fields)
             threads = server.engine.threads
@@ -138,16 +143,16 @@ class VideoEndpoint:
                 await _in_time(request, until, server.following.acquire())
                 stack.callback(server.following.release)
             work = VideoWork(server.engine, self.verb, given, asked, until)
-            line: Line = {}
+            line: Line | None = None
             lines = _pulled(request, until, work, threads.submit)
             async with aclosing(lines):
                 async for line in lines:
                     if asked.stream:
                         await answer.line(line)
+            assert line is not None and not isinstance(line, ScoredWindow)  # the last is the whole
             if not asked.stream:
                 await answer.whole(line)
-            outcome = line["status"]
-            server.metrics.video(line["error"]["kind"] if outcome == "error" else outcome)
+            server.metrics.video(line.error.kind if isinstance(line, Failed) else line.status)
 
 
 class _Answer:
@@ -163,18 +168,18 @@ class _Answer:
         await self._body(line, last=True)
 
     async def line(self, line: Line) -> None:
-        """One of the lines; that with a status is the last."""
+        """One of the lines; windows come before the last."""
         if self.status == LEFT:
             await self._start(_status(line), "application/jsonl")
-        await self._body(line, last="status" in line)
+        await self._body(line, last=not isinstance(line, ScoredWindow))
 
     async def refuse(self, refused: Refused) -> None:
         """Say no; where lines were sent already, as the last one."""
         if self.status != LEFT:
-            await self._body(refused.to_dict(), last=True)
+            await self._body(refused.result, last=True)
             return
         await self._start(refused.status, "application/json", dict(refused.headers))
-        await self._body(refused.to_dict(), last=True)
+        await self._body(refused.result, last=True)
 
     async def _start(self, status: int, kind: str, headers: dict[str, str] = ALWAYS) -> None:
         self.status = status
@@ -182,8 +187,8 @@ class _Answer:
         raw = [(name.lower().encode(), value.encode()) for name, value in every.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
-    async def _body(self, line: Line, *, last: bool) -> None:
-        body = (dumps(line) + "\n").encode()
+    async def _body(self, line: Line | RefusedRequest, *, last: bool) -> None:
+        body = (dumps(to_json(line)) + "\n").encode()
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
 
@@ -226,7 +231,9 @@ async def _in_time(request: Request, until: float, made: Awaitable[Any]) -> Any:
             return work.result()
         if gone.done():
             raise ClientDisconnect
-        raise Refused(504, "deadline", "no answer by the deadline of this server's requests")
+        raise Refused(
+            504, ErrorKind.DEADLINE, "no answer by the deadline of this server's requests"
+        )
     finally:
         for each in (work, gone):
             each.cancel()
@@ -239,23 +246,19 @@ async def _left(receive: Callable[[], Awaitable[Message]]) -> None:
 
 
 def _status(line: Line) -> int:
-    if line.get("status") != "error":
-        return 200
-    return STATUS.get(line["error"]["kind"], UNREADABLE)
+    return STATUS.get(line.error.kind, UNREADABLE) if isinstance(line, Failed) else 200
 
 
 def _as_refused(error: Exception) -> Refused:
     """What went wrong, as an answer; what nobody foresaw goes to the log."""
     if isinstance(error, UsageError):
-        return Refused(400, "usage", str(error))
+        return Refused(400, error.kind, str(error))
     if isinstance(error, TsfError):
-        device = isinstance(error, DeviceError)
         log.error("%s", error)
-        return Refused(503 if device else 500, "device" if device else "weights", str(error))
+        return Refused(503 if isinstance(error, DeviceError) else 500, error.kind, str(error))
     log.error("a request failed", exc_info=error)
-    return Refused(
-        500, "internal", f"the server failed ({type(error).__name__}); its log says more"
-    )
+    message = f"the server failed ({type(error).__name__}); its log says more"
+    return Refused(500, ErrorKind.FAILED, message)
 
 
 def _json(value: object) -> Response:
@@ -264,6 +267,7 @@ def _json(value: object) -> Response:
 
 async def _no_such(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = "not_allowed" if error.status_code == 405 else "no_such_address"
+    wrong_method = error.status_code == 405
+    kind = ErrorKind.NOT_ALLOWED if wrong_method else ErrorKind.NO_SUCH_ADDRESS
     message = f"{request.method} {request.url.path[:200]}: {error.detail}; see /openapi.json"
     return refusal(Refused(error.status_code, kind, message, error.headers or {}))

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from starlette.requests import Request
 
+from timesformer_cli.errors import ErrorKind
 from timesformer_cli.serving.refused import Refused
 from timesformer_cli.serving.rooted import video_below
 from timesformer_cli.video import VideoPath
@@ -51,12 +52,12 @@ async def given_video(
         fields = _fields_of_json(await _small(request))
         names = fields.pop(PATH, [])
         if len(names) != 1:
-            raise Refused(400, "usage", f"no video: {HOW}")
+            raise Refused(400, ErrorKind.USAGE, f"no video: {HOW}")
         with video_below(root, names[0]) as video:
             yield GivenVideo(names[0], video, fields)
         return
     if kind != "multipart/form-data":
-        raise Refused(415, "usage", f"no video in '{kind[:100]}': {HOW}")
+        raise Refused(415, ErrorKind.USAGE, f"no video in '{kind[:100]}': {HOW}")
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > most + MOST_OPTIONS + PIECE:
         raise _too_large(most)
@@ -79,16 +80,16 @@ async def given_video(
                 parser.close()
             except MultipartError as error:
                 raise Refused(
-                    400, "usage", f"the body is no whole multipart/form-data ({error})"
+                    400, ErrorKind.USAGE, f"the body is no whole multipart/form-data ({error})"
                 ) from None
             await asyncio.to_thread(parts.flush)
         if parts.name is None:
-            raise Refused(400, "usage", f"no video: {HOW}")
+            raise Refused(400, ErrorKind.USAGE, f"no video: {HOW}")
         yield GivenVideo(parts.name, VideoPath(str(place)), parts.fields)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise Refused(507, "storage", "the server's disk is full") from error
+        raise Refused(507, ErrorKind.STORAGE, "the server's disk is full") from error
     finally:
         with suppress(FileNotFoundError):
             place.unlink()
@@ -114,7 +115,9 @@ class _Parts:
             self._segment, self._text = event, bytearray()
             if self._is_video(event):
                 if self.name is not None:
-                    raise Refused(400, "usage", "one video a request, and this one has more")
+                    raise Refused(
+                        400, ErrorKind.USAGE, "one video a request, and this one has more"
+                    )
                 self.name = _plain(event.filename or "upload")
         elif event is None:
             assert self._segment is not None
@@ -128,7 +131,9 @@ class _Parts:
         else:
             self._small += len(event)
             if self._small > MOST_OPTIONS:
-                raise Refused(413, "too_large", f"the options have more than {MOST_OPTIONS} bytes")
+                raise Refused(
+                    413, ErrorKind.TOO_LARGE, f"the options have more than {MOST_OPTIONS} bytes"
+                )
             self._text += event
 
     def flush(self) -> None:
@@ -143,11 +148,11 @@ class _Parts:
 
     def _keep_option(self, name: str) -> None:
         if self._segment is not None and self._segment.filename is not None:
-            raise Refused(400, "usage", f"the part '{_plain(name)}' is a file: {HOW}")
+            raise Refused(400, ErrorKind.USAGE, f"the part '{_plain(name)}' is a file: {HOW}")
         try:
             self.fields.setdefault(_plain(name), []).append(self._text.decode())
         except UnicodeDecodeError:
-            raise Refused(400, "usage", f"{_plain(name)}: is not UTF-8") from None
+            raise Refused(400, ErrorKind.USAGE, f"{_plain(name)}: is not UTF-8") from None
 
 
 async def _small(request: Request) -> bytes:
@@ -155,7 +160,7 @@ async def _small(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_OPTIONS:
-            raise Refused(413, "too_large", f"the JSON has more than {MOST_OPTIONS} bytes")
+            raise Refused(413, ErrorKind.TOO_LARGE, f"the JSON has more than {MOST_OPTIONS} bytes")
     return bytes(body)
 
 
@@ -164,9 +169,9 @@ def _fields_of_json(body: bytes) -> dict[str, list[str]]:
     try:
         values = json.loads(body or b"null")
     except (ValueError, RecursionError):
-        raise Refused(400, "usage", f"the body is no JSON: {HOW}") from None
+        raise Refused(400, ErrorKind.USAGE, f"the body is no JSON: {HOW}") from None
     if not isinstance(values, dict):
-        raise Refused(400, "usage", f"the body is no JSON object: {HOW}")
+        raise Refused(400, ErrorKind.USAGE, f"the body is no JSON object: {HOW}")
     return {_plain(name): [_word(name, value)] for name, value in values.items()}
 
 
@@ -175,7 +180,7 @@ def _word(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    raise Refused(400, "usage", f"{_plain(name)}: takes a text, a number, true or false")
+    raise Refused(400, ErrorKind.USAGE, f"{_plain(name)}: takes a text, a number, true or false")
 
 
 def _plain(name: str) -> str:
@@ -183,4 +188,6 @@ def _plain(name: str) -> str:
 
 
 def _too_large(most: int) -> Refused:
-    return Refused(413, "too_large", f"the video has more than {most:,} bytes, the most here")
+    return Refused(
+        413, ErrorKind.TOO_LARGE, f"the video has more than {most:,} bytes, the most here"
+    )

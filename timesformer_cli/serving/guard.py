@@ -7,7 +7,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from timesformer_cli.errors import ErrorKind
 from timesformer_cli.json_text import dumps
+from timesformer_cli.results import to_json
 from timesformer_cli.serving.refused import Refused
 
 OPEN = ("/", "/healthz", "/readyz", "/openapi.json")  # what is there for everybody
@@ -34,10 +36,10 @@ class Guard:
         # A page of another site, whose name was made to lead here, still sends that site's name.
         if self.hosts is not None and host_name(host) not in self.hosts:
             message = f"this server has not the name {host_name(host)!a}; --allow-host gives it one"
-            raise Refused(421, "wrong_host", message)
+            raise Refused(421, ErrorKind.WRONG_HOST, message)
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refused(403, "forbidden", "pages of other sites may not call this server")
+            raise Refused(403, ErrorKind.FORBIDDEN, "pages of other sites may not call this server")
         if self.token is None or path in OPEN:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -45,7 +47,7 @@ class Guard:
         same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.token)
         if scheme.lower() != "bearer" or not same:
             message = "send the server's token: Authorization: Bearer TOKEN"
-            raise Refused(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+            raise Refused(401, ErrorKind.UNAUTHORIZED, message, {"WWW-Authenticate": "Bearer"})
 
 
 def host_name(host: str) -> str:
@@ -58,6 +60,6 @@ def host_name(host: str) -> str:
 
 def refusal(refused: Refused) -> Response:
     """The answer that says no."""
-    body = dumps(refused.to_dict()) + "\n"
+    body = dumps(to_json(refused.result)) + "\n"
     headers = {**ALWAYS, **refused.headers}
     return Response(body, refused.status, headers, "application/json")

@@ -16,6 +16,7 @@ class ServeOptions:
     """How a server answers."""
 
     classify: ClassifyOptions  # the model, and what requests do not say otherwise
+    version: str = ""  # of the program
     root: Path | None = None  # paths in requests lie below it; None refuses them
     token: bytes | None = None  # that requests must know
     hosts: frozenset[str] | None = None  # names that it answers to; None is any

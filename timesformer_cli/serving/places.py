@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from timesformer_cli.errors import ErrorKind
 from timesformer_cli.serving.refused import Refused
 
 LONGEST_WAIT = 60  # seconds that a client is told to wait
@@ -24,7 +25,7 @@ class Places:
         if self.taken >= self.most:
             wait = min(LONGEST_WAIT, max(1, math.ceil(self._mean / self.most)))
             message = f"{self.most} requests are under way, the most here; try again in {wait} s"
-            raise Refused(429, "busy", message, {"Retry-After": str(wait)})
+            raise Refused(429, ErrorKind.BUSY, message, {"Retry-After": str(wait)})
         self.taken += 1
         began = time.monotonic()
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PureWindowsPath
 
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.files import READ_FLAGS
 from timesformer_cli.serving.refused import Refused
 from timesformer_cli.video import VideoPath
@@ -21,16 +21,16 @@ def video_below(root: Path | None, name: str) -> Iterator[VideoPath]:
     checked. Links inside the root may lead to other places inside it.
     """
     if root is None:
-        raise Refused(403, "forbidden", "this server reads no paths: upload the video")
+        raise Refused(403, ErrorKind.FORBIDDEN, "this server reads no paths: upload the video")
     parts = name.replace(os.sep, "/").split("/")
     if "\0" in name or PureWindowsPath(name).anchor or name.startswith("/") or ".." in parts:
         raise Refused(
-            403, "forbidden", f"{name!a}: is not a path below the server's root, without .."
+            403, ErrorKind.FORBIDDEN, f"{name!a}: is not a path below the server's root, without .."
         )
     top = os.path.realpath(root)
     place = os.path.realpath(os.path.join(top, name))
     if os.path.commonpath([top, place]) != top:
-        raise Refused(403, "forbidden", f"{name!a}: leads out of the server's root")
+        raise Refused(403, ErrorKind.FORBIDDEN, f"{name!a}: leads out of the server's root")
     if sys.platform != "linux":
         yield VideoPath(place)
         return
@@ -45,7 +45,7 @@ def video_below(root: Path | None, name: str) -> Iterator[VideoPath]:
             file = os.open(last, READ_FLAGS | os.O_NOFOLLOW, dir_fd=here)
             stack.callback(os.close, file)
         except PermissionError:
-            error = VideoError("permission_denied", "may not be read: permission denied")
+            error = VideoError(ErrorKind.PERMISSION_DENIED, "may not be read: permission denied")
             yield VideoPath(name, error)
         except OSError:
             yield VideoPath(name, missing_file(name))

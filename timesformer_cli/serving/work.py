@@ -2,34 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.classify import (
     ClassifyOptions,
     Result,
     failed,
-    result_to_dict,
 )
-from timesformer_cli.inference.label_choice import said_only
 from timesformer_cli.library.embed import (
-    Embedded,
     EmbedResult,
     clip_embedded,
     content_of,
     windows_embedded,
 )
-from timesformer_cli.library.write import embedded_to_dict
 from timesformer_cli.serving.body import GivenVideo
 from timesformer_cli.serving.engine import Engine
 from timesformer_cli.serving.options import AskedOfVideo
 from timesformer_cli.timelines.options import TimelineOptions
-from timesformer_cli.timelines.results import Timeline, TimelineResult
+from timesformer_cli.timelines.results import ScoredWindow, Timeline, TimelineResult
 from timesformer_cli.timelines.run import Step, TimelineRun
 from timesformer_cli.video.stream import VideoFollower
 
-Line = dict[str, Any]  # what becomes one line of JSON
+Line = Result | TimelineResult | EmbedResult | ScoredWindow  # what becomes one line of JSON
 
 
 class VideoWork:
@@ -93,7 +88,7 @@ class VideoWork:
                     if verb == "embed":
                         kept.append(step)
                     elif self.asked.stream:
-                        yield from (said_only(asdict(window)) for window in step.scored)
+                        yield from step.scored
         if verb == "embed" and isinstance(result, Timeline):
             content = content_of(self.given.video.path)
             result = windows_embedded(
@@ -102,8 +97,5 @@ class VideoWork:
         yield self._line(result)
 
     def _line(self, result: Result | TimelineResult | EmbedResult) -> Line:
-        """The result as the command writes it, under the name that the client knows."""
-        result = replace(result, video=self.given.name)
-        if isinstance(result, Timeline):
-            return result.to_dict()
-        return embedded_to_dict(result) if isinstance(result, Embedded) else result_to_dict(result)
+        """The result under the name that the client knows."""
+        return replace(result, video=self.given.name)
