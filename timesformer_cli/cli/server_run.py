@@ -30,9 +30,14 @@ class _ToStderr(logging.Handler):
 class _Draining(uvicorn.Server):
     """Answers what was accepted before it ends; from the first signal on it is not ready."""
 
-    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+    def __init__(self, config: uvicorn.Config, server: Server, greeting: str) -> None:
         super().__init__(config)
-        self._served = server
+        self._served, self._greeting = server, greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        note(self._greeting)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """A signal asks for the end; a second Ctrl-C does not wait."""
@@ -69,5 +74,5 @@ def run_server(
     name, port = listener.getsockname()[:2]
     host = f"[{name}]" if ":" in name else name
     model = engine.model
-    note(f"{model.name} in {model.dtype} on {model.device} answers at http://{host}:{port}")
-    _Draining(config, server).run([listener])
+    greeting = f"{model.name} in {model.dtype} on {model.device} answers at http://{host}:{port}"
+    _Draining(config, server, greeting).run([listener])
