@@ -93,6 +93,7 @@ NOT_RUN = {
         tsf embed 's3://archive/shards/*.tar' -m base-k400 --engine ray --address auto -o s3://answers/vectors
         tsf timeline 'list.parquet#url' -m base-k400 --engine ray --address auto -o s3://answers/segments""",
     "it measures this machine": """
+        python -m scripts.gpu --output docs/gpu.md
         tsf doctor
         tsf models
         tsf benchmark --attention joint --frames 16""",

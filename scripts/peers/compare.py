@@ -50,7 +50,7 @@ def main() -> None:
 def compare(options: argparse.Namespace) -> Report:
     """Measure the parts that were asked for."""
     config = ModelConfig.of_size(options.size)
-    about = _machine(options.device)
+    about = about_machine(options.device)
     models: list[ModelRow] = []
     peaks: dict[str, float] = {}
     with TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def save_random(config: ModelConfig, folder: Path) -> None:
     save_model(model, folder)
 
 
-def _machine(device: str) -> dict[str, str | int | float]:
+def about_machine(device: str) -> dict[str, str | int | float]:
     place = find_device(device)
     about: dict[str, str | int | float] = {
         "machine": machine.device_name(place),

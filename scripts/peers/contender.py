@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,19 @@ Run = Callable[[], Tensor]
 Builder = Callable[[Path, str, torch.device, Frames], Run]
 
 
-def tsf(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+def tsf(
+    folder: Path, dtype: str, device: torch.device, frames: Frames, *, compile: bool = False
+) -> Run:
     """`tsf`, from uint8 frames: their preparation is part of its time."""
     kind = find_dtype(dtype, device)
     model, _ = load_model(str(folder))
-    predictor = Predictor(make_fast(model, device, kind, consume=True))
+    predictor = Predictor(make_fast(model, device, kind, consume=True, compile=compile))
     return lambda: predictor.start(frames)().scores
 
 
-def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+def transformers(
+    folder: Path, dtype: str, device: torch.device, frames: Frames, *, compile: bool = False
+) -> Run:
     """The bare model of transformers; its input is normalised beforehand."""
     from transformers import TimesformerForVideoClassification
     from transformers.utils.logging import disable_progress_bar
@@ -46,7 +51,24 @@ def transformers(folder: Path, dtype: str, device: torch.device, frames: Frames)
     description = read_description(folder)
     assert description.preprocessing is not None
     clip = normalised(frames, description.preprocessing).to(device, kind)
+    if compile:
+        model.compile()
     return lambda: model(pixel_values=clip).logits.float().softmax(dim=-1).cpu()
+
+
+def frame_vit(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
+    """timm's ViT of the same width and depth, a frame at a time: what seeing frames alone costs."""
+    description = read_description(folder)
+    config, kind = description.config, getattr(torch, dtype)
+    assert description.preprocessing is not None
+    model = vit_of(config).to(device, kind).eval()
+    pictures = normalised(frames, description.preprocessing).flatten(0, 1).to(device, kind)
+
+    def run() -> Tensor:
+        logits: Tensor = model(pictures)
+        return logits.float().view(len(frames), config.frames, -1).mean(dim=1).softmax(-1).cpu()
+
+    return run
 
 
 def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
@@ -75,10 +97,29 @@ def products(folder: Path, dtype: str, device: torch.device, frames: Frames) -> 
 
 CONTENDERS: dict[str, Builder] = {
     "tsf": tsf,
+    "tsf --compile": partial(tsf, compile=True),
     "transformers": transformers,
+    "transformers compiled": partial(transformers, compile=True),
+    "timm ViT": frame_vit,
     "timesformer-pytorch": lucidrains,
     "products": products,
 }
+
+
+def vit_of(config: ModelConfig) -> nn.Module:
+    """timm's ViT for pictures, of this width and depth."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    model: nn.Module = VisionTransformer(
+        img_size=(config.height, config.width),
+        patch_size=config.patch,
+        embed_dim=config.dim,
+        depth=config.depth,
+        num_heads=config.heads,
+        mlp_ratio=config.mlp_dim / config.dim,
+        num_classes=config.classes,
+    )
+    return model
 
 
 def relative(config: ModelConfig) -> nn.Module:
@@ -99,11 +140,22 @@ def relative(config: ModelConfig) -> nn.Module:
 
 def relative_flops(config: ModelConfig) -> int:
     """Floating-point operations of its products, for one clip, as torch counts them."""
+    shape = (1, config.frames, config.channels, config.height, config.width)
+    return _counted(relative, config, shape)
+
+
+def vit_flops(config: ModelConfig) -> int:
+    """Likewise of timm's ViT, for all frames of a clip."""
+    return _counted(vit_of, config, (config.frames, config.channels, config.height, config.width))
+
+
+def _counted(
+    make: Callable[[ModelConfig], nn.Module], config: ModelConfig, shape: tuple[int, ...]
+) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
-    shape = (1, config.frames, config.channels, config.height, config.width)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        relative(config)(torch.empty(shape))
+        make(config)(torch.empty(shape))
     return int(counter.get_total_flops())
 
 

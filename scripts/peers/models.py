@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.peers.contender import relative_flops
+from scripts.peers.contender import relative_flops, vit_flops
 from scripts.peers.products import useful_macs
 from scripts.peers.turns import Spread, alternate, spread
 from timesformer_cli.children import ChildEnded, ChildProcess, Message
@@ -26,7 +26,8 @@ DTYPES = {
 }
 PRODUCTS = "products"
 DEFAULT = ("transformers", "float32")  # the default of transformers
-OTHER_NETWORKS = ("timesformer-pytorch",)  # whose answers cannot be compared with ours
+# Whose answers cannot be compared with ours, and the operations of each for a clip.
+OTHER_NETWORKS = {"timesformer-pytorch": relative_flops, "timm ViT": vit_flops}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,23 +85,24 @@ def compare_models(
     batch_sizes: Sequence[int],
     runs: int,
     warmup: int,
+    contenders: Mapping[str, Sequence[str]] = DTYPES,
 ) -> tuple[list[ModelRow], dict[str, float]]:
     """A row per contender and batch size; and, by dtype, FLOP per second of the fastest product."""
-    names = [(name, dtype) for name, theirs in DTYPES.items() for dtype in theirs]
+    names = [(name, dtype) for name, theirs in contenders.items() for dtype in theirs]
     names = [*(name for name in names if name[1] in dtypes), *((PRODUCTS, d) for d in dtypes)]
     peaks = dict.fromkeys(dtypes, 0.0)
     measured: dict[int, dict[Name, list[dict[str, Any]]]] = {}
     for batch_size in batch_sizes:
         with ExitStack() as stack:
-            contenders = {
+            started = {
                 name: stack.enter_context(Contender(name, folder, device, batch_size))
                 for name in names
             }
-            for name, contender in contenders.items():
+            for name, contender in started.items():
                 if why := contender.greeting().get("missing"):
                     print(f"left out: {' '.join(name)}: {why}", file=sys.stderr)
                     names.remove(name)
-            ready = {name: contenders[name] for name in names}
+            ready = {name: started[name] for name in names}
             doing = f"model, batch {batch_size}"
             done = alternate(ready, runs=runs, warmup=warmup, doing=doing)
         for dtype in dtypes:
@@ -119,7 +121,8 @@ def compare_models(
 def _flops(contender: str, folder: Path) -> int:
     """Floating-point operations that one clip's answer takes."""
     config = read_description(folder).config
-    return relative_flops(config) if contender in OTHER_NETWORKS else 2 * useful_macs(config)
+    other = OTHER_NETWORKS.get(contender)
+    return 2 * useful_macs(config) if other is None else other(config)
 
 
 def _row(

@@ -13,8 +13,9 @@ PROTOCOL = """\
 Medians (fastest to slowest) of {runs} alternating runs, {warmup} before them not counted."""
 MODEL_NOTES = """\
 The model alone: TimeSformer-{size}, divided, 8 x 224 x 224, {classes} classes, the same random weights; `tsf` takes \
-uint8 frames, the others what was normalised beforehand. timesformer-pytorch is another network of that width and \
-depth. Speeds are against transformers in float32, its default, and in the same dtype. Share: useful FLOPs ({useful}) \
+uint8 frames, the others what was normalised beforehand. timesformer-pytorch and timm's ViT, which sees frames \
+one by one, are other networks of that width and depth. Speeds are against transformers in float32, its default, \
+and in the same dtype. Share: useful FLOPs ({useful}) \
 of the machine's fastest matrix product at the model's shapes: {peaks}. MB: the process's own peak since its start. \
 Top-1 and logits: against transformers in float32; the difference is the largest, in standard deviations of the logits."""
 PROCESS_NOTES = """\
@@ -51,7 +52,7 @@ def markdown(report: Report) -> str:
 
 def _model_table(rows: Iterable[ModelRow]) -> str:
     head = "batch | model | dtype | ms a batch | clips/s | speed | same dtype | share of peak | MB | same top-1 | logits off"
-    return _table(
+    return table(
         head,
         (
             (
@@ -84,7 +85,7 @@ def _model_notes(report: Report) -> str:
 
 
 def _process_table(rows: Iterable[ProcessRow]) -> str:
-    return _table(
+    return table(
         "what | process | clips | seconds | seconds a clip | speed | MB",
         (
             (
@@ -101,7 +102,8 @@ def _process_table(rows: Iterable[ProcessRow]) -> str:
     )
 
 
-def _table(head: str, rows: Iterable[Iterable[object]]) -> str:
+def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+    """Rows as Markdown; `head` has the columns' names with `|` between them."""
     rule = " | ".join("---" for _ in head.split("|"))
     body = [" | ".join(map(str, row)) for row in rows]
     return "\n".join(f"| {line} |" for line in (head, rule, *body))
