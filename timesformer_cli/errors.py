@@ -52,7 +52,7 @@ class ErrorKind(str, Enum):
     # Of what is in a file.
     CANNOT_DECODE = "cannot_decode", "no decoder reads the content", "convert it with FFmpeg"
     NO_VIDEO_STREAM = "no_video_stream", "sound, or a single picture", "give a video"
-    NO_FRAMES = "no_frames", "no picture is in the file, or after `--start`", "record it again"
+    NO_FRAMES = "no_frames", "no picture is in the file, or after `--from`", "record it again"
     OUTSIDE = "outside", "the part that was asked for lies behind the end", "correct its seconds"
     TRUNCATED = "truncated", "the file is cut off and its index missing", "copy it again"
     ENCRYPTED = "encrypted", "the content is encrypted", "decrypt it first"
