@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from timesformer_cli.video.decoders.base import (
     no_beat,
 )
 from timesformer_cli.video.decoders.decord import read_decord
+from timesformer_cli.video.decoders.indexed import read_av
 from timesformer_cli.video.decoders.opencv import read_opencv
 from timesformer_cli.video.decoders.pillow import (
     pictures_of,
@@ -26,10 +28,9 @@ from timesformer_cli.video.decoders.pillow import (
     read_animation,
     read_pictures,
 )
-from timesformer_cli.video.decoders.pyav import read_av
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.messages import Decoded, DecodeRequest, View
-from timesformer_cli.video.probe import probe
+from timesformer_cli.video.probe import examine
 from timesformer_cli.video.safe_file import VideoFile
 from timesformer_cli.video.sample import Plan, plan_part
 from timesformer_cli.video.transform import filled, prepare_frame
@@ -75,11 +76,14 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
         job = partial(ReadJob, None, described, prepare=shape, beat=beat)
         planned, reading, held = _read(partial(read_pictures, pictures), described, planner, job)
         return _decoded("pillow", request, described, planned, reading, held, began)
-    with VideoFile(request.path) as file:
-        described = probe(file)
+    with ExitStack() as stack:
+        file = stack.enter_context(VideoFile(request.path))
+        described, indexed = examine(file)
+        if indexed is not None:
+            stack.callback(indexed.close)
         beat()
         upright = partial(shape, orientation=described.orientation)
-        job = partial(ReadJob, file, described, prepare=upright, beat=beat)
+        job = partial(ReadJob, file, described, prepare=upright, beat=beat, indexed=indexed)
         reasons: list[ReaderDeclined] = []
         for name in reader_order(request.decoder, request.without, described):
             beat(name)

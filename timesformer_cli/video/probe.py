@@ -2,9 +2,10 @@
 
 import struct
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import ErrorKind, VideoError
@@ -12,7 +13,17 @@ from timesformer_cli.video.decoders.base import Reading
 from timesformer_cli.video.decoders.container import (
     best_stream,
     decode_frames,
+    leave_other_streams,
     open_container,
+)
+from timesformer_cli.video.decoders.frame_index import (
+    INDEXED,
+    NEVER,
+    IndexedVideo,
+    PacketRow,
+    index_of_container,
+    index_of_packets,
+    row_of,
 )
 from timesformer_cli.video.decoders.pillow import is_animation, probe_animation
 from timesformer_cli.video.facts import (
@@ -23,7 +34,7 @@ from timesformer_cli.video.facts import (
     require_pixels_within_limit,
 )
 from timesformer_cli.video.safe_file import VideoFile
-from timesformer_cli.video.timing import PacketTime, Timing, measure_timing
+from timesformer_cli.video.timing import PacketTime, Timing, measure_steady, measure_timing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -40,50 +51,66 @@ UNLIKE = 4.0  # a rate so many times off the median step is none to count frames
 
 
 def probe(file: VideoFile) -> Probe:
+    """What `examine` says of a file, without its packets."""
+    described, indexed = examine(file)
+    if indexed is not None:
+        indexed.close()
+    return described
+
+
+def examine(file: VideoFile) -> tuple[Probe, IndexedVideo | None]:
     """Describe a file with PyAV, or with OpenCV where PyAV is not installed; raises VideoError.
 
-    Pictures that move (WebP, APNG) are Pillow's.
+    With its packets, where they are known, which the caller closes. Pictures that move (WebP, APNG)
+    are Pillow's.
     """
     if is_animation(file):
-        return probe_animation(file)
+        return probe_animation(file), None
     try:
         import av
     except ImportError:
         from timesformer_cli.video.decoders.opencv import probe_opencv
 
-        return probe_opencv(file)
-    try:
-        with open_container(file) as container:
+        return probe_opencv(file), None
+    with ExitStack() as stack:
+        try:
+            container = stack.enter_context(open_container(file))
             stream = best_stream(container)
+            leave_other_streams(container, stream)
             packets = _Packets(container, stream)
-            described = _describe(file, container, stream, packets)
-            hidden = _hides_pictures(stream)
-            timed = _timed(file, described, packets)
-        return _without_edits(file, described, timed) if hidden else timed
-    except av.error.FFmpegError as error:
-        if file.cut_off():
-            message = "is cut off: the index that players need is missing; copy or record it again"
-            raise VideoError(ErrorKind.TRUNCATED, message) from None
-        message = f"is not a video that can be read: {error.strerror}"
-        raise VideoError(ErrorKind.CANNOT_DECODE, message) from None
+            described, first = _describe(file, container, stream, packets)
+            if _hides_pictures(stream):
+                timed, _ = _timed(file, described, packets, None)
+                return _without_edits(file, described, timed), None
+            timed, indexed = _timed(file, described, packets, first)
+        except av.error.FFmpegError as error:
+            if file.cut_off():
+                message = (
+                    "is cut off: the index that players need is missing; copy or record it again"
+                )
+                raise VideoError(ErrorKind.TRUNCATED, message) from None
+            message = f"is not a video that can be read: {error.strerror}"
+            raise VideoError(ErrorKind.CANNOT_DECODE, message) from None
+        if indexed is not None:
+            stack.pop_all()
+        return timed, indexed
 
 
 class _Packets:
-    """The packets of a stream, each once; the times of all that went by are kept."""
+    """The packets of a stream, each once; what went by is kept."""
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
-        self.times: list[PacketTime] = []
-        self._base = stream.time_base and float(stream.time_base)
+        self.container, self.stream = container, stream
+        self.rows: list[PacketRow] = []
         self._packets = container.demux(stream)
 
     def __iter__(self) -> Iterator["Packet[VideoStream]"]:
         return self
 
     def __next__(self) -> "Packet[VideoStream]":
-        packet, base = next(self._packets), self._base
-        if packet.size and base:
-            decoded, shown = (None if t is None else t * base for t in (packet.dts, packet.pts))
-            self.times.append(PacketTime(decoded, shown, (packet.duration or 0) * base))
+        packet = next(self._packets)
+        if packet.size:
+            self.rows.append(row_of(packet))
         return packet
 
 
@@ -92,7 +119,8 @@ def _describe(
     container: "InputContainer",
     stream: "VideoStream",
     packets: Iterator["Packet[VideoStream]"],
-) -> Probe:
+) -> tuple[Probe, int | None]:
+    """The description, and the time of the first picture in ticks of the stream's clock."""
     context: Any = stream.codec_context
     if file.encrypted():
         raise VideoError(
@@ -117,7 +145,7 @@ def _describe(
     if orientation.turns % 2:
         shown = shown[1], shown[0]
     claimed = _duration(container, stream) or 0.0
-    return Probe(
+    described = Probe(
         width=shown[0],
         height=shown[1],
         fps=fps,
@@ -136,6 +164,7 @@ def _describe(
         interlaced=frame.interlaced_frame if frame is not None else False,
         video_streams=len(container.streams.video),
     )
+    return described, None if frame is None else frame.pts
 
 
 def _hdr(file: VideoFile, transfer: int, frame: "VideoFrame | None") -> str | None:
@@ -152,17 +181,48 @@ def _hides_pictures(stream: "VideoStream") -> bool:
     return entries == 1 and (stream.frames or 0) > 1
 
 
-def _timed(file: VideoFile, described: Probe, packets: _Packets) -> Probe:
-    """The description with the times that the packets tell, where these can be read."""
+def _timed(
+    file: VideoFile, described: Probe, packets: _Packets, first: int | None
+) -> tuple[Probe, IndexedVideo | None]:
+    """The description with the times that the packets tell, where these can be read.
+
+    And the packets themselves, where pictures are found by them; never without a `first` time.
+    """
     import av
 
+    container, stream = packets.container, packets.stream
+    base = float(stream.time_base or 0)
+    of_stream = described.container.startswith("mpeg") or file.mpeg_stream
+    steady = partial(measure_steady, base=base, stream=of_stream, fps=described.fps)
+    if first is not None and base and described.container.startswith(INDEXED) and not file.grows():
+        listed = index_of_container(container, stream, first)
+        if listed is not None:
+            timing = steady(listed[1], tail=listed[2] * base)
+            if timing is not None:
+                return _with_timing(described, timing), listed[0]
+        if stream.index_entries:  # what was looked at is read again
+            container.seek(stream.index_entries[0].timestamp, stream=stream)
+        packets = _Packets(container, stream)
     if file.size > LARGEST_COUNTED and described.duration > 0:
-        return _by_index(file, described)
+        return _by_index(file, described), None
     with suppress(av.error.FFmpegError, IndexError):  # what a broken end does not tell is left out
         deque(packets, maxlen=0)
-    of_stream = described.container.startswith("mpeg") or file.mpeg_stream
-    timing = measure_timing(packets.times, stream=of_stream, fps=described.fps)
-    return described if timing is None else _with_timing(described, timing)
+    if not base or not packets.rows:
+        return described, None
+    shown = [row for row in packets.rows if not row.hidden] or packets.rows
+    timing = measure_timing(_in_seconds(shown, base), stream=of_stream, fps=described.fps)
+    if timing is None:
+        return described, None
+    indexed = None
+    if first is not None and timing.steady:
+        indexed = index_of_packets(container, stream, first, packets.rows)
+    return _with_timing(described, timing), indexed
+
+
+def _in_seconds(rows: Iterable[PacketRow], base: float) -> Iterator[PacketTime]:
+    for row in rows:
+        decoded, shown = (None if t == NEVER else t * base for t in (row.decoded, row.shown))
+        yield PacketTime(decoded, shown, row.duration * base)
 
 
 def _with_timing(described: Probe, timing: Timing) -> Probe:
@@ -213,7 +273,7 @@ def _without_edits(file: VideoFile, described: Probe, timed: Probe) -> Probe:
     try:
         with open_container(file, ignore_edits=True) as container:
             packets = _Packets(container, best_stream(container))
-            whole = _timed(file, replace(described, ignore_edits=True), packets)
+            whole, _ = _timed(file, replace(described, ignore_edits=True), packets, None)
     except (VideoError, OSError):  # then what the edit list shows has to do
         return timed
     return whole if (whole.frames or 0) > (timed.frames or 0) else timed

@@ -91,6 +91,10 @@ class VideoFile:
         found = self._index_box()
         return found is None or sum(found) > self.size
 
+    def grows(self) -> bool:
+        """Whether this is an mp4 or mov file whose index goes on in fragments, or cannot tell."""
+        return b"mvex" in self._index or len(self._index) >= LARGEST_INDEX
+
     def dolby_vision_profile(self) -> int | None:
         """The profile that an mp4 or mov file says its Dolby Vision is of; None for no such thing."""
         record = DOLBY_VISION.search(self._index)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
+import numpy as np
+import numpy.typing as npt
+
 # Streams must tell their time every 0.7 s (ISO 13818-1, 2.7.4): a longer silence is a new clock.
 LONGEST_IN_STREAM = 10.0
 # Elsewhere a picture may stand for long, as in a recorded screen; not for an hour and for twice
@@ -89,6 +92,30 @@ def measure_timing(packets: Iterable[PacketTime], *, stream: bool, fps: float) -
         longest=longest,
         restarts=len(timed) - 1,
         jumps=max(jumps, default=0.0),
+    )
+
+
+def measure_steady(
+    shown: npt.NDArray[np.int64], base: float, tail: float, *, stream: bool, fps: float
+) -> Timing | None:
+    """The same for packets that all have a time, of a clock that is known not to start anew.
+
+    `shown` is when their pictures are shown, in ticks of `base` seconds, in any order, and `tail`
+    how long the last one says that it stays. None where a step is too long to be believed at once.
+    """
+    steps = np.diff(np.sort(shown))
+    steps = steps[steps > 0]
+    longest = LONGEST_IN_STREAM if stream else LONGEST_ELSEWHERE
+    if max(float(steps.max(initial=0)) * base, tail) > longest:
+        return None
+    interval = float(np.median(steps)) * base if len(steps) else 1 / fps
+    tail = tail if tail > 0 else interval
+    return Timing(
+        duration=float(steps.sum()) * base + tail,
+        interval=interval,
+        pictures=len(shown),
+        tail=tail,
+        longest=longest,
     )
 
 

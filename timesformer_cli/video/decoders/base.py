@@ -3,10 +3,13 @@
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.safe_file import VideoFile
+
+if TYPE_CHECKING:
+    from timesformer_cli.video.decoders.frame_index import IndexedVideo
 
 EPSILON = 1e-3  # seconds; containers round times to a millisecond, so a frame may begin this late
 MISSING = {
@@ -124,6 +127,7 @@ class ReadJob:
     # Makes another picker than that of the moments, from the frames' interval and the last one's
     # length.
     follow: "Callable[[float, float], FramePicker] | None" = None
+    indexed: "IndexedVideo | None" = None  # where the packets of the file are known
 
     @property
     def file(self) -> VideoFile:

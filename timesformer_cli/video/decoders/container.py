@@ -60,6 +60,21 @@ def best_stream(container: "InputContainer") -> "VideoStream":
     return stream  # type: ignore[no-any-return]
 
 
+def leave_other_streams(container: "InputContainer", stream: "VideoStream") -> None:
+    """Have the container pass over sound and all else, and decode in one thread.
+
+    The pool decodes several files at a time.
+    """
+    import av
+
+    if stream.codec_context is not None:
+        stream.codec_context.thread_count = 1
+    for other in container.streams:
+        if other is not stream:
+            with suppress(AttributeError):  # PyAV had no such setting before; it is only slower
+                other.discard = av.stream.Discard.all
+
+
 def decode_frames(
     stream: "VideoStream", packets: Iterator["Packet[VideoStream]"], reading: Reading
 ) -> Iterator["VideoFrame"]:

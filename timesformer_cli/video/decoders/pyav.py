@@ -46,7 +46,7 @@ def can_seek(probe: Probe) -> bool:
     return probe.container.startswith(SEEKABLE_IF_STEADY) and probe.counted
 
 
-def read_av(job: ReadJob) -> Reading:
+def read_in_order(job: ReadJob) -> Reading:
     """Read with PyAV, in up to three passes that trust the file less and less.
 
     First with seeks over long gaps, then every frame in order, then with times counted from the
@@ -74,7 +74,7 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
         stream.codec_context.thread_count = THREADS
         assert stream.time_base is not None
         base = float(stream.time_base)
-        first_aspect = _aspect(stream)
+        first_aspect = aspect_of(stream)
         start: float | None = None
         target: float | None = None  # where the last seek was headed
         waiting = False  # for a keyframe, after a seek into a container without an index
@@ -91,9 +91,9 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
             missed = time is None or time > (target or 0.0) + EPSILON
             if picker.last is None and target is not None and missed:
                 raise Unordered
-            aspect = probe.pixel_aspect * _aspect(stream) / first_aspect
+            aspect = probe.pixel_aspect * aspect_of(stream) / first_aspect
             small = partial(small_picture, frame)
-            if not picker.offer(time, partial(_picture, frame, aspect, job), small):
+            if not picker.offer(time, partial(prepared_picture, frame, aspect, job), small):
                 return picker.reading
             ahead = picker.next
             # A target is tried once: a seek may land on a keyframe far before it.
@@ -110,7 +110,7 @@ def _read_av(job: ReadJob, *, seek: bool = False, counted: bool = False) -> Read
     return picker.finish()
 
 
-def _picture(frame: "VideoFrame", aspect: float, job: ReadJob) -> Any:
+def prepared_picture(frame: "VideoFrame", aspect: float, job: ReadJob) -> Any:
     """A frame, of its own size and pixel shape, as what is kept of it."""
     return job.prepare(whole_picture(frame), pixel_aspect=aspect)
 
@@ -157,6 +157,6 @@ def _one_thread() -> Mapping[str, Any]:
     return {"threads": 1} if int(av.__version__.split(".")[0]) >= SCALES_IN_THREADS else {}
 
 
-def _aspect(stream: "VideoStream") -> float:
+def aspect_of(stream: "VideoStream") -> float:
     """Width over height of a pixel, as the decoder has last met it."""
     return float(stream.codec_context.sample_aspect_ratio or 1) or 1.0
