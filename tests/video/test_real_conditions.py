@@ -15,7 +15,8 @@ from tests.support.videos import decode
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import VideoError
 from timesformer_cli.video import Decoded, DecodePool, find_videos, worker_process
-from timesformer_cli.video.decoders import pyav
+from timesformer_cli.video.decoders import indexed, pyav
+from timesformer_cli.video.decoders.base import Unordered
 from timesformer_cli.video.timing import Clock, PacketTime, measure_timing
 
 DATA = Path(__file__).parents[1] / "data" / "videos"
@@ -303,6 +304,11 @@ def test_a_late_frame_found_by_a_seek_is_the_one_found_in_order(
     )
     sampling = Sampling(frames=4, stride=15)
     seeks: list[int] = []
+
+    def unknown(*_):
+        raise Unordered
+
+    monkeypatch.setattr(indexed, "read_by_index", unknown)  # as for files whose index is not read
     monkeypatch.setattr(pyav, "MARGIN_WITHOUT_INDEX", 3.0)
     monkeypatch.setattr(pyav, "LONG_GAP", 1e9)
     in_order = decode(str(path), sampling, WHOLE, clips=3, decoder="av")

@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from timesformer_cli.errors import ErrorKind, VideoError
-from timesformer_cli.video.decoders.base import Reading
+from timesformer_cli.video.decoders.base import Reading, Unordered
 from timesformer_cli.video.decoders.container import (
     best_stream,
     decode_frames,
@@ -193,15 +194,19 @@ def _timed(
     container, stream = packets.container, packets.stream
     base = float(stream.time_base or 0)
     of_stream = described.container.startswith("mpeg") or file.mpeg_stream
-    steady = partial(measure_steady, base=base, stream=of_stream, fps=described.fps)
+    listed = None
     if first is not None and base and described.container.startswith(INDEXED) and not file.grows():
         listed = index_of_container(container, stream, first)
-        if listed is not None:
-            timing = steady(listed[1], tail=listed[2] * base)
+    if listed is not None:
+        video, decoded = listed
+        with suppress(Unordered, av.error.FFmpegError):
+            end, stays = video.last_picture()
+            # Pictures are shown at the steps at which they are decoded, but for their order.
+            shown = np.append(decoded[:-1] + (end - decoded[-1]), end)
+            timing = measure_steady(shown, base, stays * base, stream=of_stream, fps=described.fps)
             if timing is not None:
-                return _with_timing(described, timing), listed[0]
-        if stream.index_entries:  # what was looked at is read again
-            container.seek(stream.index_entries[0].timestamp, stream=stream)
+                return _with_timing(described, timing), video
+        container.seek(int(decoded[0]), stream=stream)  # what was looked at is read again
         packets = _Packets(container, stream)
     if file.size > LARGEST_COUNTED and described.duration > 0:
         return _by_index(file, described), None
@@ -209,8 +214,8 @@ def _timed(
         deque(packets, maxlen=0)
     if not base or not packets.rows:
         return described, None
-    shown = [row for row in packets.rows if not row.hidden] or packets.rows
-    timing = measure_timing(_in_seconds(shown, base), stream=of_stream, fps=described.fps)
+    visible = [row for row in packets.rows if not row.hidden] or packets.rows
+    timing = measure_timing(_in_seconds(visible, base), stream=of_stream, fps=described.fps)
     if timing is None:
         return described, None
     indexed = None

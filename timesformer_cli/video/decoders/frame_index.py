@@ -180,11 +180,10 @@ def tells_order(stream: "VideoStream", keys: npt.NDArray[np.bool_]) -> bool:
 
 def index_of_container(
     container: "InputContainer", stream: "VideoStream", first: int
-) -> tuple[IndexedVideo, Ticks, int] | None:
-    """The packets that the container's own index lists.
+) -> tuple[IndexedVideo, Ticks] | None:
+    """The packets that the container's own index lists, and when they are decoded.
 
-    With when pictures are shown, in any order, but for the reordering of a few; and for how long the
-    last one is. None where the index may have gaps: then all packets have to be read.
+    None where the index may have gaps: then all packets have to be read.
     """
     entries = stream.index_entries
     count = len(entries)
@@ -197,17 +196,11 @@ def index_of_container(
         return None
     if not tells_order(stream, keys):
         return None
-    import av
-
-    unknown = np.full(count, NEVER, np.int64)
+    shown = np.full(count, NEVER, np.int64)
     video = IndexedVideo(
-        container, stream, first, keys=keys, shown=unknown, goals=decoded, decoded=decoded
+        container, stream, first, keys=keys, shown=shown, goals=decoded, decoded=decoded
     )
-    try:
-        end, duration = video.last_picture()
-    except (Unordered, av.error.FFmpegError):
-        return None
-    return video, np.append(decoded[:-1] + (end - decoded[-1]), end), duration
+    return video, decoded
 
 
 def index_of_packets(
