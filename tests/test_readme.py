@@ -114,7 +114,7 @@ ABOUT = {
     "docs/training.md": ("train", "classify"),
     "docs/videos.md": ("classify",),
     "docs/performance.md": ("classify",),
-    "docs/api.md": ("classify",),
+    "docs/api.md": ("classify", "timeline", "serve"),
     "docs/weights.md": ("classify", "download-weights"),
     "docs/embed.md": ("embed",),
     "docs/explain.md": ("explain",),
