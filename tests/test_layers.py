@@ -17,7 +17,7 @@ LEVELS = [
     "weights",
     "dataset",
     "inference",
-    "timelines explain",
+    "timelines explain pages",
     "library",
     "training evaluation benchmark export scale",
     "doctor",

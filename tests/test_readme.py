@@ -122,6 +122,7 @@ ABOUT = {
     "docs/models.md": ("models", "info", "download-weights", "classify"),
     "docs/install.md": ("doctor",),
     "docs/serve.md": ("serve", "classify"),
+    "docs/report.md": ("classify", "timeline", "evaluate", "search"),
     "docs/labels.md": ("classify", "timeline", "evaluate", "watch"),
 }
 

@@ -114,6 +114,7 @@ _PACKAGES = (
     ("onnxruntime", "onnxruntime", False, "models that end in .onnx"),
     ("onnxscript", "onnxscript", False, "tsf export --onnx"),
     ("matplotlib", "matplotlib", False, "plots"),
+    ("jinja2", "jinja2", False, "answers as pages (.html)"),
     ("pyarrow", "pyarrow", False, "answers as Parquet"),
     ("lance", "pylance", False, "libraries: tsf search"),
     ("ray", "ray[data]", False, "--engine ray"),

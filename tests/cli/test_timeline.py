@@ -239,7 +239,7 @@ WRONG = {
     "--smooth much": "--smooth is auto, or a number of nats, 0 or more; got 'much'",
     "--smooth -1": "--smooth is auto",
     "--labels ,": "--labels names no label",
-    "--windows": "--windows is for --format json or jsonl, not table",
+    "--windows": "--windows is for --format json, jsonl or html, not table",
     "--top-k 3 --format json": "it needs --windows",
     "--format srt CLIP2": "a file of srt holds one video, not 2; --output-dir",
     "--format edl CLIP2": "a file of edl holds one video, not 2; --output-dir",

@@ -1,6 +1,7 @@
 """`tsf classify`: labels for videos."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
@@ -9,9 +10,9 @@ from timesformer_cli.cli import options
 from timesformer_cli.weights.catalogue import DEFAULT
 
 Format = Annotated[
-    Literal["table", "json", "jsonl", "csv", "parquet"] | None,
+    Literal["table", "json", "jsonl", "csv", "parquet", "html"] | None,
     typer.Option(
-        help="How to write the answer.",
+        help="How to write the answer; html is a page for browsers.",
         show_default="by the suffix of --output, else table",
         rich_help_panel="Output",
     ),
@@ -68,7 +69,7 @@ def classify(
     from timesformer_cli.cli.formats import require_writable
     from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
     from timesformer_cli.cli.scale import RAY, require_local, run_on_ray
-    from timesformer_cli.cli.show.classify import FITTED_RENDERERS, RENDERERS
+    from timesformer_cli.cli.show.classify import FITTED_RENDERERS, RENDERERS, as_html
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
@@ -98,10 +99,17 @@ def classify(
             if output_dir is None:
                 require_writable(output, located.files)
             chosen = replace(chosen, model=located)
-        results = with_progress(classify_videos(files, chosen, note), len(files), "classifying")
+        render, seen = renderers[written], None
+        if written == "html":
+            from timesformer_cli.pages.pictures import FramePictures
+
+            pictures = FramePictures(len(files))
+            render, seen = partial(as_html, pictures=pictures), pictures.seen
+        running = classify_videos(files, chosen, note, seen)
+        results = with_progress(running, len(files), "classifying")
         every = first_at_once(results)
         if output_dir is None:
-            failed = show_results(every, renderers[written], output, files)
+            failed = show_results(every, render, output, files)
         else:
-            failed = write_each(every, renderers[written], answers)
+            failed = write_each(every, render, answers)
     raise typer.Exit(failed)

@@ -1,5 +1,6 @@
 """`tsf evaluate`: how often a model is right on labelled videos."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,9 +73,9 @@ def evaluate(
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
     format: Annotated[
-        Literal["table", "json"] | None,
+        Literal["table", "json", "html"] | None,
         typer.Option(
-            help="How to write the answer.",
+            help="How to write the answer; html is a page for browsers.",
             show_default="by the suffix of --output, else table",
             rich_help_panel=OUTPUT,
         ),
@@ -106,7 +107,7 @@ def evaluate(
     from timesformer_cli.cli.draw.style import require_drawable
     from timesformer_cli.cli.formats import choose_format, require_writable, writing
     from timesformer_cli.cli.progress import locate_shown, with_progress
-    from timesformer_cli.cli.show.evaluate import RENDERERS, write_predictions
+    from timesformer_cli.cli.show.evaluate import RENDERERS, as_html, write_predictions
     from timesformer_cli.cli.stderr import (
         claiming,
         errors_explained,
@@ -120,6 +121,7 @@ def evaluate(
         prepare_subjects,
         read_evaluation_clips,
     )
+    from timesformer_cli.evaluation.verdicts import mistakes_in
     from timesformer_cli.inference.classify import ClassifyOptions
     from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.weights.description import says_several
@@ -158,7 +160,14 @@ def evaluate(
             require_writable(output, located.files, beside)
         with interrupted_at_once():  # torch is imported here
             subjects = prepare_subjects(labelled, chosen, models)
-        results, verdicts = evaluate_models(labelled, subjects, chosen, note, with_progress)
+        pictures = seen = None
+        if written == "html":
+            from timesformer_cli.pages.pictures import FramePictures
+
+            wrong = mistakes_in(subjects[0].truths, subjects[0].labels)
+            pictures = FramePictures(len(labelled), wrong)
+            seen = pictures.seen
+        results, verdicts = evaluate_models(labelled, subjects, chosen, note, with_progress, seen)
         if predictions is not None:
             with writing(predictions) as stream:
                 write_predictions(verdicts, stream)
@@ -166,7 +175,10 @@ def evaluate(
             from timesformer_cli.cli.draw.confusion import draw_confusion
 
             draw_confusion(results, confusion)
+        render = RENDERERS[written]
+        if pictures is not None:
+            render = partial(as_html, verdicts=verdicts, pictures=pictures)
         with writing(output) as stream:
-            RENDERERS[written](results, stream)
+            render(results, stream)
         failed = any(evaluation.scores.unreadable for evaluation in results.evaluations)
     raise typer.Exit(ExitCode.SOME_FAILED if failed else ExitCode.OK)

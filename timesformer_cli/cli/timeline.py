@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
     from timesformer_cli.timelines.results import Timeline, TimelineResult
     from timesformer_cli.timelines.run import TimelineRun
     from timesformer_cli.video import VideoPath
+    from timesformer_cli.video.stream import WindowCallback
 
-WITH_WINDOWS = ("json", "jsonl")
+WITH_WINDOWS = ("json", "jsonl", "html")
 WITH_EDITS = ("otio", "edl")
 
 Format = Annotated[
-    Literal["table", "json", "jsonl", "csv", "parquet", "srt", "vtt", "otio", "edl"] | None,
+    Literal["table", "json", "jsonl", "csv", "parquet", "html", "srt", "vtt", "otio", "edl"] | None,
     typer.Option(
-        help="How to write the answer; srt and vtt are subtitles, otio and edl are for programs "
-        "that cut films.",
+        help="How to write the answer; html is a page for browsers, srt and vtt are subtitles, otio "
+        "and edl are for programs that cut films.",
         show_default="by the suffix of --output, else table",
         rich_help_panel="Output",
     ),
@@ -66,7 +68,7 @@ def timeline(
         bool,
         typer.Option(
             "--windows",
-            help="Write the windows and their labels too; for json and jsonl.",
+            help="Write the windows and their labels too; for json, jsonl and html.",
             rich_help_panel="Output",
         ),
     ] = False,
@@ -116,7 +118,7 @@ def timeline(
     from timesformer_cli.cli.draw.timeline import draw_timelines, require_few
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.scale import RAY, require_local, run_on_ray
-    from timesformer_cli.cli.show.timeline import FITTED_RENDERERS, ONE_VIDEO, RENDERERS
+    from timesformer_cli.cli.show.timeline import FITTED_RENDERERS, ONE_VIDEO, RENDERERS, as_html
     from timesformer_cli.cli.stderr import claiming, errors_explained, quietly
     from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
     from timesformer_cli.timelines.options import TimelineOptions
@@ -168,13 +170,19 @@ def timeline(
             chosen = replace(chosen, model=located)
         drawn: list[Timeline] = []
         journal = _Journals(stack, output, resume=resume)
-        results = _results(files, chosen, stack, journal)
+        render, seen = renderers[written], None
+        if written == "html":
+            from timesformer_cli.pages.pictures import FilmStrips
+
+            strips = FilmStrips(len(files))
+            render, seen = partial(as_html, strips=strips), strips.window
+        results = _results(files, chosen, stack, journal, seen)
         if plot is not None:
             results = _kept(results, drawn)
         if files and (alone or output_dir is not None):
-            failed = write_each(results, renderers[written], answers)
+            failed = write_each(results, render, answers)
         else:
-            failed = show_results(results, renderers[written], output, files)
+            failed = show_results(results, render, output, files)
         if plot is not None:
             draw_timelines(drawn, plot, chosen, fps)
         journal.remove()
@@ -184,7 +192,7 @@ def timeline(
 def require_fitting(format: str, windows: bool, top_k: bool) -> None:
     """Raise UsageError for options that the format has no use for, and for missing packages."""
     if windows and format not in WITH_WINDOWS:
-        raise UsageError(f"--windows is for --format {' or '.join(WITH_WINDOWS)}, not {format}")
+        raise UsageError(f"--windows is for --format json, jsonl or html, not {format}")
     if top_k and not windows:
         raise UsageError("--top-k is the number of labels of each window; it needs --windows")
     if format in WITH_EDITS:
@@ -240,7 +248,11 @@ class _Journals:
 
 
 def _results(
-    files: "Sequence[VideoPath]", chosen: "TimelineOptions", stack: ExitStack, journal: _Journals
+    files: "Sequence[VideoPath]",
+    chosen: "TimelineOptions",
+    stack: ExitStack,
+    journal: _Journals,
+    seen: "WindowCallback | None" = None,
 ) -> "Iterator[TimelineResult]":
     """The timelines, as they come; the model is opened at once, and closed with the stack."""
     from timesformer_cli.cli.stderr import interrupted_at_once, note
@@ -251,8 +263,10 @@ def _results(
     with interrupted_at_once():
         from timesformer_cli.cli.timeline_progress import timelines_shown
         from timesformer_cli.timelines.run import TimelineRun
+        from timesformer_cli.video.stream import VideoFollower
 
-        run = stack.enter_context(TimelineRun(chosen, note))
+        follower = VideoFollower(chosen.timeout, debug=chosen.debug, seen=seen)
+        run = stack.enter_context(TimelineRun(chosen, note, follower=stack.enter_context(follower)))
     return timelines_shown(run, files, journal.open(run))
 
 

@@ -221,16 +221,18 @@ def evaluate_models(
     options: EvaluateOptions,
     note: NoteCallback = ignore_note,
     watch: WrapResults = lambda results, total, doing: results,
+    seen: classify.SeenCallback | None = None,
 ) -> tuple[EvaluationReport, list[Verdict]]:
     """The report, and the first model's verdict on each clip.
 
-    `watch` passes the results on as they come. Raises WeightsError or DeviceError before the first
-    result.
+    `watch` passes the results on as they come; `seen` hears of the first model's. Raises
+    WeightsError or DeviceError before the first result.
     """
     evaluations, verdicts = [], []
     videos = [clip.video for clip in clips]
-    for subject in subjects:
-        running = classify.classify_videos(videos, _how(subject, options), note)
+    for number, subject in enumerate(subjects):
+        told = None if number else seen
+        running = classify.classify_videos(videos, _how(subject, options), note, told)
         results = list(watch(running, len(videos), f"evaluating {subject.located.name}"))
         judged = [
             judge(result, truth, subject.labels, clip)

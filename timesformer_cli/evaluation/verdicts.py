@@ -1,7 +1,7 @@
 """The results of an evaluation: a verdict per video, scores per model, two models compared."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -144,6 +144,18 @@ def judge(
         part=part,
         warnings=result.warnings,
     )
+
+
+def mistakes_in(
+    truths: Sequence[Truth], labels: Sequence[str]
+) -> Callable[[int, Classified], bool]:
+    """A function that is true of a result, and its number, where it is wrong."""
+
+    def wrong(number: int, result: Classified) -> bool:
+        verdict = judge(result, truths[number], labels)
+        return isinstance(verdict, Judged) and not verdict.correct
+
+    return wrong
 
 
 def score_verdicts(

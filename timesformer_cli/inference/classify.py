@@ -1,7 +1,7 @@
 """Classify videos: which label each shows, and how sure the model is."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from timesformer_cli.config import Preprocessing, Sampling
     from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.scorer import AnyModel
+    from timesformer_cli.video.facts import Pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,21 +113,27 @@ class Failed:
 
 
 Result = Classified | Failed
+# seen(result, pixels): each result, and the pixels of its views, `(views t h w 3)`; None without any.
+SeenCallback = Callable[[Result, "Pixels | None"], None]
 
 
 def classify_videos(
     videos: Iterable[VideoPath],
     options: ClassifyOptions,
     note: NoteCallback = ignore_note,
+    seen: SeenCallback | None = None,
 ) -> Iterator[Result]:
     """Classify each video; results come one by one, in input order.
 
-    `note` is called with whatever had to be assumed. Raises UsageError, WeightsError or DeviceError
-    before the first result, and WeightsError wherever the model's answer is no number. A video that
-    cannot be read becomes a `Failed`, never an exception.
+    `note` is called with whatever had to be assumed, `seen` with each result before it comes. Raises
+    UsageError, WeightsError or DeviceError before the first result, and WeightsError wherever the
+    model's answer is no number. A video that cannot be read becomes a `Failed`, never an exception.
     """
     for video, outcome, scorer in score_paths(videos, options, note):
-        yield classified_of(video, outcome, scorer, options)
+        result = classified_of(video, outcome, scorer, options)
+        if seen is not None:
+            seen(result, None if isinstance(outcome, VideoError) else outcome.decoded.frames)
+        yield result
 
 
 def score_paths(

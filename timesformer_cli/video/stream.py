@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,8 @@ class StreamedWindow:
     fresh: dict[int, Pixels]
 
 
+# seen(video, window): a window of a video has come.
+WindowCallback = Callable[[str, StreamedWindow], None]
 Event = Probe | StreamedWindow | Shot | Followed
 
 
@@ -37,8 +39,14 @@ class VideoFollower:
     file is read anew without that decoder.
     """
 
-    def __init__(self, timeout: float = 60.0, *, debug: bool = False) -> None:
-        self._timeout, self._worker = timeout, DecodeWorker(debug)
+    def __init__(
+        self,
+        timeout: float = 60.0,
+        *,
+        debug: bool = False,
+        seen: WindowCallback | None = None,
+    ) -> None:
+        self._timeout, self._worker, self._seen = timeout, DecodeWorker(debug), seen
         self._worker.start()
 
     def follow(self, request: FollowRequest) -> Iterator[Event]:
@@ -52,6 +60,8 @@ class VideoFollower:
                 for event in self._events(request):
                     if isinstance(event, StreamedWindow):
                         told, end = True, event.window.clip.end
+                        if self._seen is not None:
+                            self._seen(request.path, event)
                     yield event
                 return
             except WorkerDied as death:

@@ -1,9 +1,9 @@
-"""Classification results as a table, JSON, JSON lines or CSV."""
+"""Classification results as a table, JSON, JSON lines, CSV or a page."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +23,11 @@ from timesformer_cli.cli.formats import (
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.dataset.multi_label import join_labels
 from timesformer_cli.inference.classify import Failed, Result
+from timesformer_cli.pages.page import render_report
 from timesformer_cli.parquet import FITTING, PREDICTIONS, Columns
+
+if TYPE_CHECKING:
+    from timesformer_cli.pages.pictures import FramePictures
 
 LABEL = 26  # characters of a label's column
 CSV_COLUMNS = (
@@ -114,12 +118,26 @@ def as_parquet(
     write_parquet(rows, parquet_columns(similarity), stream)
 
 
+def as_html(
+    results: Iterable[Result],
+    stream: TextIO,
+    paths: Sequence[str],
+    *,
+    pictures: "FramePictures | None" = None,
+) -> None:
+    """A page with a table of all videos, written when all results are known."""
+    every = list(results)
+    shown = () if pictures is None else pictures.last(len(every))
+    stream.write(render_report("classify", every, stream, shown))
+
+
 RENDERERS = {
     "table": as_table,
     "json": as_json,
     "jsonl": as_jsonl,
     "csv": as_csv,
     "parquet": as_parquet,
+    "html": as_html,
 }
 # The same where labels were given, which then have a similarity.
 FITTED_RENDERERS = RENDERERS | {

@@ -1,4 +1,4 @@
-"""Pairs of videos that show the same as a table, JSON, JSON lines, CSV or a list for players."""
+"""Pairs of videos that show the same as a table, JSON, JSON lines, CSV, a list for players or a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_lines
-from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.duplicates import Pair
+from timesformer_cli.pages.page import addresses_of, render_page
 
 CSV_COLUMNS = [field.name for field in fields(Pair)]
 NUMBERS = 40  # characters of all columns but the names
@@ -77,18 +77,14 @@ def as_m3u(pairs: Sequence[Pair], stream: TextIO) -> None:
 
 def as_html(pairs: Sequence[Pair], stream: TextIO) -> None:
     """A page on which both videos of a pair are played from the same picture."""
-    items = (
-        (
-            [Shown(pair.video, first), Shown(pair.other, second)],
-            [
-                f"alike {pair.similarity:.3f} in {percent(pair.shared, 0)} of the shorter one",
-                *([f"offset {pair.offset:+.2f} s"] if pair.offset is not None else []),
-            ],
-        )
-        for pair in pairs
-        for first, second in [_begun(pair)]
+    sides = zip(
+        addresses_of((pair.video for pair in pairs), stream),
+        addresses_of((pair.other for pair in pairs), stream),
+        map(_begun, pairs),
+        strict=True,
     )
-    stream.write(page(f"{len(pairs)} pairs", items))
+    media = [((one, begun[0]), (other, begun[1])) for one, other, begun in sides]
+    stream.write(render_page("duplicates", f"{len(pairs)} pairs", pairs, media=media))
 
 
 def _begun(pair: Pair) -> tuple[float, float]:

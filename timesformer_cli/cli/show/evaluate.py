@@ -1,7 +1,8 @@
-"""An evaluation as tables or JSON: scores, classes, confusion, and two models side by side."""
+"""An evaluation as tables, JSON or a page: scores, classes, confusion, and two models side by side."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -21,13 +22,20 @@ from timesformer_cli.dataset.label_matching import folded
 from timesformer_cli.dataset.multi_label import LabelScores, split_labels
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
 from timesformer_cli.evaluation.verdicts import (
+    TOP,
     Cell,
     ClassScores,
     Difference,
     EvaluationScores,
+    Judged,
     Unread,
     Verdict,
 )
+from timesformer_cli.pages.page import render_report
+from timesformer_cli.results import to_json
+
+if TYPE_CHECKING:
+    from timesformer_cli.pages.pictures import FramePictures
 
 LABEL, NAME, PATH = 28, 18, 24  # characters: a class at most, a model at most, a path at least
 MOST_CLASSES, FEW_CLASSES = 40, 20  # where there are more than 40, only the worst 20 have rows
@@ -47,7 +55,27 @@ def as_json(report: EvaluationReport, stream: TextIO) -> None:
     write_json(report, stream)
 
 
-RENDERERS = {"table": as_table, "json": as_json}
+def as_html(
+    report: EvaluationReport,
+    stream: TextIO,
+    verdicts: Sequence[Verdict] = (),
+    pictures: "FramePictures | None" = None,
+) -> None:
+    """A page: the report, and the verdict on each video with its best five predictions."""
+    every = [
+        # Of several labels, all are known.
+        replace(each, predictions=each.predictions[:TOP]) if isinstance(each, Judged) else each
+        for each in verdicts
+    ]
+    shown = () if pictures is None else pictures.last(len(every))
+    stream.write(render_report("evaluate", every, stream, shown, report=to_json(report)))
+
+
+RENDERERS: dict[str, Callable[[EvaluationReport, TextIO], None]] = {
+    "table": as_table,
+    "json": as_json,
+    "html": as_html,
+}
 
 
 def write_predictions(verdicts: Iterable[Verdict], stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""What was found in a library as a table, JSON, JSON lines, CSV or a list for players."""
+"""What was found in a library as a table, JSON, JSON lines, CSV, a list for players or a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_lines
-from timesformer_cli.cli.show.page import Shown, page
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.search import Hit
+from timesformer_cli.pages.page import addresses_of, render_page
 from timesformer_cli.timelines.text import clock
 
 CSV_COLUMNS = "video start end label score similarity content".split()
@@ -68,18 +68,8 @@ def as_m3u(hits: Sequence[Hit], stream: TextIO) -> None:
 
 def as_html(hits: Sequence[Hit], stream: TextIO) -> None:
     """A page on which each is played from its place."""
-    items = (
-        (
-            [Shown(hit.video, hit.start, hit.end)],
-            [
-                f"{clock(hit.start)} to {clock(hit.end)}",
-                f"{hit.label} {percent(hit.score)}",
-                *([f"alike {hit.similarity:.3f}"] if hit.similarity is not None else []),
-            ],
-        )
-        for hit in hits
-    )
-    stream.write(page(f"{len(hits)} found", items))
+    media = addresses_of((hit.video for hit in hits), stream)
+    stream.write(render_page("search", f"{len(hits)} found", hits, media=media))
 
 
 RENDERERS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {

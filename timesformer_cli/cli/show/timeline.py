@@ -1,8 +1,8 @@
-"""Timelines as a table, JSON, JSON lines, CSV, subtitles or edit lists."""
+"""Timelines as a table, JSON, JSON lines, CSV, a page, subtitles or edit lists."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -20,11 +20,15 @@ from timesformer_cli.cli.formats import (
 from timesformer_cli.cli.stderr import complain, note, printable
 from timesformer_cli.errors import ErrorKind
 from timesformer_cli.inference.classify import Failed
+from timesformer_cli.pages.page import render_report
 from timesformer_cli.parquet import Columns
 from timesformer_cli.timelines.edit_lists import timecode_rate, to_edl, to_otio
 from timesformer_cli.timelines.results import Segment, Timeline, TimelineResult
 from timesformer_cli.timelines.subtitles import to_srt, to_vtt
 from timesformer_cli.timelines.text import clock
+
+if TYPE_CHECKING:
+    from timesformer_cli.pages.pictures import FilmStrips
 
 LABEL = 26  # characters of a label's column, and the fewest of the time axis
 SHORTEST_LABEL, SHORTEST_AXIS, LONGEST_AXIS = 8, 8, 60
@@ -134,12 +138,26 @@ def as_edl(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[st
     _write_one(results, stream, render)
 
 
+def as_html(
+    results: Iterable[TimelineResult],
+    stream: TextIO,
+    paths: Sequence[str],
+    *,
+    strips: "FilmStrips | None" = None,
+) -> None:
+    """A page with a table of all videos, each with its time line."""
+    every = list(results)
+    shown = () if strips is None else strips.of([result.video for result in every])
+    stream.write(render_report("timeline", every, stream, shown))
+
+
 RENDERERS = {
     "table": as_table,
     "json": as_json,
     "jsonl": as_jsonl,
     "csv": as_csv,
     "parquet": as_parquet,
+    "html": as_html,
     "srt": as_srt,
     "vtt": as_vtt,
     "otio": as_otio,

@@ -1,0 +1,1 @@
+function live() { return el("div"); }
