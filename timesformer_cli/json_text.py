@@ -1,7 +1,9 @@
 """JSON that survives any file name, and steers no terminal."""
 
 import json
+import math
 import re
+from typing import Any
 
 # What a terminal obeys or reorders text by: control characters (C0, DEL, C1), ends of lines and
 # paragraphs, and the marks of writing direction.
@@ -15,12 +17,30 @@ def dumps(value: object, indent: int | None = None, encoding: str | None = None)
 
     What steers a terminal is escaped; whoever parses it gets the same value.
     """
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    text = finite_json(value, indent=indent, ensure_ascii=False)
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes are kept, escaped
-        return json.dumps(value, indent=indent)
+        return finite_json(value, indent=indent)
     # json.dumps has escaped C0; and the others stand inside strings only.
     return STEERING.sub(
         lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
     )
+
+
+def finite_json(value: object, **how: Any) -> str:
+    """The value as `json.dumps` gives it, with null for NaN and the infinities: JSON has no others."""
+    try:
+        return json.dumps(value, allow_nan=False, **how)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, **how)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

@@ -101,6 +101,22 @@ def train(
             rich_help_panel=DATA,
         ),
     ] = False,
+    class_weights: Annotated[
+        str,
+        typer.Option(
+            metavar="balanced|none|FILE",
+            help="Weigh classes in the loss: balanced lets rare ones count as much as common ones; "
+            "FILE is a table label,weight.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = "none",
+    sampler: Annotated[
+        Literal["shuffle", "balanced"],
+        typer.Option(
+            help="shuffle: each clip once an epoch; balanced: each class equally often.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = "shuffle",
     flip: Annotated[
         bool,
         typer.Option(

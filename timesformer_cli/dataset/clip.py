@@ -1,6 +1,7 @@
 """One labelled clip: a video, or a part of one, and its class."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 
 from timesformer_cli.video import VideoPath
 
@@ -24,6 +25,11 @@ class LabelledClip:
     def classes(self) -> tuple[str, ...]:
         """All classes of the clip: one, but where clips may have several."""
         return (self.label,) if self.labels is None else self.labels
+
+    @property
+    def anchored(self) -> "LabelledClip":
+        """The same with a path that holds wherever a program is started."""
+        return replace(self, path=os.path.abspath(self.path))
 
     @property
     def is_part(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from timesformer_cli import cost
 from timesformer_cli.dataset.metrics import interval, mean_class_accuracy
 from timesformer_cli.dataset.split_names import SPLITS
+from timesformer_cli.training.imbalance import BALANCED
 from timesformer_cli.training.options import SCRATCH, TrainingPlan
 from timesformer_cli.training.shortcuts import best_shortcut, verdict
 
@@ -80,6 +81,10 @@ def _data(plan: TrainingPlan) -> Iterator[str]:
         clips = [len(plan.of_split(split)) for split in SPLITS]
         yield _row(["clips, of several classes or none", *(str(count or "") for count in clips)])
     yield ""
+    if plan.class_weights:
+        yield f"Class weights: {', '.join(f'{each:.3g}' for each in plan.class_weights)}.\n"
+    if plan.options.sampler == BALANCED:
+        yield "An epoch takes each class equally often.\n"
 
 
 def _training(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:

@@ -6,7 +6,7 @@ in two splits would make the validation a test of memory.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from timesformer_cli.dataset.metrics import interval
 from timesformer_cli.dataset.repeated import overlapping
 from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.training.imbalance import uneven_warning
 from timesformer_cli.training.shortcuts import Shortcut, given_away
 from timesformer_cli.video import Decoded, DecodePool
 from timesformer_cli.video.decoders.pillow import pictures_of
@@ -50,6 +51,8 @@ class ClassCount:
     train: int
     val: int
     test: int
+    weight: float | None = None  # in the loss, where classes are weighed
+    taken: int | None = None  # training clips an epoch, where each class is taken equally often
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +125,32 @@ def _digest(path: str) -> str:
 
 
 def summarise_checks(
-    checked: Sequence[CheckedClip], labels: Sequence[str], *, flip: bool
+    checked: Sequence[CheckedClip],
+    labels: Sequence[str],
+    *,
+    flip: bool,
+    weights: Mapping[str, float] | None = None,
+    balanced: bool = False,
 ) -> Findings:
     """The findings of all clips; `flip` says whether training mirrors clips.
 
-    Raises UsageError for a class that has no readable clip to train on.
+    `weights` are those of the classes in the loss, `balanced` whether an epoch takes each class
+    equally often. Raises UsageError for a class that has no readable clip to train on.
     """
     good = [clip for clip in checked if clip.error is None]
     counts = Counter((label, clip.item.split) for clip in good for label in clip.item.classes)
-    classes = tuple(ClassCount(label, *(counts[label, s] for s in SPLITS)) for label in labels)
+    each = sum(clip.item.split == "train" for clip in good) // len(labels) if balanced else None
+    classes = tuple(
+        ClassCount(
+            label=label,
+            train=counts[label, "train"],
+            val=counts[label, "val"],
+            test=counts[label, "test"],
+            weight=(weights or {}).get(label),
+            taken=each,
+        )
+        for label in labels
+    )
     for row in classes:
         if not row.train:
             raise UsageError(f"class '{row.label}' has no readable clip to train on")
@@ -148,7 +168,12 @@ def summarise_checks(
         ),
         duplicates=tuple(filter(None, map(_named_twice, alike.values()))),
         lengths=(min(seconds), median(seconds), max(seconds)),
-        warnings=(*_warnings(classes, flip), *_few(clips["val"]), *_divided(alike.values())),
+        warnings=(
+            *_warnings(classes, flip),
+            *_uneven(classes),
+            *_few(clips["val"]),
+            *_divided(alike.values()),
+        ),
     )
 
 
@@ -157,6 +182,12 @@ def with_shortcuts(findings: Findings, shortcuts: tuple[Shortcut, ...]) -> Findi
     warning = given_away(shortcuts)
     warnings = (*findings.warnings, warning) if warning else findings.warnings
     return replace(findings, shortcuts=shortcuts, warnings=warnings)
+
+
+def _uneven(classes: Sequence[ClassCount]) -> Iterator[str]:
+    if all(row.weight is None and row.taken is None for row in classes):
+        warning = uneven_warning([(row.label, row.train) for row in classes])
+        yield from filter(None, [warning])
 
 
 def _named_twice(same: Sequence[LabelledClip]) -> tuple[str, ...]:

@@ -11,10 +11,13 @@ from math import log
 import numpy as np
 
 from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.dataset.clip import named_part
 from timesformer_cli.errors import VideoError
+from timesformer_cli.training.imbalance import balanced_order
 from timesformer_cli.training.randomness import ORDER, TIME, generator
 from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.video.facts import Pixels
+from timesformer_cli.video.pool import Outcome
 from timesformer_cli.video.sample import Jitter
 
 Target = int | tuple[float, ...]
@@ -43,12 +46,23 @@ class TrainingClips:
     draws: int | None = None  # epoch e repeats the moments of e modulo draws; None never repeats
     crops: int = 0  # per clip; 0 gives whole pictures
     jittered: bool = True  # whether each epoch takes other moments; else always the middle
+    balanced: bool = False  # whether an epoch takes each class equally often
     _held: dict[tuple[int, int], Pixels] = field(default_factory=dict)
 
     def order(self, epoch: int) -> list[int]:
-        """The numbers of all examples, in the order in which the epoch takes them."""
-        drawn = generator(self.seed, ORDER, epoch).permutation(len(self.examples))
-        return [int(index) for index in drawn]
+        """The numbers of the examples, in the order in which the epoch takes them.
+
+        Where classes are balanced, a number may stand for an example that is taken again: see
+        `balanced_order`.
+        """
+        random = generator(self.seed, ORDER, epoch)
+        if self.balanced:
+            return balanced_order([one.target for one in self.examples], random)
+        return [int(index) for index in random.permutation(len(self.examples))]
+
+    def example(self, number: int) -> TrainingClip:
+        """The example of a number, taken for the first time or again."""
+        return self.examples[number % len(self.examples)]
 
     def read(
         self, indices: Sequence[int], epoch: int, ahead: int = 0
@@ -57,31 +71,48 @@ class TrainingClips:
 
         The decoders stay at least `ahead` clips before the reader.
         """
-        draw = epoch if self.draws is None else epoch % self.draws
-        missing = [index for index in indices if (index, draw) not in self._held]
+        keys = [self._key(number, epoch) for number in indices]
+        missing = [key for key in keys if key not in self._held]
+        if self.draws is not None:
+            missing = list(dict.fromkeys(missing))  # what is held is decoded once
         decoded = self.pool.decode(
-            (self.examples[index].video for index in missing),
+            (self.example(number).video for number, _ in missing),
             self.sampling,
             self.preprocessing,
             crops=self.crops,
-            jitters=(self._jitter(index, draw) for index in missing),
+            jitters=(self._jitter(*key) for key in missing),
             ahead=ahead,
         )
-        for index in indices:
-            frames: Pixels | VideoError
-            if (index, draw) in self._held:
-                frames = self._held[index, draw]
-            else:
-                result = next(decoded)
-                frames = result if isinstance(result, VideoError) else result.frames[0]
-                if self.draws is not None and not isinstance(frames, VideoError):
-                    self._held[index, draw] = frames
-            yield index, frames
+        failed: dict[tuple[int, int], VideoError] = {}
+        for number, key in zip(indices, keys, strict=True):
+            frames: Pixels | VideoError | None = self._held.get(key, failed.get(key))
+            if frames is None:
+                frames = self._frames(number, next(decoded))
+                if isinstance(frames, VideoError):
+                    failed[key] = frames
+                elif self.draws is not None:
+                    self._held[key] = frames
+            yield number, frames
 
-    def _jitter(self, index: int, draw: int) -> Jitter | None:
+    def _key(self, number: int, epoch: int) -> tuple[int, int]:
+        """What the moments of an example in an epoch depend on; one taken again has others."""
+        if self.draws is None:
+            return number, epoch
+        again, index = divmod(number, len(self.examples))
+        return index, (epoch + again) % self.draws
+
+    def _frames(self, number: int, result: Outcome) -> Pixels | VideoError:
+        if isinstance(result, VideoError):  # whoever hears of it must know which clip is meant
+            video = self.example(number).video
+            named = video.path + named_part(video.start, video.end)
+            return VideoError(result.kind, f"{named}: {result}")
+        frames: Pixels = result.frames[0]
+        return frames
+
+    def _jitter(self, number: int, draw: int) -> Jitter | None:
         if not self.jittered:
             return None
-        random = generator(self.seed, TIME, index, draw)
+        random = generator(self.seed, TIME, number, draw)
         pace = np.exp(random.uniform(-log(self.pace), log(self.pace)))
         return Jitter(tuple(random.random(self.sampling.frames).tolist()), float(pace))
 

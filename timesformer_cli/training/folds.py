@@ -4,7 +4,6 @@ Each fold is a training in a folder of its own, `fold-1`, `fold-2`, ...; beside 
 `--resume` needs. A fold that is over is only read.
 """
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Container, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import replace_file
+from timesformer_cli.json_text import finite_json
 from timesformer_cli.training.options import CHECKPOINT, FOLDS, TrainOptions
 from timesformer_cli.training.run import RESULTS, resume_training, train_model
 from timesformer_cli.training.shortcuts import Shortcut
@@ -58,11 +58,11 @@ def write_folds(divided: Sequence[Sequence[LabelledClip]], options: TrainOptions
     """Write down what is trained on which clips, for `train_folds`."""
     plan = {
         "options": asdict(options),
-        "folds": [[asdict(clip) for clip in one] for one in divided],
+        "folds": [[asdict(clip.anchored) for clip in one] for one in divided],
     }
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / FOLDS, json.dumps(plan).encode())
+    replace_file(folder / FOLDS, finite_json(plan).encode())
 
 
 def train_folds(
@@ -89,7 +89,7 @@ def train_folds(
                 train_model(clips, replace(options, out=str(inside)), callbacks, located)
         results.append(read_json(inside / RESULTS))
     report = _summed_up(folder, results, multi_label=options.multi_label)
-    replace_file(folder / RESULTS, (json.dumps(asdict(report), indent=2) + "\n").encode())
+    replace_file(folder / RESULTS, (finite_json(asdict(report), indent=2) + "\n").encode())
     return report
 
 

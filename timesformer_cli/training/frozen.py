@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from timesformer_cli.errors import TsfError
 from timesformer_cli.training.closed_head import ClosedHead, Numbers, fit_head
 from timesformer_cli.training.samples import Features
 from timesformer_cli.training.state import Position, TrainingCallbacks, TrainingStopped
@@ -38,7 +39,9 @@ def train_frozen(
     classes = session.settings.classes
     known = np.array(train.targets)
     targets = known if session.settings.multi_label else np.eye(classes)[known]
-    head = fit_head(train.features.cpu().double().numpy(), targets, groups)
+    of_class = session.settings.class_weights
+    weights = np.array(of_class)[known] if of_class else None
+    head = fit_head(train.features.cpu().double().numpy(), targets, groups, weights=weights)
     with torch.no_grad():
         session.model.head.weight.copy_(torch.from_numpy(head.weight))
         session.model.head.bias.copy_(torch.from_numpy(head.bias))
@@ -75,9 +78,13 @@ def _validated(
     if held_out is None:
         return None
     settings = session.settings
-    features = Features.of_clips(
-        session.model, held_out, settings.dtype, heed=heed, lost=callbacks.lost
-    )
+    try:
+        features = Features.of_clips(
+            session.model, held_out, settings.dtype, heed=heed, lost=callbacks.lost
+        )
+    except TsfError:
+        callbacks.note("nothing validates, since none of the validation clips can be read")
+        return None
     return validate_model(
         session.model.head,
         features,

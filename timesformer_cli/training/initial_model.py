@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
+from timesformer_cli.training.imbalance import NONE, require_balance
 from timesformer_cli.training.options import OF_STEPS, SCRATCH, TrainOptions
 
 if TYPE_CHECKING:
@@ -116,3 +117,6 @@ def validate_train_options(options: TrainOptions) -> None:
                 f"--{name.replace('_', '-')} is for a training in steps; --freeze-backbone computes "
                 "the head at once"
             )
+    if options.freeze_backbone and options.multi_label and options.class_weights != NONE:
+        raise UsageError("--class-weights with --freeze-backbone weighs clips of one label each")
+    require_balance(options.class_weights, options.sampler, multi_label=options.multi_label)

@@ -28,6 +28,11 @@ from torch import Tensor, nn
 
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.training.augment import Targets
+from timesformer_cli.training.history import (
+    epoch_remarks,
+    is_better,
+    is_measured,
+)
 from timesformer_cli.training.objective import right_clips, training_loss
 from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
@@ -128,6 +133,7 @@ class Training:
             self._heed,
             classes=settings.classes,
             multi_label=settings.multi_label,
+            tell=self.callbacks.lost,
         )
 
     def _epoch(self, shared: nn.Module, samples: Samples) -> None:
@@ -185,7 +191,12 @@ class Training:
                 ):
                     outputs = shared(inputs)
                 logits = outputs[:, : settings.classes].float()
-                loss = training_loss(logits, targets, multi_label=settings.multi_label)
+                loss = training_loss(
+                    logits,
+                    targets,
+                    multi_label=settings.multi_label,
+                    weights=settings.class_weights,
+                )
                 for known in beside:
                     loss = loss + _regression(outputs[:, settings.classes :].float(), known)
                 (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -231,30 +242,46 @@ class Training:
     def _conclude(self, scores: ValidationScores | None) -> None:
         """Add a row to the history and hand out weights that are the best so far.
 
-        The best have the highest accuracy (mean average precision where clips may have several
-        labels), and among those the lowest loss.
+        The best have the highest accuracy (mean class accuracy where classes are balanced, mean
+        average precision where clips may have several labels), and among those the lowest loss.
+        Scores on other clips are not compared. Raises TsfError for weights that are not finite.
         """
         position = self.position
+        self._require_finite(scores)
         position.sums = self.processes.sum(position.sums)
         loss, accuracy = position.means
-        row: dict[str, float | None] = {
-            "epoch": position.epoch + 1,
-            "loss": loss,
-            "accuracy": accuracy,
-        }
+        row: dict[str, Any] = {"epoch": position.epoch + 1, "loss": loss, "accuracy": accuracy}
         row["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
-        if scores is not None:
+        if scores is not None and scores.clips:
             row |= scores.row()
         row["seconds"] = round(position.seconds, 2)
+        best = position.history[position.best_epoch - 1] if position.best_epoch else None
+        before = position.history[-1] if position.history else {}
         position.history.append(row)
         position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]
-        # Where nothing validates, only the weights of the last epoch are handed out.
-        if scores is None or _rank(row) >= max(map(_rank, position.history)):
+        for remark in epoch_remarks(row, before, best, scores):
+            self.callbacks.note(remark)
+        if best is None or is_better(row, best, balanced=self.settings.balanced):
             position.best_epoch = position.epoch
-            self.best_scores = scores
-            if scores is not None or self.finished:
+            self.best_scores = scores if is_measured(row) else None
+            # Where nothing validates, only the weights of the last epoch are handed out.
+            if is_measured(row) or self.finished:
                 self.callbacks.best()
         self.callbacks.epoch(position.history)
+
+    def _require_finite(self, scores: ValidationScores | None) -> None:
+        """Raise TsfError, before anything is written, for weights that are no numbers any more."""
+        position = self.position
+        if all(bool(part.isfinite().all()) for part in self.result.state_dict().values()):
+            return
+        said = "" if scores is None else f" (the validation loss is {scores.loss})"
+        best = position.best_epoch
+        is_there = best and is_measured(position.history[best - 1])
+        kept = f"the model of epoch {best} is kept" if is_there else "no model was written"
+        raise TsfError(
+            f"the weights are not finite after epoch {position.epoch + 1}{said}; {kept}, and the last "
+            "checkpoint is from before; try a lower --learning-rate"
+        )
 
     def _heed(self) -> None:
         """Stop all processes where one of them is asked to."""
@@ -275,8 +302,3 @@ def _regression(outputs: Tensor, known: Tensor) -> Tensor:
     """The mean distance of outputs from the numbers that are known, squared where it is small."""
     # Where nothing is known, an output is as far from itself as it should be.
     return F.smooth_l1_loss(outputs, torch.where(known.isnan(), outputs.detach(), known), beta=0.5)
-
-
-def _rank(row: dict[str, Any]) -> tuple[float, float]:
-    # None where no held-out clip has any of the classes.
-    return row.get("val_map", row["val_accuracy"]) or 0.0, -row["val_loss"]

@@ -1,14 +1,23 @@
 """What is learned: one class per clip, or each class by itself where a clip may have several."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def training_loss(logits: Tensor, targets: Tensor, *, multi_label: bool) -> Tensor:
-    """The mean loss of logits and targets `(b classes)`: cross-entropy, or that of each class."""
+def training_loss(
+    logits: Tensor, targets: Tensor, *, multi_label: bool, weights: Sequence[float] = ()
+) -> Tensor:
+    """The mean loss of logits and targets `(b classes)`: cross-entropy, or that of each class.
+
+    `weights` are those of the classes; where each is learned by itself, of having it.
+    """
+    weight = torch.tensor(weights, device=logits.device) if weights else None
     if multi_label:
-        return F.binary_cross_entropy_with_logits(logits, targets)
-    return F.cross_entropy(logits, targets)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
+    return F.cross_entropy(logits, targets, weight)
 
 
 def known_loss(logits: Tensor, known: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.labelled import GROUP, class_names
 from timesformer_cli.errors import UsageError
+from timesformer_cli.training.imbalance import NONE, SHUFFLE
 from timesformer_cli.training.recipe import PRESETS, Recipe
 from timesformer_cli.training.shortcuts import Shortcut
 from timesformer_cli.weights.catalogue import DEFAULT
@@ -23,6 +24,7 @@ OF_STEPS = {
     "accumulate": 1,
     "checkpoint_gradients": False,
     "preset": "modern",
+    "sampler": SHUFFLE,
 }
 
 
@@ -44,6 +46,8 @@ class TrainOptions:
     accumulate: int = 1  # batches per step
     learning_rate: float | None = None  # for a step of 8 clips
     multi_label: bool = False  # whether a clip may have several classes, or none
+    class_weights: str = NONE  # balanced, none, or a file of label,weight
+    sampler: str = SHUFFLE  # balanced takes each class equally often in an epoch
     flip: bool = True  # False never mirrors a clip, whatever the preset says
     patience: int | None = None  # epochs without a better one before it ends; None trains them all
     freeze_backbone: bool = False  # whether the head alone learns
@@ -87,6 +91,7 @@ class TrainingPlan:
     preprocessing: Preprocessing
     items: tuple[LabelledClip, ...]  # the clips that can be read
     draws: int | None  # choices of moments per clip whose frames are held; None holds none
+    class_weights: tuple[float, ...] = ()  # in the loss; none means that all classes count alike
     shortcuts: tuple[Shortcut, ...] = ()  # what those get on the held-out clips who see no motion
 
     def of_split(self, split: str) -> list[LabelledClip]:
@@ -108,6 +113,7 @@ class TrainingPlan:
             preprocessing=Preprocessing(**values["preprocessing"]),
             items=tuple(LabelledClip(**clip) for clip in values["items"]),
             draws=values["draws"],
+            class_weights=tuple(values.get("class_weights", ())),
             shortcuts=tuple(Shortcut(**one) for one in values.get("shortcuts", ())),
         )
 

@@ -1,6 +1,5 @@
 """Train: from labelled clips to a model folder, and back to work after a stop."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from timesformer_cli.dataset.splits import split_clips
 from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
 from timesformer_cli.files import replace_file, require_folder
 from timesformer_cli.inference.process_tuning import let_threads_sleep
+from timesformer_cli.json_text import finite_json
 from timesformer_cli.training.check import (
     Findings,
     check_clips,
@@ -22,6 +22,7 @@ from timesformer_cli.training.check import (
     summarise_checks,
     with_shortcuts,
 )
+from timesformer_cli.training.imbalance import BALANCED, class_weights
 from timesformer_cli.training.initial_model import initial_model, validate_train_options
 from timesformer_cli.training.options import (
     CHECKPOINT,
@@ -69,7 +70,10 @@ def read_training_clips(
     )
     require_some_there(Path(options.data), clips)
     clips = split_clips(clips, options.val_fraction, options.seed)
-    labels_of(clips)
+    labels = labels_of(clips)
+    training = [clip for clip in clips if clip.split == "train"]
+    # A file with weights is read here, so that what is wrong in it is said first.
+    class_weights(options.class_weights, training, labels, multi_label=options.multi_label)
     return clips
 
 
@@ -118,7 +122,7 @@ def train_model(
             folder.mkdir(parents=True, exist_ok=True)
             draw_batch(session, folder / PICTURE)
             recipe = {"options": asdict(options), "recipe": asdict(options.recipe)}
-            replace_file(folder / RECIPE, _encoded(json.dumps(recipe, indent=2)))
+            replace_file(folder / RECIPE, _encoded(finite_json(recipe, indent=2)))
         return _train(session, None, callbacks)
 
 
@@ -134,6 +138,7 @@ def resume_training(
     require_training(folder)
     stored = checkpoint.read_training_state(folder)
     plan = TrainingPlan.from_dict(stored["setup"])
+    require_some_there(Path(plan.options.data), plan.items)
     options = replace(plan.options, out=str(folder), **changes)
     with _together(options) as (pool, processes):
         from timesformer_cli.training.session import TrainingSession
@@ -190,7 +195,20 @@ def _prepared(
         checks = check_clips(own, pool, model.sampling, larger, callbacks.checked)
         shares = processes.gather(list(checks))
         checked = [shares[place % count][place // count] for place in range(len(clips))]
-        findings = summarise_checks(checked, labels, flip=bool(options.recipe.flip))
+        items = tuple(clip.anchored for clip in readable(checked))
+        weights = class_weights(
+            options.class_weights,
+            [clip for clip in items if clip.split == "train"],
+            model.labels,
+            multi_label=options.multi_label,
+        )
+        findings = summarise_checks(
+            checked,
+            labels,
+            flip=bool(options.recipe.flip),
+            weights=dict(zip(model.labels, weights, strict=False)),
+            balanced=options.sampler == BALANCED,
+        )
         held = sum(clip.decoded_bytes for clip in checked if clip.item.split == "train")
         plan = TrainingPlan(
             options=options,
@@ -198,8 +216,9 @@ def _prepared(
             labels=model.labels,
             sampling=model.sampling,
             preprocessing=model.preprocessing,
-            items=readable(checked),
+            items=items,
             draws=draws_held(held),
+            class_weights=weights,
         )
         session = TrainingSession(plan, model, pool, processes)
         if processes.first:
@@ -231,12 +250,13 @@ def _train(
     lost: list[str] = []
 
     def note_loss(error: VideoError) -> None:
-        lost.append(str(error))
-        callbacks.note(f"a clip was left out: {error}")
+        if str(error) not in lost:  # each is met again in every epoch
+            lost.append(str(error))
+            callbacks.note(f"a clip was left out: {error}")
 
     def write_history(history: list[dict[str, Any]]) -> None:
         if first:
-            lines = "".join(json.dumps(row) + "\n" for row in history)
+            lines = "".join(finite_json(row) + "\n" for row in history)
             replace_file(folder / METRICS, lines.encode())
             callbacks.epoch(history)
 
@@ -271,14 +291,14 @@ def _train(
         labels=session.plan.labels,
         history=tuple(position.history),
         best_epoch=position.best_epoch,
-        scores=session.scores(folder),
+        scores=session.scores(folder, note_loss),
         clips={name: len(session.plan.of_split(name)) for name in ("train", "val", "test")},
         seconds=position.seconds,
         lost=tuple(lost),
         shortcuts=session.plan.shortcuts,
     )
     replace_file(folder / CARD, _encoded(card(session.plan, report)))
-    replace_file(folder / RESULTS, _encoded(json.dumps(report_to_dict(report), indent=2)))
+    replace_file(folder / RESULTS, _encoded(finite_json(report_to_dict(report), indent=2)))
     return report
 
 

@@ -65,7 +65,7 @@ class ClipSamples:
             clip = rearrange(torch.tensor(frames, device=self.device), "t h w c -> t c h w")
             with seeded(self.clips.seed, LOOK, epoch, index):
                 augmented = self.transform(clip)
-            yield augmented, self.clips.examples[index].target
+            yield augmented, self.clips.example(index).target
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.block import checkpoint_gradients
 from timesformer_cli.training.augment import augmentation, normalisation
 from timesformer_cli.training.clips import Target, TrainingClip, TrainingClips
+from timesformer_cli.training.imbalance import BALANCED
 from timesformer_cli.training.options import TrainingPlan
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import ORDER, generator
@@ -28,8 +29,12 @@ from timesformer_cli.weights.load import load_path
 from timesformer_cli.weights.model_folder import write_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
     from torch import Tensor, nn
+
+    from timesformer_cli.errors import VideoError
 
 HELD_OUT = ("val", "test")
 
@@ -69,6 +74,8 @@ class TrainingSession:
             recipe=options.recipe,
             classes=len(plan.labels),
             multi_label=plan.config.multi_label,
+            class_weights=plan.class_weights,
+            balanced=BALANCED in (options.class_weights, options.sampler),
             batch_size=batch_size,
             accumulate=options.accumulate,
             seed=options.seed,
@@ -150,6 +157,7 @@ class TrainingSession:
             seed=self.settings.seed,
             pace=recipe.pace,
             draws=plan.draws,
+            balanced=plan.options.sampler == BALANCED,
         )
         transform = augmentation(recipe, plan.preprocessing)
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
@@ -174,8 +182,13 @@ class TrainingSession:
         )
         write_folder(folder, {name: tensor.cpu() for name, tensor in state.items()}, description)
 
-    def scores(self, folder: Path) -> dict[str, ValidationScores]:
-        """The scores of the model in the folder on each split that was held out."""
+    def scores(
+        self, folder: Path, tell: "Callable[[VideoError], None]"
+    ) -> dict[str, ValidationScores]:
+        """The scores of the model in the folder on each split that was held out and can be read.
+
+        `tell` hears of each clip that cannot be read.
+        """
         model = load_path(folder)[0].to(self.settings.device)
         device, dtype = self.settings.device, self.settings.dtype
         how: dict[str, Any] = {}
@@ -183,11 +196,12 @@ class TrainingSession:
             how = {"multi_label": True, "labels": model.labels}
             how["thresholds"] = model.config.each_threshold
         # Only the first process comes here, so it scores alone and waits for no other.
-        return {
-            split: validate_model(model, clips, device, dtype, Processes(), **how)
+        found = {
+            split: validate_model(model, clips, device, dtype, Processes(), tell=tell, **how)
             for split in HELD_OUT
             if len(clips := self._clips(split))
         }
+        return {split: scores for split, scores in found.items() if scores.clips}
 
     def drawn(self, listed: "Sequence[Any]", most: int) -> list[Any]:
         """At most so many of them, drawn by the seed, in their order."""

@@ -25,6 +25,8 @@ class Settings:
     recipe: Recipe
     classes: int
     multi_label: bool = False
+    class_weights: tuple[float, ...] = ()  # in the loss; none means that all classes count alike
+    balanced: bool = False  # whether the best epoch is that of the highest mean class accuracy
     batch_size: int  # clips at once
     accumulate: int = 1  # batches per step
     seed: int = 0

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from timesformer_cli.dataset.metrics import mean_class_accuracy
 from timesformer_cli.dataset.multi_label import MultiLabelScores, score_labels
 from timesformer_cli.errors import VideoError
 from timesformer_cli.training.objective import known_loss
@@ -30,13 +32,16 @@ class ValidationScores:
     confusion: dict[tuple[int, int], int]
     clips: int
     several: MultiLabelScores | None = None  # where clips may have several labels
+    lost: tuple[int, ...] = ()  # the numbers of the clips that could not be read
 
-    def row(self) -> dict[str, float | None]:
-        """What a history says of them."""
-        row: dict[str, float | None] = {"val_loss": self.loss, "val_accuracy": self.accuracy}
-        if self.several is not None:
+    def row(self) -> dict[str, Any]:
+        """What a history says of them; there must be clips that could be read."""
+        row: dict[str, Any] = {"val_loss": self.loss, "val_accuracy": self.accuracy}
+        if self.several is None:
+            row["val_mean_class_accuracy"] = mean_class_accuracy(self.confusion)
+        else:
             row |= {"val_map": self.several.mean_average_precision, "val_f1": self.several.f1}
-        return row
+        return row | ({"val_lost": list(self.lost)} if self.lost else {})
 
 
 @torch.no_grad()
@@ -52,21 +57,25 @@ def validate_model(
     multi_label: bool = False,
     labels: Sequence[str] = (),
     thresholds: Sequence[float] | None = None,
+    tell: Callable[[VideoError], None] = lambda error: None,
 ) -> ValidationScores:
     """Score all samples that can be read, divided among the processes.
 
     `heed` is called after each batch, where there is only one process. Of the model's outputs the
     first `classes` are the classes; without it, all are. With `multi_label` each class is decided by
     itself, at these thresholds or else at those that are best on these samples; `labels` names the
-    classes in the scores.
+    classes in the scores. `tell` hears of each clip that cannot be read.
     """
     training = model.training
     model.eval()
-    stream = samples.stream(range(processes.rank, len(samples), processes.count), 0)
+    own = range(processes.rank, len(samples), processes.count)
+    stream = zip(own, samples.stream(own, 0), strict=True)
     losses, confusion = 0.0, Counter[tuple[int, int]]()
     pairs: list[Pair] = []
+    lost: dict[int, VideoError] = {}
     while batch := list(islice(stream, BATCH)):
-        known = [sample for sample in batch if not isinstance(sample, VideoError)]
+        known = [sample for _, sample in batch if not isinstance(sample, VideoError)]
+        lost |= {number: each for number, each in batch if isinstance(each, VideoError)}
         if known:
             clips, targets, *_ = zip(*known, strict=True)
             inputs, numbers = torch.stack(clips), torch.tensor(targets, device=device)
@@ -81,15 +90,21 @@ def validate_model(
         if processes.count == 1:
             heed()
     model.train(training)
-    gathered = processes.gather((losses, confusion, pairs))
+    told = {number: (error.kind, str(error)) for number, error in lost.items()}
+    gathered = processes.gather((losses, confusion, pairs, told))
     losses = sum(loss for loss, *_ in gathered)
+    unread = dict(sorted(item for *_, of_process in gathered for item in of_process.items()))
+    for kind, message in unread.values():
+        tell(VideoError(kind, message))
     if multi_label:
-        every = [pair for *_, of_process in gathered for pair in of_process]
-        return _of_several(losses, every, labels, thresholds)
-    together = sum((cells for _, cells, _ in gathered), Counter[tuple[int, int]]())
+        every = [pair for *_, of_process, _ in gathered for pair in of_process]
+        return _of_several(losses, every, labels, thresholds, tuple(unread))
+    together = sum((cells for _, cells, *_ in gathered), Counter[tuple[int, int]]())
     count = max(1, together.total())
     right = sum(count for (label, given), count in together.items() if label == given)
-    return ValidationScores(losses / count, right / count, dict(together), together.total())
+    return ValidationScores(
+        losses / count, right / count, dict(together), together.total(), lost=tuple(unread)
+    )
 
 
 def _of_several(
@@ -97,6 +112,7 @@ def _of_several(
     pairs: Sequence[Pair],
     labels: Sequence[str],
     thresholds: Sequence[float] | None,
+    lost: tuple[int, ...],
 ) -> ValidationScores:
     scores = np.array([row for rows, _ in pairs for row in rows], dtype=np.float64)
     truth = np.array([row for _, rows in pairs for row in rows], dtype=np.float64) > 0
@@ -105,4 +121,4 @@ def _of_several(
     scores, truth = scores.reshape(shape), truth.reshape(shape)
     several = score_labels(truth, scores, names, thresholds)
     clips = len(scores)
-    return ValidationScores(losses / max(1, clips), several.exact, {}, clips, several)
+    return ValidationScores(losses / max(1, clips), several.exact, {}, clips, several, lost)

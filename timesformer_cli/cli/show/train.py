@@ -30,9 +30,15 @@ def show_findings(findings: "Findings") -> None:
     table.add_column("class", overflow="fold")
     for split in SPLITS:
         table.add_column(NAMES[split], justify="right")
-    for row in findings.classes:
+    more = {"weight": [row.weight for row in findings.classes]}
+    more["taken an epoch"] = [row.taken for row in findings.classes]
+    columns = {name: cells for name, cells in more.items() if any(c is not None for c in cells)}
+    for name in columns:
+        table.add_column(name, justify="right")
+    for place, row in enumerate(findings.classes):
         counts = (row.train, row.val, row.test)
-        table.add_row(printable(row.label), *(str(count or "") for count in counts))
+        beside = (f"{cells[place]:.3g}" for cells in columns.values())
+        table.add_row(printable(row.label), *(str(count or "") for count in counts), *beside)
     console.print(table)
     if findings.several is not None:
         console.print(_several(findings.several))
