@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import clips
+from tests.support.serving import Served, runs
 from timesformer_cli.cli.app import app
 from timesformer_cli.files import scratch_folder
 
@@ -107,44 +108,6 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_and_nothing_else(
             each.communicate()
 
 
-def runs(pid):
-    """Whether there is such a process, and it has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-class Served:
-    """`tsf serve` in a process of its own; its temporary files are below a folder of ours."""
-
-    def __init__(self, folder, model, *words):
-        folder.mkdir(exist_ok=True)
-        self.folder, self.log = folder, (folder.parent / "log").open("w+")
-        command = [sys.executable, "-m", "timesformer_cli", "serve", "--model", str(model)]
-        how = ["--port", "0", "--device", "cpu", "--workers", "1", *words]
-        self.process = subprocess.Popen(
-            [*command, *how], stderr=self.log, env=os.environ | {"TMPDIR": str(folder)}
-        )
-        while "answers at" not in self.said():
-            assert self.process.poll() is None, self.said()
-            time.sleep(0.05)
-        self.address = self.said().split("answers at ")[1].split()[0]
-
-    def said(self):
-        """What it wrote to stderr."""
-        self.log.seek(0)
-        return self.log.read()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
-
-
 @posix_only
 @pytest.mark.slow  # processes that load torch
 def test_a_signal_closes_the_door_and_what_was_accepted_is_answered(model_folder, tmp_path):
@@ -179,7 +142,9 @@ def test_a_killed_server_leaves_no_process_and_the_next_one_removes_its_files(
     model_folder, tmp_path
 ):
     clips.write(tmp_path / "clip.mp4", 40)
-    with Served(tmp_path / "temp", model_folder, "--root", str(tmp_path)) as server:
+    with Served(
+        tmp_path / "temp", model_folder, "--workers", "1", "--root", str(tmp_path)
+    ) as server:
         for verb in ("classify", "timeline"):
             answer = httpx2.post(f"{server.address}/v1/{verb}", json={"path": "clip.mp4"})
             assert answer.status_code == 200
