@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from timesformer_cli.results import to_json, to_plain
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
 
     from timesformer_cli.pages.pictures import Sheet
 
@@ -34,14 +34,11 @@ def render_page(
     The view draws the results, which are dataclasses, and what `more` there is for JSON. A page
     `connects` to the server that it came from, or to nobody.
     """
-    style = _text("style.css")
-    script = "\n".join(_text(f"script/{name}.js") for name in SCRIPTS)
-    template = _environment().get_template("page.html")
-    return template.render(
+    return _template().render(
         title=title,
-        style=style,
-        script=script,
-        policy=_policy(style, script, connects=connects),
+        style=_style(),
+        script=_script(),
+        policy=page_policy(connects=connects),
         data={"view": view, "results": [to_json(result) for result in results], **more},
     )
 
@@ -89,19 +86,19 @@ def addresses_of(videos: Iterable[str], stream: TextIO) -> list[str]:
     return [address_of(video, folder) for video in videos]
 
 
-def _policy(style: str, script: str, *, connects: bool) -> str:
-    """What the page may do: run its own program, show pictures in it, play videos."""
-    allowed: Mapping[str, Sequence[str]] = {
-        "default-src": ["'none'"],
-        "script-src": [_digest(script)],
-        "style-src": [_digest(style)],
-        "img-src": ["data:"],
-        "media-src": ["blob:"] if connects else ["'self'", "file:"],
-        "connect-src": ["'self'"] if connects else ["'none'"],
-        "base-uri": ["'none'"],
-        "form-action": ["'none'"],
+def page_policy(*, connects: bool) -> str:
+    """What a page may do: run its own program, show pictures in it, play videos."""
+    allowed = {
+        "default-src": "'none'",
+        "script-src": _digest(_script()),
+        "style-src": _digest(_style()),
+        "img-src": "data:",
+        "media-src": "blob:" if connects else "'self' file:",
+        "connect-src": "'self'" if connects else "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
     }
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in allowed.items())
+    return "; ".join(f"{name} {sources}" for name, sources in allowed.items())
 
 
 def _digest(text: str) -> str:
@@ -109,12 +106,17 @@ def _digest(text: str) -> str:
 
 
 @cache
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def _style() -> str:
+    return (HERE / "style.css").read_text(encoding="utf-8")
 
 
 @cache
-def _environment() -> "Environment":
+def _script() -> str:
+    return "\n".join((HERE / f"script/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+@cache
+def _template() -> "Template":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -123,4 +125,4 @@ def _environment() -> "Environment":
     # Every character but ASCII is escaped, so a page can hold a name of whatever bytes; and `<` is,
     # so no name ends the element that the JSON stands in.
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return made
+    return made.get_template("page.html")

@@ -28,7 +28,7 @@ from timesformer_cli.serving.guard import ALWAYS, Guard, refusal
 from timesformer_cli.serving.metrics import LEFT, Metrics
 from timesformer_cli.serving.openapi import VERBS, contract
 from timesformer_cli.serving.options import RequestReader, ServeOptions
-from timesformer_cli.serving.page import POLICY, start_page
+from timesformer_cli.serving.page import start_page
 from timesformer_cli.serving.places import Places
 from timesformer_cli.serving.refused import Refused, RefusedRequest
 from timesformer_cli.serving.work import Line, VideoWork
@@ -53,6 +53,8 @@ class Server:
         self.places, self.metrics = Places(options.queue), Metrics()
         self.following = asyncio.Semaphore(engine.workers)  # windows are followed so many at a time
         self.draining = False
+        # Now: the first template takes a tenth of a second, in which no request would be answered.
+        self.start = start_page(token=options.token is not None, most=options.max_upload)
 
     @property
     def app(self) -> Starlette:
@@ -73,7 +75,8 @@ class Server:
 
     async def page(self, request: Request) -> Response:
         """What a browser shows."""
-        return HTMLResponse(start_page(), headers=ALWAYS | {"Content-Security-Policy": POLICY})
+        headers = ALWAYS | {"Content-Security-Policy": self.start.policy}
+        return HTMLResponse(self.start.text, headers=headers)
 
     async def health(self, request: Request) -> Response:
         """That the process lives."""

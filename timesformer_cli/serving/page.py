@@ -1,21 +1,22 @@
 """What a browser shows at `/`."""
 
-# What the page may do: all of it is its own, and it calls nobody but this server.
-POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-PAGE = b"""<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<title>tsf</title>
-<h1>tsf</h1>
-<p>This server labels videos. <a href="/openapi.json">Its contract</a></p>
-</html>
-"""
+from functools import cache
+from typing import NamedTuple
 
 
-def start_page() -> bytes:
-    """The page, whole, as HTML in UTF-8."""
-    return PAGE
+class StartPage(NamedTuple):
+    """A page, and what it may do."""
+
+    text: str
+    policy: str
+
+
+@cache
+def start_page(*, token: bool, most: int) -> StartPage:
+    """The page for videos of up to `most` bytes, which asks for the server's token, if it has one."""
+    from timesformer_cli.pages.page import page_policy, render_page
+
+    return StartPage(
+        text=render_page("live", "What a video shows", connects=True, token=token, most=most),
+        policy=f"{page_policy(connects=True)}; frame-ancestors 'none'",
+    )

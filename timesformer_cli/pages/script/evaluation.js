@@ -126,7 +126,8 @@ function verdicts(data) {
     const row = rowOf(result, number, data);
     if (result.status === "error") return failedRow(row);
     const said = () => ({ when: `it is ${plain(result.label)}`, predictions: result.predictions });
-    const open = () => player({ address: row.address, picture: row.picture, said, more: [sheet(row.picture), warnings(result.warnings)] });
+    const [start, end] = result.part ?? [0, null];
+    const open = () => player({ address: row.address, start, end, said, more: [sheet(row.picture), warnings(result.warnings)] }).element;
     return Object.assign(row, { labels: result.predictions, also: result.label, open });
   });
   const columns = [
@@ -136,6 +137,6 @@ function verdicts(data) {
     { name: "Score", of: (row) => row.labels[0]?.score, cell: (row) => percent(row.labels[0].score), number: true },
   ];
   const wrong = ({ fault: failed, result }) => !failed && !result.correct;
-  const groups = [["mistakes", wrong], ["right", ({ fault: failed, result }) => !failed && result.correct], ...readOrNot(rows).slice(2)];
+  const groups = [["mistakes", wrong], ["right", ({ fault: failed, result }) => !failed && result.correct], ...readOrNot(rows).slice(2), ALL];
   return sortable({ caption: "Videos", columns, rows, groups: groups.filter(([, test]) => rows.some(test)), sorted: columns[3] });
 }

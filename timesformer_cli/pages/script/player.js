@@ -1,52 +1,63 @@
 // A video with what was said of it: bars of its labels at each moment, a time line, a list of segments.
 
-// `segments` as for a time line; `said(seconds)` gives what the bars show then, as
-// { when, predictions, labels }; with `colours` they are those of the time line. Without `address` there is no video to play, and all else works.
-function player({ address, start = 0, end = null, left = 0, right = 0, segments = [], cuts = [], said, colours = false, picture = null, more = [] }) {
+// An item has `segments` as a time line, and `said(seconds)`, which gives what the bars show then, as
+// { when, predictions, labels }; with `colours` they are those of the time line. Without `address`
+// there is no video to play, and all else works. Gives the element, and `update(item)` for what is
+// known later.
+function player(item) {
   const shown = el("div", { class: "said-now" });
   const place = el("div", {});
-  const video = address === null ? null : el("video", { controls: true, preload: "metadata", playsinline: true });
+  const list = el("div", {});
+  const more = el("div", {});
+  const video = item.address ? el("video", { controls: true, preload: "metadata", playsinline: true }) : null;
   let line = null;
   let last = null;
+  let now = item.start ?? item.left ?? 0;
 
   function tell(time) {
+    now = time;
     line?.move(time);
-    const now = said?.(time);
-    if (!now || now.predictions === last) return;
-    last = now.predictions;
-    shown.replaceChildren(el("p", { class: "when" }, now.when), bars(now.predictions, { said: now.labels, colours }));
+    const said = item.said?.(time);
+    if (!said || said.predictions === last) return;
+    last = said.predictions;
+    shown.replaceChildren(el("p", { class: "when" }, said.when), bars(last, { said: said.labels, colours: item.colours }));
   }
   function seek(time) {
     if (video?.readyState) video.currentTime = time;
     tell(time);
   }
-  // Again when the video's own length is known, where nothing else says how far the line goes.
-  function draw(until) {
-    if (until <= left) return;
-    line = timeLine({ left, right: until, segments, cuts, picture, seek });
-    place.replaceChildren(line.element);
+  function draw() {
+    const { left = 0, right, segments = [], cuts, picture, more: below = [] } = item;
+    // Where nothing else says how far the line goes, the video's own length does, once it is known.
+    const until = right ?? (Number.isFinite(video?.duration) ? video.duration : Math.max(left, ...segments.map((segment) => segment.end)));
+    line = segments.length || right > left ? timeLine({ left, right: until, segments, cuts, picture, seek }) : null;
+    place.replaceChildren(...(line ? [line.element] : []));
+    list.replaceChildren(...[segmentList(segments, seek)].filter(Boolean));
+    more.replaceChildren(...below.flat().filter(Boolean));
+    last = null;
+    tell(now);
   }
   function follow() {
     tell(video.currentTime);
     if (!video.paused && !video.ended && video.isConnected) requestAnimationFrame(follow);
   }
 
-  if (segments.length || right > left) draw(right || Math.max(...segments.map((segment) => segment.end)));
   if (video) {
-    video.src = address + (start || end ? `#t=${start}${end === null ? "" : `,${end}`}` : "");
+    const { start = 0, end = null } = item;
+    video.src = item.address + (start || end ? `#t=${start}${end === null ? "" : `,${end}`}` : "");
     for (const event of ["seeked", "timeupdate"]) video.addEventListener(event, () => tell(video.currentTime));
     video.addEventListener("play", follow);
     video.addEventListener("loadedmetadata", () => {
-      if (!right && segments.length && Number.isFinite(video.duration)) draw(video.duration);
-      tell(video.currentTime);
+      now = video.currentTime;
+      draw();
     });
     video.addEventListener("error", () => video.replaceWith(el("p", { class: "note" },
-      "This browser cannot play the video: it is not at ", el("code", {}, plain(addressed(address))),
+      "This browser cannot play the video: it is not at ", el("code", {}, plain(addressed(item.address))),
       ", or of a kind that the browser does not know. All else here works without it.")));
   }
-  tell(start || left);
-  return el("div", { class: "player" },
-    el("div", { class: "seen" }, video, shown), place, segmentList(segments, seek), more);
+  draw();
+  const element = el("div", { class: "player" }, el("div", { class: "seen" }, video, shown), place, list, more);
+  return { element, update(known) { Object.assign(item, known); draw(); } };
 }
 
 function addressed(address) {

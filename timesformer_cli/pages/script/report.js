@@ -18,13 +18,15 @@ function failedRow(row) {
   return Object.assign(row, { fault: row.result.error, open: undefined });
 }
 
+const ALL = ["all", () => true];
+
 // All rows, those that were read, and those with each kind of fault.
 function readOrNot(rows) {
   const kinds = [...new Set(rows.filter((row) => row.fault).map((row) => row.fault.kind))].sort();
   if (!kinds.length) return [];
   const failed = kinds.length > 1 ? [["not read", (row) => row.fault]] : [];
   return [
-    ["all", () => true],
+    ALL,
     ["read", (row) => !row.fault],
     ...failed,
     ...kinds.map((kind) => [`not read: ${plain(kind)}`, (row) => row.fault?.kind === kind]),
@@ -51,12 +53,17 @@ function ran(result) {
   ]);
 }
 
+// What the labels of a result are said of.
+function clipOf({ views }) {
+  return views.length > 1 ? `${views.length} views together` : `the clip ${clock(views[0].start)}\u2013${clock(views[0].end)}`;
+}
+
 // What a player needs of a result of classify.
 function classifiedPlayer(result, address, picture) {
   const several = result.views.length > 1;
   const segments = result.views.map(({ start, end, predictions }) => ({ start, end, ...(several ? predictions : result.predictions)[0] }))
     .sort((a, b) => a.start - b.start);
-  const whole = { when: several ? `${result.views.length} views together` : "the clip that was seen", predictions: result.predictions, labels: result.labels };
+  const whole = { when: clipOf(result), predictions: result.predictions, labels: result.labels };
   const views = result.views.filter((view) => view.predictions?.length).map((view) => ({
     start: view.start, end: view.end, predictions: view.predictions, when: `the view ${clock(view.start)}\u2013${clock(view.end)}, ${view.crop}`,
   }));
@@ -104,7 +111,7 @@ const VIEWS = {
     const rows = data.results.map((result, number) => {
       const row = rowOf(result, number, data);
       if (result.status === "error") return failedRow(row);
-      const open = () => player(classifiedPlayer(result, row.address, row.picture));
+      const open = () => player(classifiedPlayer(result, row.address, row.picture)).element;
       return Object.assign(row, { labels: result.predictions, open });
     });
     const columns = [
@@ -119,7 +126,7 @@ const VIEWS = {
     const rows = data.results.map((result, number) => {
       const row = rowOf(result, number, data);
       if (result.status === "error") return failedRow(row);
-      const open = () => player(timelinePlayer(result, row.address, row.picture));
+      const open = () => player(timelinePlayer(result, row.address, row.picture)).element;
       return Object.assign(row, { labels: result.segments, open });
     });
     const columns = [
@@ -138,7 +145,7 @@ const VIEWS = {
   search(data) {
     const rows = data.results.map((hit, number) => {
       const row = rowOf(hit, number, data);
-      const open = () => player({ ...hit, address: row.address, left: 0, right: 0, said: () => ({ when: `${clock(hit.start)}\u2013${clock(hit.end)}`, predictions: row.labels }) });
+      const open = () => player({ address: row.address, start: hit.start, end: hit.end, said: () => ({ when: `${clock(hit.start)}\u2013${clock(hit.end)}`, predictions: row.labels }) }).element;
       return Object.assign(row, { labels: [{ label: hit.label, score: hit.score }], open });
     });
     const alike = { name: "Alike", of: (row) => row.result.similarity, cell: (row) => row.result.similarity.toFixed(3), number: true };
@@ -156,7 +163,7 @@ const VIEWS = {
   duplicates(data) {
     const rows = data.results.map((pair, number) => {
       const row = rowOf(pair, number, data);
-      const one = (video, [address, start]) => el("div", {}, el("h3", {}, word(video)), player({ address, start }));
+      const one = (video, [address, start]) => el("div", {}, el("h3", {}, word(video)), player({ address, start }).element);
       const open = () => el("div", { class: "pair" }, one(pair.video, data.media[number][0]), one(pair.other, data.media[number][1]));
       return Object.assign(row, { also: pair.other, open });
     });

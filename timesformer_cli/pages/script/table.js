@@ -10,8 +10,9 @@ function textOf(row) {
 
 // A column: { name, of(row) -> what it is sorted by, cell(row) -> what it shows, number, span }.
 // A row: { name, also, labels: [{ label, score }], fault, open() }, found by its name, by what it is
-// called also, by its labels, by its fault. A fault takes the place of all columns but the first. `groups` are [name, test] of which the first is shown at first. With
-// `sorted` the table begins sorted by that column, downwards.
+// called also, by its labels, by its fault. A fault takes the place of all columns but the first.
+// `groups` are [name, test]: of the first only those rows are shown that pass its test, until another
+// is chosen; ALL is one of them. With `sorted` the table begins sorted by that column, downwards.
 function sortable({ caption, columns, rows, groups = [], sorted = null, filters = true }) {
   const state = { text: "", label: "", least: 0, group: groups[0]?.[1], only: null, column: sorted, down: sorted !== null };
   let shown = PAGE;
@@ -88,33 +89,42 @@ function sortable({ caption, columns, rows, groups = [], sorted = null, filters 
   function only(text, test) {
     state.only = test;
     state.group = undefined;
-    if (chooser) chooser.value = "";
+    chooser.value = "";
     chip.hidden = false;
     chip.replaceChildren(text, " ", el("button", {
-      type: "button", onclick: () => { state.only = null; chip.hidden = true; draw(); },
+      type: "button", onclick: () => { state.only = null; chip.hidden = true; chooser.value = groups.length - 1; draw(); },
     }, "Show all"));
     draw();
     chip.querySelector("button").focus();
   }
 
-  const labels = [...new Set(rows.flatMap((row) => row.labels.map(({ label }) => label)))].sort(order.compare);
+  const labels = el("select", { onchange: (event) => set("label", event.target.value) });
   const set = (name, value) => { state[name] = value; draw(); };
   const chooser = groups.length ? el("select", { onchange: (event) => set("group", groups[event.target.value]?.[1]) },
-    groups.map(([name, test], number) => el("option", { value: number }, `${name} (${rows.filter(test).length.toLocaleString("en")})`)),
-    el("option", { value: "" }, `everything (${rows.length.toLocaleString("en")})`)) : null;
+    groups.map(([name], number) => el("option", { value: number }, name))) : null;
   const tools = filters ? el("form", { class: "filters", role: "search", "aria-label": "Filter rows", onsubmit: (event) => event.preventDefault() },
     el("label", {}, "Find ", el("input", { type: "search", oninput: (event) => set("text", event.target.value.toLowerCase()) })),
-    labels.length ? el("label", {}, "Label ", el("select", { onchange: (event) => set("label", event.target.value) },
-      el("option", { value: "" }, "any"), labels.map((label) => el("option", { value: label }, plain(label))))) : null,
-    labels.length ? el("label", {}, "Score from ", el("input", {
+    el("label", {}, "Label ", labels),
+    el("label", {}, "Score from ", el("input", {
       type: "number", min: 0, max: 100, step: "any", placeholder: "0", oninput: (event) => set("least", Number(event.target.value) / 100),
-    }), " %") : null,
+    }), " %"),
     chooser ? el("label", {}, "Show ", chooser) : null,
     count) : null;
   const table = el("table", { role: "table", class: "rows" },
     el("caption", {}, caption),
     el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads.map(({ head }) => head))),
     body);
-  draw();
-  return { element: el("section", { "aria-label": caption, class: filters ? "large" : "small" }, tools, chip, table, more), only };
+  // Again, where rows were added, or have changed.
+  function refresh() {
+    const known = [...new Set(rows.flatMap((row) => row.labels.map(({ label }) => label)))].sort(order.compare);
+    labels.replaceChildren(el("option", { value: "" }, "any"), ...known.map((label) => el("option", { value: label }, plain(label))));
+    labels.value = state.label;
+    for (const row of rows) row.text = undefined;
+    groups.forEach(([name, test], number) => {
+      chooser.options[number].textContent = `${name} (${rows.filter(test).length.toLocaleString("en")})`;
+    });
+    draw();
+  }
+  refresh();
+  return { refresh, element: el("section", { "aria-label": caption, class: filters ? "large" : "small" }, tools, chip, table, more), only };
 }
