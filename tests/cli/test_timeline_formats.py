@@ -364,3 +364,16 @@ def test_clock_times_are_written_so_that_they_can_be_read(seconds, text):
     assert clock(seconds) == text
     assert parse_clock(text, "--to") == pytest.approx(seconds, abs=0.051)
     assert clock(3599.7, 0) == "1:00:00"
+
+
+def test_labels_that_overlap_have_tracks_of_their_own_and_no_edl(tmp_path):
+    both = timeline(segment(0, 4, "walk"), segment(2, 6, "talk"), segment(5, 8, "walk"))
+    read = opentimelineio.adapters.read_from_string(to_otio(both), "otio_json")
+    tracks = {track.name: [clip.name for clip in track.find_clips()] for track in read.tracks}
+    assert {name: len(clips) for name, clips in tracks.items()} == {"walk": 2, "talk": 1}
+    (walk, _) = read.tracks
+    starts = [clip.range_in_parent().start_time.to_seconds() for clip in walk.find_clips()]
+    assert starts == [0, 5]
+    assert [start for start, _, _ in cues(to_srt(both), "srt", tmp_path)] == [0, 2000, 5000]
+    with pytest.raises(UsageError, match=r"write \.otio in place of it"):
+        to_edl(both)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,30 @@ def test_two_motions_in_one_shot_are_two_segments():
     assert result.every == pytest.approx(result.span / 2, abs=1e-3)
     refined = timeline(video, MODEL, every=None, refine=True)
     assert abs(refined.segments[0].end - 3.0) <= abs(first.end - 3.0) + 0.15
+
+
+@pytest.fixture(scope="module")
+def several(model):
+    """The same weights, as a model of several labels a clip."""
+    made = randomised(tiny(multi_label=True))
+    made.load_state_dict(model.state_dict())
+    made.labels, made.sampling = model.labels, model.sampling
+    return made
+
+
+def test_each_label_of_several_has_segments_of_its_own(film, several):
+    result = timeline(film, several, smooth=0.0)
+    assert len({segment.label for segment in result.segments}) > 1
+    assert any(after.start < before.end for before, after in pairwise(result.segments))
+    for number, shot in enumerate(result.shots):
+        windows = [one for one in result.windows if one.shot == number]
+        for label in several.labels:
+            on = [p.score >= 0.5 for one in windows for p in one.predictions if p.label == label]
+            held = [s.windows for s in result.segments if (s.shot, s.label) == (number, label)]
+            assert sum(on) == sum(held), (shot, label)
+    assert timeline(film, several, threshold=1.0).segments == ()
+    with pytest.raises(UsageError, match="leave out --refine"):
+        timeline(film, several, refine=True)
 
 
 def test_a_window_has_the_scores_of_classify(film, model):

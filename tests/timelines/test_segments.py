@@ -17,6 +17,7 @@ from timesformer_cli.timelines.segments import (
     SegmentRules,
     automatic_price,
     best_path,
+    paths_of_several,
     segments_of,
 )
 from timesformer_cli.video.windows import Shot
@@ -145,3 +146,34 @@ def test_a_cut_and_a_gap_stay_where_they_are():
     apart = [segment(0, 4, 0), segment(5, 9, 1)]
     assert refine_segments(across, never, 2.0) == across
     assert refine_segments(apart, never, 2.0) == apart
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 7), st.floats(0, 4), st.floats(0.1, 0.9), st.integers(0, 1000))
+def test_a_label_of_several_is_on_where_that_explains_its_scores_best(windows, price, least, seed):
+    scores = np.random.default_rng(seed).random((windows, 3), np.float32)
+    rules = SegmentRules(price=price, thresholds=(least,) * 3)
+    found = {int(path.max()): path for path in paths_of_several(scores, rules)}
+
+    def worth(label: int, on: tuple[bool, ...]) -> float:
+        held = [
+            float(p) if here else 1 - float(p) for p, here in zip(scores[:, label], on, strict=True)
+        ]
+        fair = [least if here else 1 - least for here in on]
+        odds = sum(np.log(max(p, LEAST) / q) for p, q in zip(held, fair, strict=True))
+        return float(odds) - price * sum(a != b for a, b in pairwise(on))
+
+    for label in range(3):
+        best = max(worth(label, on) for on in product((False, True), repeat=windows))
+        path = found.get(label, np.full(windows, NOTHING))
+        assert worth(label, tuple(path == label)) == pytest.approx(best, abs=1e-4)
+
+
+def test_labels_of_several_overlap_and_have_no_runner_up():
+    scores = np.array([[0.9, 0.1, 0.2], [0.8, 0.7, 0.4], [0.1, 0.9, 0.3]], np.float32)
+    rules = SegmentRules(price=0.1, thresholds=(0.5, 0.5, 0.25))
+    found = segments_of(Shot(0, 6), 0, [1, 3, 5], scores, ALL, rules)
+    told = [(one.label, one.start, one.end, one.windows) for one in found]
+    assert told == [("a", 0, 4, 2), ("b", 2, 6, 2), ("c", 2, 6, 2)]
+    assert all(one.runner_up is None for one in found)
+    assert found[0].score == pytest.approx(0.85)

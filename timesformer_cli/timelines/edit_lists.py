@@ -5,12 +5,14 @@ gaps. opentimelineio writes both formats.
 """
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.installing import how_to_install
-from timesformer_cli.timelines.results import Timeline
+from timesformer_cli.timelines.results import Segment, Timeline
 from timesformer_cli.timelines.subtitles import segment_name
 from timesformer_cli.timelines.text import one_line
 
@@ -22,6 +24,7 @@ TIMECODE_RATES = (24000 / 1001, 24, 25, 30000 / 1001, 30, 48000 / 1001, 48, 50, 
 DROP_FRAME = (30000 / 1001, 60000 / 1001)  # timecodes leave out numbers, so that they keep time
 SAME = 5e-4  # a share; rates that lie closer are one, while 23.976 and 24 are two
 DAY = 86400.0  # seconds; a timecode begins anew then
+SEGMENTS = "segments"  # the name of the track, where there is one
 REEL = 8  # characters of a reel's name
 ADAPTER = "cmx_3600"  # opentimelineio's name of the edit decision list
 
@@ -51,6 +54,10 @@ def to_edl(timeline: Timeline) -> str:
     if timeline.shots and timeline.shots[-1].end >= DAY:
         raise UsageError(
             f"{timeline.video}: timecodes end at 24 hours; write .otio in place of .edl"
+        )
+    if _overlap(timeline.segments):
+        raise UsageError(
+            f"{timeline.video}: labels overlap, and an .edl has one track; write .otio in place of it"
         )
     rate = timecode_rate(timeline.fps)
     edits = _edit_list(timeline, rate)
@@ -98,29 +105,43 @@ def _edit_list(timeline: Timeline, rate: float) -> "opentimelineio.schema.Timeli
     url = path.absolute().as_uri()
     reel = re.sub(r"[^A-Za-z0-9]", "", path.stem)[:REEL].upper() or "AX"  # AX is any source
     length = round(timeline.shots[-1].end * rate) if timeline.shots else 0
-    track = schema.Track(name="segments", kind=schema.TrackKind.Video)
-    done = 0
-    for segment in timeline.segments:
-        first = max(done, round(segment.start * rate))
-        last = max(first + 1, round(segment.end * rate))
-        if first > done:
-            track.append(schema.Gap(source_range=range_of(0, first - done)))
-        facts = {
-            "index": segment.index,
-            "score": segment.score,
-            "peak": segment.peak,
-            "shot": segment.shot,
-            "model": timeline.model,
-        }
-        track.append(
-            schema.Clip(
-                name=segment_name(segment),
-                media_reference=schema.ExternalReference(url, range_of(0, max(length, last))),
-                source_range=range_of(first, last),
-                metadata={"tsf": facts, ADAPTER: {"reel": reel}},
-            )
-        )
-        done = last
     edits = schema.Timeline(name)
-    edits.tracks.append(track)
+    for title, segments in _tracks(timeline.segments).items():
+        track = schema.Track(name=title, kind=schema.TrackKind.Video)
+        done = 0
+        for segment in segments:
+            first = max(done, round(segment.start * rate))
+            last = max(first + 1, round(segment.end * rate))
+            if first > done:
+                track.append(schema.Gap(source_range=range_of(0, first - done)))
+            facts = {
+                "index": segment.index,
+                "score": segment.score,
+                "peak": segment.peak,
+                "shot": segment.shot,
+                "model": timeline.model,
+            }
+            track.append(
+                schema.Clip(
+                    name=segment_name(segment),
+                    media_reference=schema.ExternalReference(url, range_of(0, max(length, last))),
+                    source_range=range_of(first, last),
+                    metadata={"tsf": facts, ADAPTER: {"reel": reel}},
+                )
+            )
+            done = last
+        edits.tracks.append(track)
     return edits
+
+
+def _tracks(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    """One track; where labels overlap, as those of a model of several labels, one for each label."""
+    tracks: dict[str, list[Segment]] = {} if segments else {SEGMENTS: []}
+    apart = _overlap(segments)
+    for segment in segments:
+        tracks.setdefault(one_line(segment.label) if apart else SEGMENTS, []).append(segment)
+    return tracks
+
+
+def _overlap(segments: Sequence[Segment]) -> bool:
+    return any(after.start < before.end for before, after in pairwise(segments))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
-from timesformer_cli.errors import VideoError
+from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import failed
 from timesformer_cli.inference.scorer import model_revision, open_scorer, windows_for
@@ -280,7 +280,18 @@ class TimelineRun:
         price = self.options.smooth
         if price == AUTO_PRICE:
             price = automatic_price(self.span, self.every)
-        return SegmentRules(price=price, threshold=self.options.threshold)
+        config, least = self.scorer.description.config, self.options.threshold
+        if not config.multi_label:
+            return SegmentRules(price=price, threshold=least)
+        if self.options.refine:
+            raise UsageError(
+                f"{self.options.name}: its labels come and go by themselves, so no change between two "
+                "of them can be refined; leave out --refine, or give a shorter --every"
+            )
+        choice, own = self.scorer.choice, config.each_threshold
+        weakest = choice.least or 0.0
+        each = tuple(max(least or own[number], weakest) for number in choice.numbers)
+        return SegmentRules(price=price, thresholds=each)
 
 
 def ended(steps: Steps, tell: Callable[[Step], None] | None = None) -> TimelineResult:

@@ -1,8 +1,8 @@
 """From scores over time to segments: the labels that explain the scores best, changes being dear."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ class SegmentRules:
 
     price: float  # nats for a change of label; 0 takes the best label of each window
     threshold: float = 0.0  # a label whose score is below this is none
+    # Of each label, where several may hold at once; empty where they share the time out.
+    thresholds: tuple[float, ...] = ()
 
 
 def automatic_price(span: float, every: float) -> float:
@@ -55,6 +57,22 @@ def best_path(
             either = np.stack([evidence[rows, label], none[rows]], axis=1)
             found[rows] = np.where(_cheapest(either, rules.price), NOTHING, found[rows])
     return found
+
+
+def paths_of_several(scores: Scores, rules: SegmentRules) -> list[npt.NDArray[np.int64]]:
+    """For each label that holds somewhere, where it does: its number or NOTHING `(windows,)`.
+
+    Each label is on or off by itself, whatever the others are.
+    """
+    paths = []
+    for label, least in enumerate(np.clip(rules.thresholds, LEAST, 1 - LEAST)):
+        if scores[:, label].max() < least:
+            continue
+        on = scores[:, label].astype(np.float64)
+        evidence = np.log(np.clip([on, 1 - on], LEAST, 1)) - np.log([[least], [1 - least]])
+        off = _cheapest(evidence.T, rules.price) == 1
+        paths.append(np.where(off, NOTHING, label))
+    return paths
 
 
 def _evidence(scores: Scores) -> npt.NDArray[np.float64]:
@@ -90,21 +108,22 @@ def segments_of(
     """The segments of one shot, from its windows' centres in seconds and a model's outputs for them.
 
     A change lies in the middle between two centres; the first and the last segment reach to the
-    shot's ends.
+    shot's ends. Segments of a model of several labels may overlap.
     """
     if not len(outputs) or not choice.labels:
         return []
     given = torch.from_numpy(outputs)
     scores, fits = choice.scores(given).numpy(), choice.similarity(given).numpy()
-    path = best_path(scores, choice.nothing(given).numpy(), rules)
+    several = bool(rules.thresholds)
+    if several:
+        paths = paths_of_several(scores, rules)
+    else:
+        paths = [best_path(scores, choice.nothing(given).numpy(), rules)]
     segments = []
-    for label, group in groupby(range(len(path)), key=lambda index: int(path[index])):
-        rows = list(group)
-        if label == NOTHING:
-            continue
+    for label, rows in chain.from_iterable(map(_stretches, paths)):
         first, last = rows[0], rows[-1]
         start = shot.start if first == 0 else (centres[first - 1] + centres[first]) / 2
-        end = shot.end if last == len(path) - 1 else (centres[last] + centres[last + 1]) / 2
+        end = shot.end if last == len(centres) - 1 else (centres[last] + centres[last + 1]) / 2
         mean = scores[rows].mean(axis=0)
         segments.append(
             Segment(
@@ -114,13 +133,20 @@ def segments_of(
                 index=choice.numbers[label],
                 score=round(float(mean[label]), 6),
                 peak=round(float(scores[rows, label].max()), 6),
-                runner_up=_runner_up(mean, label, choice),
+                runner_up=None if several else _runner_up(mean, label, choice),
                 windows=len(rows),
                 shot=number,
                 similarity=round(float(fits[rows, label].mean()), 6) if choice.given else None,
             )
         )
-    return segments
+    return sorted(segments, key=lambda segment: segment.start)
+
+
+def _stretches(path: npt.NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
+    """The label and the windows of each stretch that has one."""
+    for label, group in groupby(range(len(path)), key=lambda index: int(path[index])):
+        if label != NOTHING:
+            yield label, list(group)
 
 
 def _runner_up(mean: Scores, label: int, choice: LabelChoice) -> Prediction | None:

@@ -21,6 +21,7 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.inference.scorer import open_scorer, windows_for
+from timesformer_cli.inference.several_labels import said_labels
 from timesformer_cli.timelines.connections import ConnectionSums, RetryPause
 from timesformer_cli.video.live.reader import LiveBatch, LiveReader
 from timesformer_cli.video.sample import spread
@@ -222,7 +223,10 @@ class Watcher:
 
     def _label(self, outputs: "Tensor") -> str | None:
         """The best label, where no other class is likelier and it reaches the threshold."""
-        choice = self.scorer.choice
+        choice, described = self.scorer.choice, self.scorer.description
+        if described.config.multi_label:
+            least = self.options.threshold or None
+            return next(iter(said_labels(outputs, described, choice, least)), None)
         scores = choice.scores(outputs)
         best = int(scores.argmax())
         least = max(float(choice.nothing(outputs)), self.options.threshold)
