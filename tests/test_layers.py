@@ -21,7 +21,7 @@ LEVELS = [
     "library",
     "training evaluation benchmark export scale",
     "doctor",
-    "schema",
+    "schema keywords",
     "serving",
     "api",
     "cli",

@@ -55,7 +55,7 @@ def test_two_models_are_two_names(located, model_folder, video, tmp_path):
 def test_the_python_functions_look_it_up_once(located, model_folder, video):
     timesformer_cli.load_model(model_folder)
     timesformer_cli.load_model(model_folder, dtype="float32")
-    timesformer_cli.classify(video, model=model_folder)
+    list(timesformer_cli.classify(video, model=model_folder))
     assert len(located) == 3
 
 

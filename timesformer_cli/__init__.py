@@ -1,5 +1,6 @@
 """Video classification with TimeSformer: `tsf` on the command line, and from Python."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -7,6 +8,8 @@ __all__ = ["Classifier", "__version__", "classify", "load_model", "timeline"]
 
 if TYPE_CHECKING:
     from timesformer_cli.api import Classifier, classify, load_model, timeline
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to hear us says so
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,63 @@
 """The Python interface: `load_model`, `classify`, `Classifier` and `timeline`."""
 
-import os
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from math import inf
-from tempfile import TemporaryDirectory
-from typing import overload
+from __future__ import annotations  # `help` shows types by the names that they have here
 
-from timesformer_cli.dataset.own_labels import GivenLabels, as_own_labels, asked_of_model
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from timesformer_cli.callbacks import ignore_step
+from timesformer_cli.errors import VideoError
+from timesformer_cli.explain.options import MODEL_FREE, ExplainOptions
+from timesformer_cli.explain.results import Explanation
+from timesformer_cli.explain.run import Explainer, open_explained
+from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import (
     ClassifyOptions,
-    Failed,
     Result,
     WarmModel,
-    classify_videos,
+    failed,
+    with_outcomes,
 )
 from timesformer_cli.inference.open import RunnableModel
+from timesformer_cli.inference.scorer import model_revision
+from timesformer_cli.keywords import (
+    ClassifyKeywords,
+    ExplainKeywords,
+    SegmentKeywords,
+    TimelineKeywords,
+    options_of,
+    signed,
+)
+from timesformer_cli.library.embed import EmbedResult, clip_result, windows_result
 from timesformer_cli.model import TimeSformer
-from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
-from timesformer_cli.timelines.results import ScoredWindow, Segment, TimelineResult
-from timesformer_cli.timelines.run import Step, run_timelines
-from timesformer_cli.video import VideoPath, find_videos
+from timesformer_cli.timelines.options import TimelineOptions
+from timesformer_cli.timelines.results import TimelineResult
+from timesformer_cli.timelines.run import Step, TimelineRun
+from timesformer_cli.timelines.video_timeline import VideoTimeline
+from timesformer_cli.video.given import GivenVideos, OneVideo
+from timesformer_cli.video.stream import VideoFollower
 from timesformer_cli.weights.catalogue import DEFAULT
+from timesformer_cli.weights.hub.locate import as_located
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Path = str | os.PathLike[str]
 Model = Path | TimeSformer | RunnableModel
+logger = logging.getLogger("timesformer_cli")
+# What a classifier's timelines have from it.
+KEPT = {field.name for field in fields(ClassifyOptions)} & {f.name for f in fields(TimelineOptions)}
+KEPT -= {"threshold"}
 
 
 @overload
@@ -43,15 +75,14 @@ def load_model(
     dtypes. Without a dtype the answer is the model as published, in float32, ready to be trained.
     With a dtype (auto, float32, bfloat16, float16, int8) it is the model that the command runs: it
     is faster and also takes pixels, uint8 RGB `(b t h w c)`. An exported file needs a dtype. Either
-    has `.config`, `.labels`, `.preprocessing` and `.sampling`. What had to be assumed is issued as
-    a warning. Raises UsageError, WeightsError and DeviceError.
+    has `.config`, `.labels`, `.preprocessing` and `.sampling`. What had to be assumed is logged.
+    Raises UsageError, WeightsError and DeviceError.
     """
     from timesformer_cli.inference.device import find_device
     from timesformer_cli.inference.open import open_model
-    from timesformer_cli.weights.hub.locate import locate
     from timesformer_cli.weights.load import load_model
 
-    located = locate(os.fspath(name_or_path))
+    located = as_located(os.fspath(name_or_path))
     model: TimeSformer | RunnableModel
     if dtype is None:
         place = find_device(device)
@@ -60,250 +91,216 @@ def load_model(
     else:
         model, notes = open_model(located, device, dtype)
     for note in notes:
-        warnings.warn(note, stacklevel=2)
+        logger.warning(note)
     return model
 
 
+@signed(ClassifyKeywords, ClassifyOptions)
 def classify(
-    videos: Path | Iterable[Path],
+    videos: OneVideo | Iterable[OneVideo],
     model: Model = DEFAULT,
     *,
-    labels: GivenLabels | None = None,
-    template: str | Sequence[str] | None = None,
-    none_below: float | None = None,
-    top_k: int = 5,
-    frames: int | None = None,
-    stride: int | None = None,
-    clips: int = 1,
-    crops: int = 1,
-    multi_label: bool = False,
-    threshold: float | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    compile: bool = False,
-    batch_size: int = 8,
-    workers: int | None = None,
-    timeout: float = 60.0,
-    decoder: str = "auto",
     fps: float | None = None,
-    debug: bool = False,
-) -> list[Result]:
-    """Classify one video or several: files, folders and globs, as the command takes them.
+    **keywords: Unpack[ClassifyKeywords],
+) -> Iterator[Result]:
+    """Classify one video or several, and yield the results as they come.
 
-    The keywords are the command's options. Each video gets `top_k` labels, of `labels` where they are
-    given: classes of the model, or words where it takes some; a mapping has the texts that say each.
-    `frames` and `stride` (in frames of a 30-fps video) are those of the model where None. A video is
-    seen in `clips` times `crops` (1 or 3) views, and their scores are averaged. With `multi_label`
-    each class is scored by itself, as a multi-label model does unasked; `threshold` takes the place
-    of its own. A video may go `timeout` seconds without progress. With `fps`, folders of pictures are
-    videos of so many frames a second. A video that cannot be read becomes a result with `status`
-    "error"; nothing is raised for it. What had to be assumed is issued as a warning. Raises
-    UsageError, WeightsError, DeviceError.
+    What is given is as for a `Classifier`, which this opens with the first result and closes with
+    the last. Raises as that does.
     """
-    chosen = ClassifyOptions(
-        model=_named(model),
-        **asked_of_model(as_own_labels(labels), template, none_below),
-        top_k=top_k,
-        frames=frames,
-        stride=stride,
-        clips=clips,
-        crops=crops,
-        multi_label=multi_label,
-        threshold=threshold,
-        device=device,
-        dtype=dtype,
-        compile=compile,
-        batch_size=batch_size,
-        workers=workers,
-        timeout=timeout,
-        decoder=decoder,
-        debug=debug,
-    )
-    paths = _paths(videos, fps)
-    return list(classify_videos(paths, chosen, lambda text: warnings.warn(text, stacklevel=5)))
-
-
-def _paths(videos: Path | Iterable[Path], fps: float | None) -> list[VideoPath]:
-    arguments = [videos] if isinstance(videos, str | os.PathLike) else videos
-    return find_videos([os.fspath(path) for path in arguments], fps=fps)
-
-
-def _named(model: Model) -> str | TimeSformer | RunnableModel:
-    return os.fspath(model) if isinstance(model, str | os.PathLike) else model
+    with Classifier(model, **keywords) as classifier:
+        yield from classifier(videos, fps=fps)
 
 
 class Classifier:
     """A model and its decoders, ready for one call after another; a context manager.
 
-    A call of `classify` starts decoders and makes the model ready each time; here both stay. What it
-    takes and raises is the same. Several threads may call it, and their batches take turns.
+    Several threads may call it: they share the decoders, and their views share the batches. A video
+    is a path (a file, a folder, or a glob), the content of a file as bytes or as a file opened in
+    binary mode, or an array of frames: uint8 RGB `(t h w c)`, NumPy's or a tensor, with `fps`, the
+    frames a second. Folders of pictures need `fps`, too. Each item of a list has its own results, in
+    order. A video that cannot be read becomes a result with the status "error".
 
         with Classifier("camera-motion") as classify:
             for result in classify("videos/"):
                 print(result)
     """
 
-    def __init__(
-        self,
-        model: Model = DEFAULT,
-        *,
-        labels: GivenLabels | None = None,
-        template: str | Sequence[str] | None = None,
-        none_below: float | None = None,
-        top_k: int = 5,
-        frames: int | None = None,
-        stride: int | None = None,
-        clips: int = 1,
-        crops: int = 1,
-        multi_label: bool = False,
-        threshold: float | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        compile: bool = False,
-        batch_size: int = 8,
-        workers: int | None = None,
-        timeout: float = 60.0,
-        decoder: str = "auto",
-        debug: bool = False,
-    ) -> None:
-        chosen = ClassifyOptions(
-            model=_named(model),
-            **asked_of_model(as_own_labels(labels), template, none_below),
-            top_k=top_k,
-            frames=frames,
-            stride=stride,
-            clips=clips,
-            crops=crops,
-            multi_label=multi_label,
-            threshold=threshold,
-            device=device,
-            dtype=dtype,
-            compile=compile,
-            batch_size=batch_size,
-            workers=workers,
-            timeout=timeout,
-            decoder=decoder,
-            debug=debug,
-        )
-        most = workers or os.cpu_count() or 1
-        self._warm = WarmModel(
-            chosen, lambda text: warnings.warn(text, stacklevel=4), decoders=most, shared=True
-        )
+    @signed(ClassifyKeywords, ClassifyOptions)
+    def __init__(self, model: Model = DEFAULT, **keywords: Unpack[ClassifyKeywords]) -> None:
+        """Open the model; raises UsageError, WeightsError and DeviceError."""
+        self._stack: ExitStack | None = None
+        options = options_of(ClassifyOptions, model, keywords)
+        self.options = replace(options, model=_located(model))
+        self._followers: list[VideoFollower] = []  # that nobody uses
+        self._explaining = threading.Lock()
+        self._network: tuple[TimeSformer | None, Scorer] | None = None  # as published
+        with ExitStack() as stack:
+            self._warm = stack.enter_context(
+                WarmModel(self.options, logger.warning, early=1, shared=True)
+            )
+            self._stack = stack.pop_all()
+        scorer = self._warm.scorer
+        logger.info("%s is open on %s in %s", self.options.name, scorer.device, scorer.dtype)
 
     def __call__(
-        self, videos: Path | bytes | Iterable[Path], *, fps: float | None = None
+        self, videos: OneVideo | Iterable[OneVideo], *, fps: float | None = None
     ) -> Iterator[Result]:
-        """The labels of each video as they come: files, folders and globs, or a file's bytes.
+        """The labels of each video, as they come."""
+        with GivenVideos(videos, fps) as given:
+            yield from map(given.named, self._warm.classified(given))
 
-        With `fps`, folders of pictures are videos of so many frames a second. A video that cannot
-        be read becomes a result with `status` "error". Bytes are called "bytes" in their result.
+    def features(self, video: OneVideo, *, fps: float | None = None) -> npt.NDArray[np.float32]:
+        """What the model's head sees of one video, `(d)`: the mean over its views.
+
+        Raises VideoError where it cannot be read, and UsageError for an exported model.
         """
-        if isinstance(videos, bytes):
-            yield from self._of_bytes(videos)
-        else:
-            yield from self._warm.classified(_paths(videos, fps))
+        with GivenVideos([video], fps) as given:
+            (outcome,) = self._warm.scored([given.only()], features=True)
+        if isinstance(outcome, VideoError):
+            raise outcome
+        assert outcome.outputs.features is not None
+        return outcome.outputs.features.numpy()
 
-    def _of_bytes(self, content: bytes) -> Iterator[Result]:
-        with TemporaryDirectory(prefix="tsf-") as folder:
-            path = os.path.join(folder, "video")
-            with open(path, "wb") as file:
-                file.write(content)
-            for result in self._warm.classified([VideoPath(path)]):
-                yield replace(result, video="bytes")
+    def embed(
+        self,
+        videos: OneVideo | Iterable[OneVideo],
+        *,
+        fps: float | None = None,
+        every: float | None = None,
+        normalise: bool = False,
+    ) -> Iterator[EmbedResult]:
+        """A vector for each video, or for each of its windows, `every` seconds one.
 
-    def __enter__(self) -> "Classifier":
+        With `normalise` a vector's length is 1. Raises UsageError for an exported model.
+        """
+        own, revision = self.options, model_revision(self.options.model)
+        with GivenVideos(videos, fps, on_disk=every is not None) as given:
+            if every is None:
+                scored = partial(self._warm.scored, features=True)
+                for video, outcome in with_outcomes(given, scored):
+                    made = clip_result(
+                        video, outcome, self._warm.scorer, own, revision, normalise=normalise
+                    )
+                    yield given.named(made)
+                return
+            with self._following(self._timeline_options({"every": every}, features=True)) as run:
+                for video in given:
+                    yield given.named(windows_result(run, video, revision, normalise=normalise))
+
+    @signed(SegmentKeywords, TimelineOptions)
+    def timeline(
+        self, video: OneVideo, *, fps: float | None = None, **keywords: Unpack[SegmentKeywords]
+    ) -> VideoTimeline:
+        """Follow one video, however long: windows while it is decoded, and its segments."""
+        options = self._timeline_options(keywords, windows=True)
+        return VideoTimeline(_followed(video, fps, self._following(options)))
+
+    @signed(ExplainKeywords, ExplainOptions)
+    def explain(
+        self,
+        videos: OneVideo | Iterable[OneVideo],
+        *,
+        fps: float | None = None,
+        **keywords: Unpack[ExplainKeywords],
+    ) -> Iterator[Explanation]:
+        """What the model looked at in a clip of each video, for one label.
+
+        All methods but occlusion compute in float32 on the network as published, which the first of
+        them loads. Raises UsageError where the model has none, or not what is asked for.
+        """
+        own = self.options
+        device = own.device.split(",")[0]
+        kept = {"frames": own.frames, "stride": own.stride, "batch_size": own.batch_size}
+        options = options_of(ExplainOptions, own.model, keywords, device=device, **kept)
+        explainer = Explainer(options, *self._open_explained(options))
+        with GivenVideos(videos, fps) as given:
+            for video, outcome in with_outcomes(given, self._warm.whole_pictures):
+                if isinstance(outcome, VideoError):
+                    yield given.named(failed(video.path, outcome))
+                    continue
+                with self._explaining:  # what the network does is recorded, for one at a time
+                    made = explainer.explain(video.path, outcome, ignore_step)
+                yield given.named(made)
+
+    def close(self) -> None:
+        """End the decoders, and the processes of the model where it has some."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.close()
+
+    def __enter__(self) -> Classifier:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the decoders, and the processes of the model where it has some."""
-        self._warm.close()
+    def __del__(self) -> None:
+        if getattr(self, "_stack", None) is not None:
+            warnings.warn("a Classifier was not closed: use `with`", ResourceWarning, stacklevel=2)
+            self.close()
+
+    def _timeline_options(self, keywords: Mapping[str, Any], **more: Any) -> TimelineOptions:
+        kept = {name: getattr(self.options, name) for name in KEPT - {"model"}}
+        return options_of(TimelineOptions, self.options.model, keywords, **kept, **more)
+
+    @contextmanager
+    def _following(self, options: TimelineOptions) -> Iterator[TimelineRun]:
+        """A run on the open model, with a decoder that nobody else uses."""
+        if self._stack is None:
+            raise RuntimeError("the classifier is closed")
+        try:
+            follower = self._followers.pop()
+        except IndexError:
+            follower = VideoFollower(options.timeout, debug=options.debug)
+            self._stack.callback(follower.close)
+        scorer = self._warm.scorer
+        with TimelineRun(options, logger.warning, scorer=scorer, follower=follower) as run:
+            yield run
+        self._followers.append(follower)
+
+    def _open_explained(self, options: ExplainOptions) -> tuple[TimeSformer | None, Scorer]:
+        if options.method == MODEL_FREE:
+            return None, self._warm.scorer
+        with self._explaining:
+            if self._network is None:
+                assert self._stack is not None
+                self._network = open_explained(options, logger.warning, self._stack)
+            return self._network
 
 
-class VideoTimeline:
-    """A video that is being followed, to its end by `result` and `segments`; iterate for windows."""
-
-    def __init__(self, steps: Iterator[Step | TimelineResult]) -> None:
-        self._steps = steps
-        self._result: TimelineResult | None = None
-
-    def __iter__(self) -> Iterator[ScoredWindow]:
-        for step in self._steps:
-            if isinstance(step, Step):
-                yield from step.scored
-            else:
-                self._result = step
-
-    def result(self) -> TimelineResult:
-        """All that is known of the video; one that could not be read has the status "error"."""
-        for _ in self:
-            pass
-        assert self._result is not None
-        return self._result
-
-    def segments(self) -> tuple[Segment, ...]:
-        """What happens when; empty where the video could not be read."""
-        result = self.result()
-        return () if isinstance(result, Failed) else result.segments
-
-
+@signed(TimelineKeywords, TimelineOptions)
 def timeline(
-    video: Path,
+    video: OneVideo,
     model: Model = DEFAULT,
     *,
-    every: float | None = None,
-    start: float = 0.0,
-    end: float = inf,
-    labels: GivenLabels | None = None,
-    template: str | Sequence[str] | None = None,
-    none_below: float | None = None,
-    threshold: float = 0.0,
-    smooth: float = AUTO_PRICE,
-    cuts: bool = True,
-    refine: bool = False,
-    top_k: int = 5,
-    frames: int | None = None,
-    stride: int | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    compile: bool = False,
-    batch_size: int = 8,
-    timeout: float = 60.0,
-    decoder: str = "auto",
     fps: float | None = None,
-    debug: bool = False,
+    **keywords: Unpack[TimelineKeywords],
 ) -> VideoTimeline:
     """Follow one video, however long, from `start` to `end` in seconds.
 
-    The answer yields windows, `every` seconds one (None: half of a window's span), while the video
-    is decoded, and has `.segments()`. The keywords are the command's options, as for `classify`. What
-    had to be assumed is issued as a warning. Raises as that does, once the first window is asked for.
+    The answer yields windows, `every` seconds one, while the video is decoded, and has `.segments()`
+    and `.result()`. A video is what a `Classifier` takes. Raises UsageError, WeightsError and
+    DeviceError, those of the model once the first window is asked for.
     """
-    options = TimelineOptions(
-        model=_named(model),
-        every=every,
-        start=start,
-        end=end,
-        **asked_of_model(as_own_labels(labels), template, none_below),
-        threshold=threshold,
-        smooth=smooth,
-        cuts=cuts,
-        refine=refine,
-        windows=True,
-        top_k=top_k,
-        frames=frames,
-        stride=stride,
-        device=device,
-        dtype=dtype,
-        compile=compile,
-        batch_size=batch_size,
-        timeout=timeout,
-        decoder=decoder,
-        debug=debug,
-    )
-    found = [VideoPath(os.fspath(video), fps=fps)]
-    return VideoTimeline(
-        run_timelines(found, options, lambda text: warnings.warn(text, stacklevel=4))
-    )
+    options = options_of(TimelineOptions, _located(model), keywords, windows=True)
+    return VideoTimeline(_followed(video, fps, _opened(options)))
+
+
+def _followed(
+    video: OneVideo, fps: float | None, opened: AbstractContextManager[TimelineRun]
+) -> Iterator[Step | TimelineResult]:
+    with GivenVideos([video], fps, on_disk=True) as given, opened as run:
+        result = yield from run.timeline(given.only())
+        yield given.named(result)
+
+
+def _located(model: Model) -> Any:
+    """What a name means; a model stays as it is."""
+    return as_located(os.fspath(model)) if isinstance(model, str | os.PathLike) else model
+
+
+@contextmanager
+def _opened(options: TimelineOptions) -> Iterator[TimelineRun]:
+    with TimelineRun(options, logger.warning) as run:
+        yield run

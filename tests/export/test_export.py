@@ -213,16 +213,16 @@ def test_another_clip_shape_dtype_or_device_is_an_error(artefact):
 
 def test_classify_runs_it_as_it_runs_the_model(artefact, folder):
     found, wanted = (
-        timesformer_cli.classify(EXAMPLE, model=path, dtype="float32", device="cpu")[0]
+        next(timesformer_cli.classify(EXAMPLE, model=path, dtype="float32", device="cpu"))
         for path in (artefact, folder)
     )
     assert [p.index for p in found.predictions] == [p.index for p in wanted.predictions]
     for mine, theirs in zip(found.predictions, wanted.predictions, strict=True):
         assert mine.score == pytest.approx(theirs.score, abs=1e-4)
     loaded = timesformer_cli.load_model(artefact, dtype="auto")
-    assert timesformer_cli.classify(EXAMPLE, model=loaded)[0].predictions == found.predictions
+    assert next(timesformer_cli.classify(EXAMPLE, model=loaded)).predictions == found.predictions
     with pytest.raises(UsageError, match="--frames 16"):
-        timesformer_cli.classify(EXAMPLE, model=artefact, frames=16)
+        next(timesformer_cli.classify(EXAMPLE, model=artefact, frames=16))
     with pytest.raises(WeightsError, match="cannot be changed"):
         timesformer_cli.load_model(artefact)
 

@@ -108,8 +108,8 @@ def test_processes_give_what_one_gives(model_folder, devices):
 def test_videos_are_classified_on_several_devices(model_folder, tmp_path):
     paths = [clips.write(tmp_path / f"{n}.mp4", 20 + n) for n in range(3)]
     how = {"model": model_folder, "dtype": "float32", "batch_size": 1}
-    one = timesformer_cli.classify(paths, device="cpu", **how)
-    two = timesformer_cli.classify(paths, device="cpu,cpu", **how)
+    one = list(timesformer_cli.classify(paths, device="cpu", **how))
+    two = list(timesformer_cli.classify(paths, device="cpu,cpu", **how))
     assert [result.predictions for result in one] == [result.predictions for result in two]
     assert {result.device for result in two} == {"cpu,cpu"}
 

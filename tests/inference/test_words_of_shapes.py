@@ -38,12 +38,14 @@ def test_held_out_combinations_are_named_by_their_words(tmp_path):
             videos[str(path)] = caption(combination)
     how = {"template": "{}", "device": "cpu", "dtype": "float32", "frames": FRAMES, "top_k": 40}
     words = [caption(each) for each in COMBINATIONS]
-    results = timesformer_cli.classify([*videos], tmp_path / "model", labels=words, **how)
+    results = list(timesformer_cli.classify([*videos], tmp_path / "model", labels=words, **how))
     right = [result.predictions[0].label == videos[result.video] for result in results]
     assert sum(right) / len(right) >= LEAST, right
 
     # The order of the labels changes no score.
-    turned = timesformer_cli.classify([*videos], tmp_path / "model", labels=words[::-1], **how)
+    turned = list(
+        timesformer_cli.classify([*videos], tmp_path / "model", labels=words[::-1], **how)
+    )
     for first, second in zip(results, turned, strict=True):
         assert {p.label: (p.score, p.similarity) for p in first.predictions} == {
             p.label: (p.score, p.similarity) for p in second.predictions
@@ -52,13 +54,13 @@ def test_held_out_combinations_are_named_by_their_words(tmp_path):
     # Asked for what is red alone, a clip of another colour is none, at a threshold that half of the
     # clips give and the other half are tried with.
     red = [word for word in words if " red " in word]
-    best = timesformer_cli.classify([*videos], tmp_path / "model", labels=red, **how)
+    best = list(timesformer_cli.classify([*videos], tmp_path / "model", labels=red, **how))
     fits = [(result.predictions[0].similarity, videos[result.video] in red) for result in best]
     least = (
         min(fit for fit, there in fits[::2] if there) + max(f for f, t in fits[::2] if not t)
     ) / 2
-    asked = timesformer_cli.classify(
-        [*videos], tmp_path / "model", labels=red, none_below=least, **how
+    asked = list(
+        timesformer_cli.classify([*videos], tmp_path / "model", labels=red, none_below=least, **how)
     )
     expected = [label if label in red else "none" for label in videos.values()]
     answered = [result.predictions[0].label for result in asked]

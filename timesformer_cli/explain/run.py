@@ -28,7 +28,6 @@ from timesformer_cli.video.transform import crop_corners
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.batching import Scorer
-    from timesformer_cli.inference.predictor import Predictor
     from timesformer_cli.model import TimeSformer
 
 
@@ -51,7 +50,7 @@ def explain_videos(
         pool = stack.enter_context(
             DecodePool(1, options.timeout, options.decoder, debug=options.debug)
         )
-        explainer = Explainer(options, note, stack)
+        explainer = Explainer(options, *open_explained(options, note, stack))
         # Whole pictures: the cropped-away part is drawn, too.
         decoded = pool.decode(videos, explainer.sampling, explainer.preprocessing, 1, 0)
         for video, outcome in zip(videos, decoded, strict=True):
@@ -64,15 +63,11 @@ def explain_videos(
 class Explainer:
     """A model that is ready, and what is asked about its answers."""
 
-    def __init__(self, options: ExplainOptions, note: NoteCallback, stack: ExitStack) -> None:
-        """Load the model; raises UsageError where the options do not fit it."""
-        self.options = options
-        self.network: TimeSformer | None = None
-        self.scorer: Scorer
-        if options.method == MODEL_FREE:
-            self.scorer = open_scorer(options, note, stack, answers=False)
-        else:
-            self.network, self.scorer = _network_and_scorer(options, note)
+    def __init__(
+        self, options: ExplainOptions, network: "TimeSformer | None", scorer: "Scorer"
+    ) -> None:
+        """Take what `open_explained` gave; raises UsageError where the options do not fit it."""
+        self.options, self.network, self.scorer = options, network, scorer
         self.sampling, self.preprocessing = clips_for(self.scorer.description, options)
         labels = self.scorer.description.labels
         if not labels:
@@ -161,13 +156,16 @@ class Explainer:
             yield from self.scorer.start(np.stack(batch))().scores.numpy()
 
 
-def _network_and_scorer(
-    options: ExplainOptions, note: NoteCallback
-) -> "tuple[TimeSformer, Predictor]":
+def open_explained(
+    options: ExplainOptions, note: NoteCallback, stack: ExitStack
+) -> "tuple[TimeSformer | None, Scorer]":
     """The network as published, whose attention can be recorded, and its fast form.
 
-    Raises UsageError, WeightsError and DeviceError.
+    The method that needs scores alone gets no network. Raises UsageError, WeightsError and
+    DeviceError.
     """
+    if options.method == MODEL_FREE:
+        return None, open_scorer(options, note, stack, answers=False)
     from timesformer_cli.inference.device import find_device
     from timesformer_cli.inference.fast.model import make_fast
     from timesformer_cli.inference.predictor import Predictor

@@ -8,7 +8,8 @@
 
 A group ends between two videos, so the views of one video never wait for another group. The price
 is that the last batch of a group may be smaller than `batch_size`. A video that could not be read
-has no views; it stays in its group, and so in its place.
+has no views; it stays in its group, and so in its place. A `Pause` ends its group, and all that is
+under way is waited for.
 """
 
 from collections import deque
@@ -23,6 +24,7 @@ from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.label_choice import LabelChoice
 from timesformer_cli.inference.predictor import ModelOutputs, Pending
 from timesformer_cli.video import Decoded
+from timesformer_cli.video.find import Pause
 from timesformer_cli.weights.description import Description
 
 
@@ -66,7 +68,8 @@ def score_videos(
     under_way: deque[tuple[Group, list[Pending]]] = deque()
     for videos in _groups(decoded, batch_size):
         under_way.append((videos, _start(scorer, videos, batch_size, features)))
-        if len(under_way) > scorer.ahead:
+        paused = bool(videos) and isinstance(videos[-1], Pause)
+        while under_way and (paused or len(under_way) > scorer.ahead):
             yield from _finish(*under_way.popleft())
     for videos, pending in under_way:
         yield from _finish(videos, pending)
@@ -80,7 +83,7 @@ def _groups(decoded: Iterable[Decoded | VideoError], batch_size: int) -> Iterato
         waiting.append(video)
         views += len(video.frames) if isinstance(video, Decoded) else 0
         # A video that could not be read, with none before it, has nothing to wait for.
-        if views >= batch_size or views == 0:
+        if views >= batch_size or views == 0 or isinstance(video, Pause):
             yield waiting
             waiting, views = [], 0
     yield waiting

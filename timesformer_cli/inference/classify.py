@@ -1,11 +1,13 @@
 """Classify videos: which label each shows, and how sure the model is."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.own_labels import OwnLabel
@@ -17,6 +19,7 @@ from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.inference.several_labels import require_several, said_labels
 from timesformer_cli.results import IF_ANY, when
 from timesformer_cli.video import DecodePool, VideoPath
+from timesformer_cli.video.find import PAUSE
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.scorer import AnyModel
     from timesformer_cli.video.facts import Pixels
+    from timesformer_cli.video import Decoded
+
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,17 +152,38 @@ def score_paths(
     """Each video with what the model gives for it, or its error, and the model that gave it.
 
     In input order, as `classify_videos` says. Without a video that can be read there is no model.
+    Videos that are no sequence may still be coming: they are taken one by one.
     """
-    videos = list(videos)
-    readable = sum(video.error is None for video in videos)
-    if not readable:  # nothing to load a model for
-        yield from ((video, video.error, None) for video in videos if video.error)
-        return
-    if readable > 1:  # with one video no decoder works beside the model
+    readable = early = None
+    if isinstance(videos, Sequence):
+        readable = early = sum(video.error is None for video in videos)
+        if not readable:  # nothing to load a model for
+            yield from ((video, video.error, None) for video in videos if video.error)
+            return
+    if readable != 1:  # with one video no decoder works beside the model
         let_threads_sleep()
-    with WarmModel(options, note, decoders=readable, answers=not features) as warm:
-        for video, outcome in zip(videos, warm.scored(videos, features=features), strict=True):
+    with WarmModel(
+        options, note, decoders=readable, early=early or 1, answers=not features
+    ) as warm:
+        for video, outcome in with_outcomes(videos, partial(warm.scored, features=features)):
             yield video, outcome, warm.scorer
+
+
+def with_outcomes(
+    videos: Iterable[VideoPath], stage: Callable[[Iterator[VideoPath]], Iterator[Outcome]]
+) -> Iterator[tuple[VideoPath, Outcome]]:
+    """Each video with what a stage makes of it, which keeps their order; without any `Pause`."""
+    under_way: deque[VideoPath] = deque()
+
+    def noted() -> Iterator[VideoPath]:
+        for video in videos:
+            under_way.append(video)
+            yield video
+
+    for outcome in stage(noted()):
+        video = under_way.popleft()
+        if video is not PAUSE:
+            yield video, outcome
 
 
 class WarmModel:
@@ -171,22 +198,28 @@ class WarmModel:
         options: ClassifyOptions,
         note: NoteCallback = ignore_note,
         *,
-        decoders: int,
+        decoders: int | None = None,
+        early: int | None = None,
         answers: bool = True,
         shared: bool = False,
     ) -> None:
-        """Open the model, with at most so many decoders; for features alone without `answers`.
+        """Open the model, with at most so many decoders, of which so many as `early` start at once.
+
+        None means as many as the options say, and all of them. For features alone no `answers` are
+        needed.
 
         Raises UsageError, WeightsError, DeviceError.
         """
         self.options = options
+        workers = options.workers or os.cpu_count() or 1
         with ExitStack() as stack:
             # The decoders start first: they warm up while torch is imported and weights are read.
             self._pool = stack.enter_context(
                 DecodePool(
-                    workers=min(options.workers or os.cpu_count() or 1, decoders),
+                    workers=workers if decoders is None else min(workers, decoders),
                     timeout=options.timeout,
                     decoder=options.decoder,
+                    early=early,
                     debug=options.debug,
                 )
             )
@@ -239,10 +272,14 @@ class WarmModel:
         until: float = inf,
     ) -> Iterator[Result]:
         """The labels of each video, or why there are none, in input order, as `scored` says."""
-        options, videos = options or self.options, list(videos)
-        scored = self.scored(videos, options=options)
-        for video, outcome in zip(videos, scored, strict=True):
+        options = options or self.options
+        scored = partial(self.scored, options=options, until=until)
+        for video, outcome in with_outcomes(videos, scored):
             yield classified_of(video, outcome, self.scorer, options)
+
+    def whole_pictures(self, videos: Iterable[VideoPath]) -> Iterator["Decoded | VideoError"]:
+        """One clip of each video, as the model takes it, but not cropped."""
+        return self._pool.decode(videos, *self._clips_for(self.options), 1, 0)
 
     def _clips_for(self, options: ClassifyOptions) -> "tuple[Sampling, Preprocessing]":
         if options.threshold is not None:

@@ -23,10 +23,11 @@ from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.results import IF_ANY, UNWRITTEN, array
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video import VideoPath
+from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.look import Look, look_of_clip
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.batching import ScoredVideo, Scorer
+    from timesformer_cli.inference.batching import Scored, ScoredVideo, Scorer
     from timesformer_cli.timelines.results import Timeline, TimelineResult
     from timesformer_cli.timelines.run import Step, TimelineRun
 
@@ -86,12 +87,28 @@ def embed_videos(
     """
     revision = model_revision(options.model) if revision is None else revision
     for video, outcome, scorer in score_paths(videos, options, note, features=True):
-        if isinstance(outcome, VideoError):
-            yield failed(video.path, outcome)
-            continue
-        assert scorer is not None
-        content = contents.get(video.path) or content_of(video.path)
-        yield clip_embedded(video.path, outcome, scorer, options, content, revision, normalise)
+        content = contents.get(video.path)
+        yield clip_result(
+            video, outcome, scorer, options, revision, normalise=normalise, content=content
+        )
+
+
+def clip_result(
+    video: VideoPath,
+    outcome: "Scored",
+    scorer: "Scorer | None",
+    options: ClassifyOptions,
+    revision: str,
+    *,
+    normalise: bool,
+    content: str | None = None,
+) -> EmbedResult:
+    """The one vector of a video that was scored, with its features, or why there is none."""
+    if isinstance(outcome, VideoError):
+        return failed(video.path, outcome)
+    assert scorer is not None
+    content = content or content_of(video.path, video.frames)
+    return clip_embedded(video.path, outcome, scorer, options, content, revision, normalise)
 
 
 def clip_embedded(
@@ -155,6 +172,19 @@ def embed_windows(
             steps.clear()
 
 
+def windows_result(
+    run: "TimelineRun", video: VideoPath, revision: str, *, normalise: bool
+) -> EmbedResult:
+    """The vectors of one video's windows, on a run that takes features."""
+    from timesformer_cli.timelines.run import ended
+
+    steps: list[Step] = []
+    result = ended(run.timeline(video), steps.append)
+    if isinstance(result, Failed):
+        return result
+    return windows_embedded(result, steps, content_of(video.path), revision, normalise)
+
+
 def windows_embedded(
     timeline: "Timeline", steps: "Iterable[Step]", content: str, revision: str, normalise: bool
 ) -> Embedded:
@@ -193,11 +223,13 @@ def _prepared(vector: Vector, normalise: bool) -> Vector:
     return vector / length if length else vector
 
 
-def content_of(path: str) -> str:
+def content_of(path: str, frames: Pixels | None = None) -> str:
     """The SHA-256 of a file, or of the names and contents of a folder's files; raises OSError.
 
-    Two copies of a video have the same, wherever they lie.
+    Two copies of a video have the same, wherever they lie. Frames in memory have that of their bytes.
     """
+    if frames is not None:
+        return hashlib.sha256(frames.tobytes()).hexdigest()
     taken = hashlib.sha256()
     place = Path(path)
     if not place.is_dir():

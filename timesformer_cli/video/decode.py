@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from timesformer_cli.errors import ErrorKind, VideoError
+from timesformer_cli.video.decoders.array import probe_array, read_array
 from timesformer_cli.video.decoders.base import (
     Beat,
     DecoderMissing,
@@ -54,11 +55,12 @@ NO_FRAMES = "holds no frame that can be decoded: it is damaged, or encrypted"
 RUINED, ENOUGH_TO_TELL = 0.8, 8
 
 
-def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
+def decode(request: DecodeRequest, beat: Beat = no_beat, frames: Pixels | None = None) -> Decoded:
     """Decode the clips of one video in this process; `beat` is told of decoders and of pictures.
 
     Decoders are tried in turn: one that declines the file, fails, or gives pictures of a wrong
-    shape leaves it to the next. Raises VideoError when none could read it.
+    shape leaves it to the next. With `frames`, RGB `(t h w c)`, nothing is left to decode. Raises
+    VideoError when none could read it.
     """
     began = time.perf_counter()
     planner = partial(
@@ -70,6 +72,11 @@ def decode(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
         jitter=request.jitter,
     )
     shape = partial(prepare_frame, preprocessing=request.preprocessing, crops=request.crops)
+    if frames is not None and request.fps is not None:
+        described = probe_array(frames, request.fps)
+        job = partial(ReadJob, None, described, prepare=shape, beat=beat)
+        planned, reading, held = _read(partial(read_array, frames), described, planner, job)
+        return _decoded("array", request, described, planned, reading, held, began)
     if request.fps is not None:
         pictures = pictures_of(request.path)
         described = probe_pictures(pictures, request.fps)

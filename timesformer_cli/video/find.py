@@ -10,6 +10,7 @@ from typing import NamedTuple
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.video.decoders.pillow import pictures_of
+from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.listed import SUFFIXES, ListedNames, read_list
 from timesformer_cli.video.safe_file import URL, missing_file
 
@@ -26,6 +27,17 @@ class VideoPath(NamedTuple):
     fps: float | None = None  # the path is a folder of pictures, so many of them a second
     start: float = 0.0  # seconds; with `end` the part of the video that is meant
     end: float | None = None  # None means the end of the video
+    frames: Pixels | None = None  # RGB `(t h w c)`, `fps` a second, in the place of the path's
+
+
+class Pause(VideoError):
+    """No video: no other is there yet, and nobody waits for it with the results before it."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorKind.NOT_FOUND, "is not there yet")
+
+
+PAUSE = VideoPath("", Pause())
 
 
 def find_videos(

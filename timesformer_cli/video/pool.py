@@ -14,7 +14,8 @@ from types import TracebackType
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import ErrorKind, VideoError
-from timesformer_cli.video.find import VideoPath
+from timesformer_cli.video.facts import Pixels
+from timesformer_cli.video.find import Pause, VideoPath
 from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.sample import Jitter
 from timesformer_cli.video.worker_process import DecodeWorker, WorkerDied
@@ -29,7 +30,8 @@ NAMES = {"av": "PyAV", "decord": "decord", "opencv": "OpenCV", "pillow": "Pillow
 class DecodePool:
     """A pool of `workers` decode processes, each with a thread of ours that talks to it.
 
-    A file that makes no progress for `timeout` seconds is stopped and gives an error. `decoder` is
+    So many as `early` start at once, all where it is None, and the others when they are needed. A
+    file that makes no progress for `timeout` seconds is stopped and gives an error. `decoder` is
     auto (PyAV, then decord, then OpenCV), decord, av or opencv. With `debug` the messages of the
     native libraries go to stderr. Use the pool as a context manager: leaving it kills the workers.
     """
@@ -40,6 +42,7 @@ class DecodePool:
         timeout: float = 60.0,
         decoder: str = "auto",
         *,
+        early: int | None = None,
         debug: bool = False,
     ) -> None:
         self._timeout, self._decoder = timeout, decoder
@@ -47,13 +50,10 @@ class DecodePool:
             queue.SimpleQueue()
         )
         self._slots = [DecodeWorker(debug) for _ in range(max(1, workers))]
-        self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), name="tsf-decode", daemon=True)
-            for slot in self._slots
-        ]
-        self._closed = False
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._changed, self._idle, self._closed = threading.Lock(), 0, False
+        for _ in self._slots[:early]:
+            self._begin()
 
     def decode(
         self,
@@ -73,13 +73,15 @@ class DecodePool:
         only that part is looked at. `clips` and `crops` are per video and
         per clip; 0 crops gives whole pictures. `jitters` holds one entry per video. While the
         caller works, at least `ahead` files are being decoded or wait decoded; the number is
-        bounded, so memory does not grow with the list. At `until`, a moment of `time.monotonic`,
+        bounded, so memory does not grow with the list. Where a `Pause` is among the videos,
+        nothing behind it is asked for before all results until then were taken. At `until`, a moment of `time.monotonic`,
         what is not decoded is stopped.
         """
         waiting: deque[Future[Outcome]] = deque()
         remaining = zip(videos, jitters, strict=False)
         try:
             while True:
+                pause = False
                 # One more than the workers, so that none is idle while the caller takes a result.
                 while len(waiting) <= max(len(self._slots), ahead):
                     if (following := next(remaining, None)) is None:
@@ -99,10 +101,14 @@ class DecodePool:
                         start=video.start,
                         end=video.end,
                     )
-                    waiting.append(self._submit(request, video.error, until))
+                    waiting.append(self._submit(request, video, until))
+                    if pause := isinstance(video.error, Pause):
+                        break
                 if not waiting:
                     return
                 yield waiting.popleft().result()
+                while pause and waiting:
+                    yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
@@ -112,10 +118,12 @@ class DecodePool:
         self._closed = True
         for slot in self._slots:
             slot.close()
-        for _ in self._threads:
+        with self._changed:  # no thread begins any more
+            threads = list(self._threads)
+        for _ in threads:
             self._jobs.put(None)
         deadline = time.monotonic() + CLOSE_LIMIT
-        for thread, slot in zip(self._threads, self._slots, strict=True):
+        for thread, slot in zip(threads, self._slots, strict=False):
             thread.join(max(0.0, deadline - time.monotonic()))
             if not thread.is_alive():  # else it may still be talking to its worker
                 slot.bury()
@@ -131,30 +139,43 @@ class DecodePool:
     ) -> None:
         self.close()
 
-    def _submit(
-        self, request: DecodeRequest, error: VideoError | None, until: float
-    ) -> Future[Outcome]:
-        if self._closed:
-            raise RuntimeError("the decode pool is closed")
+    def _submit(self, request: DecodeRequest, video: VideoPath, until: float) -> Future[Outcome]:
         future: Future[Outcome] = Future()
-        if error is None:
-            self._jobs.put((request, future, until))
+        if video.error is not None:
+            future.set_result(video.error)
+        elif video.frames is not None:
+            future.set_result(_taken(request, video.frames))
         else:
-            future.set_result(error)
+            with self._changed:
+                if self._closed:
+                    raise RuntimeError("the decode pool is closed")
+                self._idle -= 1
+                if self._idle < 0 and len(self._threads) < len(self._slots):
+                    self._begin()
+                self._jobs.put((request, future, until))
         return future
+
+    def _begin(self) -> None:
+        """One more thread, and its worker."""
+        slot = self._slots[len(self._threads)]
+        thread = threading.Thread(target=self._serve, args=(slot,), name="tsf-decode", daemon=True)
+        self._threads.append(thread)
+        self._idle += 1
+        thread.start()
 
     def _serve(self, slot: DecodeWorker) -> None:
         """Run in one thread per worker: send a file, wait for the answer, replace a dead worker."""
         slot.start()
         while (job := self._jobs.get()) is not None:
             request, future, until = job
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(self._run(slot, request, until))
-            except BaseException as error:  # or the caller would wait for this future for ever
-                future.set_exception(error)
-            slot.start()  # where the last one died, the next loads its libraries already now
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._run(slot, request, until))
+                except BaseException as error:  # or the caller would wait for this future for ever
+                    future.set_exception(error)
+                slot.start()  # where the last one died, the next loads its libraries already now
+            with self._changed:
+                self._idle += 1
 
     def _run(self, slot: DecodeWorker, request: DecodeRequest, until: float) -> Outcome:
         """Ask the worker; where the file brings a decoder down, ask again without that one."""
@@ -187,3 +208,13 @@ class DecodePool:
             more = "stopped; --timeout allows more"
             return VideoError(ErrorKind.TIMEOUT, f"made no progress in {self._timeout:g} s: {more}")
         return VideoError(ErrorKind.DECODER_CRASHED, f"crashed its decoder ({death})")
+
+
+def _taken(request: DecodeRequest, frames: Pixels) -> Outcome:
+    """The clips of frames that are here already, taken in this process."""
+    from timesformer_cli.video.decode import decode
+
+    try:
+        return decode(request, frames=frames)
+    except VideoError as error:
+        return error
