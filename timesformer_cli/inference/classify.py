@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from timesformer_cli.config import Preprocessing, Sampling
     from timesformer_cli.inference.batching import Scored, Scorer
     from timesformer_cli.inference.scorer import AnyModel
-    from timesformer_cli.video.facts import Pixels
     from timesformer_cli.video import Decoded
+    from timesformer_cli.video.facts import Pixels
 
 Outcome = TypeVar("Outcome")
 
