@@ -42,7 +42,7 @@ class ModelKeywords(TypedDict, total=False):
 
 
 class ClassifyKeywords(ModelKeywords, total=False):
-    """What `classify` and `Classifier` take."""
+    """What `classify` and `Classifier` take beside `ModelKeywords`."""
 
     clips: int  # moments of a video, spread over it; scores of all views are averaged
     crops: int  # of each clip: 1 or 3
@@ -52,19 +52,19 @@ class ClassifyKeywords(ModelKeywords, total=False):
 
 
 class SegmentKeywords(TypedDict, total=False):
-    """How windows are taken from a video, and become segments."""
+    """How windows are taken from a video and become segments."""
 
     every: float | None  # seconds between two windows; None means half of a window's span
     start: float  # seconds; nothing before this is looked at
-    end: float
+    end: float  # seconds; inf is the end of the video
     threshold: float  # a label whose score is below this is none
-    smooth: float  # nats that a change of label costs; 0 turns smoothing off
+    smooth: float  # nats that a change of label costs; 0: none, -1: as the windows overlap
     cuts: bool  # whether shots are told apart
     refine: bool  # whether changes are found to a quarter of `every`
 
 
 class TimelineKeywords(ModelKeywords, SegmentKeywords, total=False):
-    """What `timeline` takes."""
+    """What `timeline` takes: both of these."""
 
 
 class ExplainKeywords(TypedDict, total=False):

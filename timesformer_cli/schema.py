@@ -160,13 +160,21 @@ def field_comments(kind: type) -> dict[str, str]:
     """What the comments at a dataclass's fields say, also at those that it inherits."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__[:-1]):
-        above: list[str] = []
-        for line in inspect.getsource(each).splitlines():
-            if comment := COMMENT.fullmatch(line):
-                above.append(comment[1])
-                continue
-            declared = FIELD.fullmatch(line)
-            if declared and (said := " ".join([*above, declared["comment"] or ""]).strip()):
-                found[declared["name"]] = said.replace("None", "null")
-            above = []
+        said = own_comments(each)
+        found |= {name: text.replace("None", "null") for name, text in said.items()}
+    return found
+
+
+def own_comments(kind: type) -> dict[str, str]:
+    """What the comments at the names that a class declares itself say."""
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in inspect.getsource(kind).splitlines():
+        if comment := COMMENT.fullmatch(line):
+            above.append(comment[1])
+            continue
+        declared = FIELD.fullmatch(line)
+        if declared and (said := " ".join([*above, declared["comment"] or ""]).strip()):
+            found[declared["name"]] = said
+        above = []
     return found
