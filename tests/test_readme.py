@@ -71,7 +71,9 @@ NOT_RUN = {
         tsf export --model camera-motion --onnx
         tsf clip.mp4 --model camera-motion.onnx
         tsf info camera-motion.onnx --format json
-        tsf export --model runs/clips --pt2 --dtype bfloat16""",
+        tsf export --model runs/clips --pt2 --dtype bfloat16
+        tsf convert runs/clips --to official
+        tsf convert clips-official --to transformers -o back""",
     "it needs a camera, a stream or a recording that is still written; tests/timelines does so": """
         tsf watch 0 --model camera-motion
         tsf watch rtsp://camera.local/stream --model base-k400
@@ -109,7 +111,7 @@ RUN = [
 ABOUT = {
     "docs/classify.md": ("classify", "merge"),
     "docs/evaluate.md": ("evaluate",),
-    "docs/export.md": ("export", "classify"),
+    "docs/export.md": ("export", "convert", "classify", "train"),
     "docs/benchmark.md": ("benchmark",),
     "docs/training.md": ("train", "classify"),
     "docs/videos.md": ("classify",),

@@ -19,6 +19,7 @@ COMMANDS = [
     ["info", "MODEL"],
     ["evaluate", "TABLE", "--model", "MODEL"],
     ["export", "--model", "MODEL", "--pt2", "--output", "OUT"],
+    ["convert", "MODEL", "--to", "transformers", "--output", "CONVERTED"],
     ["benchmark", "--model", "MODEL", "--runs", "1"],
     ["train", "DATA", "--init", "MODEL", "--dry-run", "--out", "RUN"],
 ]
@@ -45,6 +46,7 @@ def run_command(arguments: list[str], model: str, folder: Path) -> Result:
         "TABLE": str(folder / "table.csv"),
         "DATA": str(folder / "data"),
         "OUT": str(folder / "model.pt2"),
+        "CONVERTED": str(folder / "converted"),
         "RUN": str(folder / "run"),
     }
     return CliRunner().invoke(app, [places.get(word, word) for word in arguments])

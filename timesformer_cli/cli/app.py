@@ -13,6 +13,7 @@ from timesformer_cli import __version__
 from timesformer_cli.cli.benchmark import benchmark
 from timesformer_cli.cli.classify import classify
 from timesformer_cli.cli.completion import complete_command
+from timesformer_cli.cli.convert import convert
 from timesformer_cli.cli.doctor import doctor
 from timesformer_cli.cli.download import download_weights
 from timesformer_cli.cli.embed import embed
@@ -57,6 +58,7 @@ for command in (
     train,
     evaluate,
     export,
+    convert,
     benchmark,
     download_weights,
     doctor,

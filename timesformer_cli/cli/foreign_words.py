@@ -60,7 +60,6 @@ COMMANDS = {
     "finetune": "train",
     "fine-tune": "train",
     "fit": "train",
-    "convert": "export",
     "onnx": "export",
     "server": "serve",
     "webui": "serve",

@@ -15,7 +15,7 @@ from timesformer_cli.weights.catalogue import DEFAULT
 
 START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
 # Options that may change when a training is resumed; all others keep their first values.
-CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder debug".split())
+CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder log debug".split())
 # Options that may stand beside --resume but are no settings of the training.
 BESIDE = frozenset(("resume", "push_to_hub", "threads", "quiet"))
 
@@ -207,6 +207,14 @@ def train(
             "--checkpoint-gradients", help="Use less memory and more time.", rich_help_panel=RUN
         ),
     ] = False,
+    log: Annotated[
+        Literal["tensorboard", "trackio", "wandb"] | None,
+        typer.Option(
+            help="Tell a tracker of it: numbers, the first batch, the confusion.",
+            show_default="none",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     push_to_hub: Annotated[
         str | None,
         typer.Option(metavar="ORG/NAME", help="Upload the model.", rich_help_panel=RUN),
@@ -243,11 +251,13 @@ def train(
             resume_training,
             train_model,
         )
+        from timesformer_cli.training.trackers import require_tracker
         from timesformer_cli.typed.schemes import read_scheme
 
         if (data is None) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         options.require_devices(device)
+        require_tracker(log)
         use_threads(threads)
         located, changes = None, {}
         crossed = folds is not None or (resume is not None and (resume / FOLDS).exists())

@@ -12,6 +12,7 @@ from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.training.imbalance import BALANCED
 from timesformer_cli.training.options import SCRATCH, TrainingPlan
 from timesformer_cli.training.shortcuts import best_shortcut, verdict
+from timesformer_cli.weights.opened import in_words
 
 if TYPE_CHECKING:
     from timesformer_cli.dataset.multi_label import MultiLabelScores
@@ -37,6 +38,7 @@ def card(plan: TrainingPlan, report: "TrainingReport") -> str:
         f"# {_cell(name)}\n",
         f"{_purpose(plan)} `tsf classify clip.mp4 --model {report.folder}`\n",
         *_model(plan),
+        f"{in_words(plan.config, report.opens)}\n",
         *_data(plan),
         *_training(plan, report),
         *_results(plan, report),

@@ -15,6 +15,7 @@ from timesformer_cli.weights.catalogue import DEFAULT
 
 SCRATCH = "scratch"
 CHECKPOINT = "last.pt"  # the file of a training's folder that it goes on from
+PICTURE, RECIPE = "batch.png", "recipe.json"  # the first batch; what was asked for
 FOLDS = "folds.json"  # the file of a folder that says what is cross-validated there
 # Options that only mean something where there are steps, each with the value that says nothing.
 OF_STEPS = {
@@ -62,6 +63,7 @@ class TrainOptions:
     workers: int | None = None  # decoder processes; None means one per processor
     timeout: float = 60.0  # seconds to decode one video
     decoder: str = "auto"
+    log: str | None = None  # the tracker that is told of it: one of `trackers.OPENERS`
     debug: bool = False  # whether the messages of child processes reach stderr
 
     @property

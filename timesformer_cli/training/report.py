@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.training.shortcuts import Shortcut
+from timesformer_cli.weights.opened import OpensElsewhere
 
 if TYPE_CHECKING:
     from timesformer_cli.training.validate import ValidationScores
@@ -21,6 +22,7 @@ class TrainingReport:
     clips: dict[str, int]  # readable ones, per split
     seconds: float  # spent on steps
     lost: tuple[str, ...]  # errors of clips that could not be read during training
+    opens: OpensElsewhere  # which other programs open the folder
     shortcuts: tuple[Shortcut, ...] = ()  # what those get on the held-out clips who see no motion
 
 

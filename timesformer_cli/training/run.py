@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
@@ -27,6 +28,8 @@ from timesformer_cli.training.initial_model import initial_model, validate_train
 from timesformer_cli.training.options import (
     CHECKPOINT,
     FOLDS,
+    PICTURE,
+    RECIPE,
     TrainingPlan,
     TrainOptions,
     labels_of,
@@ -41,8 +44,7 @@ if TYPE_CHECKING:
     from timesformer_cli.training.state import TrainingCallbacks
     from timesformer_cli.weights.hub.locate import Located
 
-METRICS, PICTURE, CARD = "metrics.jsonl", "batch.png", "README.md"
-RECIPE, RESULTS = "recipe.json", "results.json"
+METRICS, CARD, RESULTS = "metrics.jsonl", "README.md", "results.json"
 
 
 def read_training_clips(
@@ -121,7 +123,8 @@ def train_model(
             callbacks.found(findings)
             folder.mkdir(parents=True, exist_ok=True)
             draw_batch(session, folder / PICTURE)
-            recipe = {"options": asdict(options), "recipe": asdict(options.recipe)}
+            recipe: dict[str, Any] = {"options": asdict(options), "recipe": asdict(options.recipe)}
+            recipe["run"] = token_hex(6)  # by which a tracker knows it again
             replace_file(folder / RECIPE, _encoded(finite_json(recipe, indent=2)))
         return _train(session, None, callbacks)
 
@@ -240,11 +243,27 @@ def _heard_by(processes: "Processes", callbacks: "TrainingCallbacks") -> "Traini
 def _train(
     session: "TrainingSession", state: dict[str, Any] | None, callbacks: "TrainingCallbacks"
 ) -> TrainingReport | None:
+    from timesformer_cli.training.tracked import told
+
+    folder, options = Path(session.plan.options.out), session.plan.options
+    name = options.log if session.processes.first else None
+    over = 0 if state is None else state.get("position", {}).get("epoch", 0)
+    with told(name, folder, over, callbacks) as (heard, conclude):
+        report = _trained(session, state, heard)
+        conclude(report)
+    return report
+
+
+def _trained(
+    session: "TrainingSession", state: dict[str, Any] | None, callbacks: "TrainingCallbacks"
+) -> TrainingReport | None:
     from timesformer_cli.training import checkpoint
     from timesformer_cli.training.card import card
     from timesformer_cli.training.frozen import train_frozen
     from timesformer_cli.training.loop import Training
     from timesformer_cli.training.state import TrainingStopped
+    from timesformer_cli.weights.load import load_path
+    from timesformer_cli.weights.opened import opens_elsewhere
 
     folder, first = Path(session.plan.options.out), session.processes.first
     lost: list[str] = []
@@ -295,6 +314,7 @@ def _train(
         clips={name: len(session.plan.of_split(name)) for name in ("train", "val", "test")},
         seconds=position.seconds,
         lost=tuple(lost),
+        opens=opens_elsewhere(folder, load_path(folder)[0]),
         shortcuts=session.plan.shortcuts,
     )
     replace_file(folder / CARD, _encoded(card(session.plan, report)))

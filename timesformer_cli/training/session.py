@@ -26,7 +26,7 @@ from timesformer_cli.training.validate import ValidationScores, validate_model
 from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.load import load_path
-from timesformer_cli.weights.model_folder import write_folder
+from timesformer_cli.weights.write_folder import write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,6 @@ from typing import Any, Protocol
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import regular_file
-from timesformer_cli.weights.layout import ATTENTION_TYPES
-from timesformer_cli.weights.layout_tables import TRANSFORMERS
 from timesformer_cli.weights.transformers_config import (
     MULTIPLE,
     SINGLE,
@@ -19,8 +17,9 @@ from timesformer_cli.weights.transformers_config import (
     label_names,
     model_config,
 )
-from timesformer_cli.weights.transformers_families import KEYS
+from timesformer_cli.weights.transformers_families import FAMILIES, KEYS, OWN_FIELDS
 from timesformer_cli.weights.transformers_processor import preprocessing_of, processor_file
+from timesformer_cli.weights.write_layout import FAMILY_OF, layout_for
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -134,24 +133,24 @@ def description_files(description: Description) -> dict[str, dict[str, Any]]:
     """The folder's JSON files by name. Where transformers has the model, it can read them too."""
     config = description.config
     sampling, preprocessing = description.sampling, description.preprocessing
-    values: dict[str, Any]
-    if TRANSFORMERS.has(config):
+    layout = layout_for(config)
+    values: dict[str, Any] = {"model_type": MODEL_TYPE, MODEL_TYPE: config.to_dict()}
+    if layout is not None:
+        family = FAMILY_OF[layout]
         values = {
-            "architectures": ["TimesformerForVideoClassification"],
-            "model_type": "timesformer",
-            "attention_type": ATTENTION_TYPES[config.attention],
-            "hidden_act": "gelu",
+            "architectures": [FAMILIES[family].architecture],
+            "model_type": family,
+            "hidden_act": FAMILIES[family].required["hidden_act"],
             "image_size": config.height
             if config.height == config.width
             else [config.height, config.width],
             **{KEYS[name]: value for name, value in config.to_dict().items() if name in KEYS},
+            **OWN_FIELDS[family](config),
             # It matters in training only. An integer, since transformers' type for it admits only 0.
             KEYS["drop_path"]: 0,
             "problem_type": MULTIPLE if config.multi_label else SINGLE,
             **({THRESHOLDS: list(config.thresholds)} if config.thresholds else {}),
         }
-    else:
-        values = {"model_type": MODEL_TYPE, MODEL_TYPE: config.to_dict()}
     values["frame_sample_rate"] = sampling.stride
     values["id2label"] = {str(index): label for index, label in enumerate(description.labels)}
     values["label2id"] = {label: index for index, label in enumerate(description.labels)}

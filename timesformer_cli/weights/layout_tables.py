@@ -83,6 +83,7 @@ MMACTION2_DIVIDED = Layout(
         "norm": "backbone.transformer_layers.layers.{}.ffns.0.norm",
         **_MMACTION2_MLP,
     },
+    schemes=frozenset({"divided"}),
     typical="mmaction2-divided-k400",
 )
 MMACTION2 = Layout(
@@ -96,6 +97,7 @@ MMACTION2 = Layout(
         "norm": "backbone.transformer_layers.layers.{}.norms.1",
         **_MMACTION2_MLP,
     },
+    schemes=frozenset({"joint", "space"}),
     typical="mmaction2-divided-k400",
 )
 

@@ -26,11 +26,11 @@ from timesformer_cli.weights.image_models import read_vit
 from timesformer_cli.weights.model_folder import (
     Checkpoint,
     read_checkpoint,
-    write_folder,
 )
 from timesformer_cli.weights.read_model import ReadFile
 from timesformer_cli.weights.tensors import read_file
 from timesformer_cli.weights.weight_files import require_weight_files
+from timesformer_cli.weights.write_folder import write_folder
 
 Notes = tuple[str, ...]
 

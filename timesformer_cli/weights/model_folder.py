@@ -1,4 +1,4 @@
-"""Read a model folder or checkpoint file into what a model needs, and write such folders.
+"""Read a model folder or checkpoint file into what a model needs.
 
 Strict in both directions: a tensor that is missing or left over is an error.
 """
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.files import replacing
 from timesformer_cli.weights.catalogue import DEFAULT, WEIGHTS, Weights, read_labels
 from timesformer_cli.weights.description import (
     CONFIG,
@@ -22,17 +21,15 @@ from timesformer_cli.weights.description import (
     WEIGHT_FILES,
     Description,
     PartialDescription,
-    description_files,
     read_description,
 )
 from timesformer_cli.weights.infer_config import REMEDY, infer_config
 from timesformer_cli.weights.layout import Layout, Theirs, as_parts, translate
-from timesformer_cli.weights.layout_tables import TRANSFORMERS
 from timesformer_cli.weights.read_model import ReadFile, ReadModel, read_model
 from timesformer_cli.weights.tensors import is_finite, read_file
 from timesformer_cli.weights.weight_files import require_weight_files
+from timesformer_cli.weights.write_layout import PATCH_WEIGHT
 
-PATCH_WEIGHT = "patches.proj.weight"
 # Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
 # does not say.
 PUBLISHED_SPAN = 256
@@ -184,37 +181,6 @@ def read_checkpoint(
         finite=read_whole.finite,
         layout=found.layout,
     )
-
-
-def write_folder(
-    folder: Path,
-    state: Mapping[str, Tensor],
-    description: Description,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Write a hub-style folder; where transformers has the model, it can load the folder too.
-
-    Each file appears whole or not at all. The configuration comes last: without it, a folder whose
-    writing was stopped is not taken for a model.
-    """
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    config = description.config
-    layout = TRANSFORMERS if TRANSFORMERS.has(config) else None
-    tensors = {}
-    for ours, theirs in translate(state, layout, config).items():
-        tensor = state[ours].to(dtype) if state[ours].is_floating_point() else state[ours]
-        if ours == PATCH_WEIGHT and layout is not None:
-            tensor = tensor.view(config.dim, config.channels, config.patch, config.patch)
-        tensors[str(theirs)] = tensor.contiguous()
-    metadata = {"format": "pt", CONFIG_KEY: json.dumps(config.to_dict())}
-    with replacing(folder / WEIGHT_FILES[0]) as part:
-        save_file(tensors, part, metadata)
-    for name, values in reversed(description_files(description).items()):
-        with replacing(folder / name) as part:
-            text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-            part.write_text(text, encoding="utf-8", newline="")
 
 
 def _describe_file(path: Path, read: ReadModel) -> tuple[PartialDescription, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.layout import ATTENTION_TYPES
 
@@ -254,4 +255,28 @@ FAMILIES = {
         translated={},
         towers={"vision_config": _VIDEOPRISM_VIDEO, "text_config": _VIDEOPRISM_TEXT},
     ),
+}
+
+
+def _timesformer_fields(config: ModelConfig) -> dict[str, Any]:
+    return {"attention_type": ATTENTION_TYPES[config.attention]}
+
+
+def _vivit_fields(config: ModelConfig) -> dict[str, Any]:
+    return {"tubelet_size": [config.tubelet, config.patch, config.patch]}
+
+
+def _videomae_fields(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "tubelet_size": config.tubelet,
+        "qv_bias": config.qkv_bias,
+        "use_mean_pooling": config.readout == "mean",
+    }
+
+
+# What a folder that we write says in its family's own fields.
+OWN_FIELDS: Mapping[str, Callable[[ModelConfig], dict[str, Any]]] = {
+    "timesformer": _timesformer_fields,
+    "vivit": _vivit_fields,
+    "videomae": _videomae_fields,
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from timesformer_cli.training.report import TrainingReport
     from timesformer_cli.training.shortcuts import Shortcut
 
+CURVE, BLOCKS = 40, "▁▂▃▄▅▆▇█"  # columns of a curve, and what is in them
+CURVES = {"val_map": "validation mAP", "val_accuracy": "validation accuracy", "loss": "loss"}
 MOST = 20  # files named of each kind of fault
 NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -92,10 +94,31 @@ def show_report(report: "TrainingReport") -> None:
             soft_wrap=True,
         )
     console.print(Text(printable(report.folder)), soft_wrap=True)
+    if len(report.history) > 1:
+        stderr().print(_curve(report), soft_wrap=True)
     use = Text.assemble(
         ("ready: ", "green"), printable(f"tsf classify clip.mp4 --model {report.folder}")
     )
     stderr().print(use, soft_wrap=True)
+
+
+def _curve(report: "TrainingReport") -> Text:
+    """The validation by epoch as a line of blocks, from where to where, and which epoch is kept."""
+    key = next(name for name in ("val_map", "val_accuracy", "loss") if name in report.history[-1])
+    values = [float(row[key] or 0.0) for row in report.history]
+    columns = min(CURVE, len(values))
+    # Each column is the last epoch of its share of them, so that the end is the end.
+    shown = [values[(column + 1) * len(values) // columns - 1] for column in range(columns)]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+    kept = f"epoch {report.best_epoch} of {len(values)} is kept"
+    between = f"{low:.3f} to {high:.3f}" if key == "loss" else f"{low:.1%} to {high:.1%}"
+    line = (
+        ""
+        if stderr().options.ascii_only
+        else "".join(BLOCKS[round((v - low) / span * 7)] for v in shown)
+    )
+    return Text(" ".join(filter(None, (f"{CURVES[key]}:", line, f"{between};", kept))))
 
 
 def show_folds(report: "FoldsReport") -> None:
