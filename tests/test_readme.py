@@ -61,6 +61,7 @@ NOT_RUN = {
         tsf train --resume runs/clips
         tsf new.mp4 --model runs/clips
         tsf info runs/clips --labels
+        tsf suggest unlabelled/ --model runs/clips -k 50 -o to-label.csv
         tsf evaluate data/ --split test --model runs/clips --compare runs/other
         tsf evaluate data/ --split test --model runs/mine --compare runs/other
         torchrun --nproc-per-node 4 -m timesformer_cli train clips/ --batch-size 8
@@ -113,7 +114,7 @@ ABOUT = {
     "docs/evaluate.md": ("evaluate",),
     "docs/export.md": ("export", "convert", "classify", "train"),
     "docs/benchmark.md": ("benchmark",),
-    "docs/training.md": ("train", "classify"),
+    "docs/training.md": ("train", "suggest", "classify"),
     "docs/videos.md": ("classify",),
     "docs/performance.md": ("classify",),
     "docs/api.md": ("classify", "timeline", "serve"),

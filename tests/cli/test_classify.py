@@ -71,6 +71,8 @@ def process(*arguments: str, **options) -> subprocess.CompletedProcess:
         ["classify", "--help"],
         ["timeline", "--help"],
         ["train", "--help"],
+        ["convert", "--help"],
+        ["suggest", "--help"],
         ["benchmark", "--help"],
         ["models", "--help"],
         ["info", "--help"],

@@ -16,6 +16,7 @@ COMMANDS = [
     ["watch", "STREAM", "--model", "MODEL", "--follow", "--idle", "0.1"],
     ["explain", "VIDEO", "--model", "MODEL"],
     ["embed", "VIDEO", "--model", "MODEL"],
+    ["suggest", "VIDEO", "--model", "MODEL"],
     ["info", "MODEL"],
     ["evaluate", "TABLE", "--model", "MODEL"],
     ["export", "--model", "MODEL", "--pt2", "--output", "OUT"],

@@ -30,6 +30,7 @@ from timesformer_cli.cli.schema import schema
 from timesformer_cli.cli.search import search
 from timesformer_cli.cli.serve import serve
 from timesformer_cli.cli.streams import exit_code, prepare_streams, stdout_failure
+from timesformer_cli.cli.suggest import suggest
 from timesformer_cli.cli.timeline import timeline
 from timesformer_cli.cli.train import train
 from timesformer_cli.cli.watch import watch
@@ -56,6 +57,7 @@ for command in (
     models,
     info,
     train,
+    suggest,
     evaluate,
     export,
     convert,
