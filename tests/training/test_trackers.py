@@ -100,11 +100,11 @@ def test_the_others_get_the_same_numbers_under_their_own_names(name, monkeypatch
         __spec__=SimpleNamespace(name=name),
     )
     monkeypatch.setitem(sys.modules, name, module)
-    with tracking(name, tmp_path, {"run": "a1"}, 0) as tracker:
+    with tracking(name, tmp_path / "run", {"run": "a1"}, 0) as tracker:
         tracker.numbers({"loss": 0.5}, 1)
         tracker.picture("batch", np.zeros((2, 3, 3), np.uint8), 1)
     assert told == [
-        ("init", "tsf", str(tmp_path), "allow"),
+        ("init", "tsf", "run-a1" if name == "trackio" else "run", "allow"),
         ({"loss": 0.5}, 1),
         ({"batch": (2, 3, 3)}, 1),
         "finish",

@@ -43,7 +43,9 @@ def convert(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a model as another program stores it, and read it back before saying so.
+    """Write a model as another program stores it.
+
+    It is read back, tensor by tensor, before the command says that it is there.
 
     Example: tsf convert runs/mine --to official
     """

@@ -48,7 +48,9 @@ def suggest(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say which clips are worth a label next: those a model is unsure of, each unlike the others.
+    """Say which clips to label next.
+
+    Those that the model is unsure of come first, each unlike those above it.
 
     Example: tsf suggest unlabelled/ --model runs/mine -k 50 -o to-label.csv
     """

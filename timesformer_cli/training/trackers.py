@@ -6,8 +6,9 @@ confusion of each held-out split as a picture. Nothing of this takes part in the
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,9 +82,9 @@ class _Logged:
 def _trackio(folder: Path, settings: Mapping[str, Any], after: int) -> Tracker:
     import trackio
 
-    trackio.init(
-        project=PROJECT, name=str(folder), config=dict(settings), resume="allow", embed=False
-    )
+    # A run is known by its name, which is also a folder for its pictures.
+    name = f"{folder.name}-{settings['run']}"
+    trackio.init(project=PROJECT, name=name, config=dict(settings), resume="allow", embed=False)
     return _Logged(trackio)
 
 
@@ -92,7 +93,7 @@ def _wandb(folder: Path, settings: Mapping[str, Any], after: int) -> Tracker:
 
     wandb.init(
         project=PROJECT,
-        name=str(folder),
+        name=folder.name,
         id=settings["run"],
         resume="allow",
         dir=folder,
@@ -123,11 +124,13 @@ def tracking(
         yield None
         return
     require_tracker(name)
-    tracker = OPENERS[name](folder, settings, after)
+    with redirect_stdout(sys.stderr):  # Trackio says on stdout where to look
+        tracker = OPENERS[name](folder, settings, after)
     try:
         yield tracker
     finally:
-        tracker.close()
+        with redirect_stdout(sys.stderr):
+            tracker.close()
 
 
 def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
