@@ -107,7 +107,9 @@ def embed(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write videos, or their windows, as vectors: what the model sees of them.
+    """Write videos, or their windows, as vectors.
+
+    A vector is what the model sees of them.
 
     Example: tsf embed videos/ --model camera-motion -o vectors.npy
     """

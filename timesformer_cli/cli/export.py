@@ -95,7 +95,9 @@ def export(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a model as a file that runs elsewhere, and prove that it gives the same answer.
+    """Write a model as a file that runs elsewhere.
+
+    The file is proven to give the same answer.
 
     Example: tsf export --model camera-motion --onnx
     """

@@ -18,7 +18,9 @@ def schema(
     ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Print the JSON Schema of a result: one line of --format jsonl, an item of json.
+    """Print the JSON Schema of a result.
+
+    It is that of one line of --format jsonl, and of an item of json.
 
     Example: tsf schema classify
     """

@@ -107,7 +107,9 @@ def serve(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Answer over HTTP what videos show, with a model that stays warm.
+    """Answer over HTTP what videos show.
+
+    The model stays warm.
 
     Example: tsf serve --model camera-motion
     """

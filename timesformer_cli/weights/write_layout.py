@@ -67,7 +67,9 @@ def their_tensors(
             over_time = [config.tubelet] if layout.any_tubelet else []
             shape = (config.dim, config.channels, *over_time, config.patch, config.patch)
             tensor = tensor.view(shape)
-        for name, part in zip(parts, tensor.chunk(len(parts)), strict=True):
+        # A counter of a norm has no axis to be divided along.
+        split = tensor.chunk(len(parts)) if len(parts) > 1 else (tensor,)
+        for name, part in zip(parts, split, strict=True):
             if name is not None:
                 tensors[name] = part.contiguous()
     return tensors
