@@ -9,8 +9,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.markup import escape
-
 from timesformer_cli.cli.stderr import interrupted_at_once, printable, stderr
 from timesformer_cli.errors import WeightsError
 
@@ -32,7 +30,7 @@ def transfer() -> Iterator["TransferCallback | None"]:
         yield None
         return
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.DownloadColumn(),
         bars.TransferSpeedColumn(),
@@ -43,7 +41,7 @@ def transfer() -> Iterator["TransferCallback | None"]:
 
         def report(file: str, done: int, total: int | None) -> None:
             if file not in tasks:
-                tasks[file] = progress.add_task(escape(printable(file)), total=total)
+                tasks[file] = progress.add_task(printable(file), total=total)
             progress.update(tasks[file], completed=done, total=total)
 
         yield report

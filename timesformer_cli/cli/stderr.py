@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.interrupt import interrupted_in_order
 from timesformer_cli.cli.streams import stdout_failure
 from timesformer_cli.errors import ExitCode, TsfError
@@ -27,7 +28,7 @@ ENDINGS = (
 @lru_cache
 def stderr() -> Console:
     """The one console for everything that is not the answer."""
-    return Console(stderr=True, highlight=False)
+    return new_console(stderr=True)
 
 
 def note(text: str) -> None:

@@ -38,7 +38,7 @@ def timelines_shown(
 
     columns = (
         bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=20),
         bars.TextColumn("{task.fields[now]}"),
     )
@@ -48,7 +48,7 @@ def timelines_shown(
     with progress:
         for number, video in enumerate(videos, start=1):
             count = f"{number}/{len(videos)} " if len(videos) > 1 else ""
-            task = progress.add_task(count + escape(printable(video.path)), total=None, now="")
+            task = progress.add_task(count + printable(video.path), total=None, now="")
             opened: tuple[float, float] | None = None  # seconds of the clock, and of the video
 
             def tell(step: "Step", task: bars.TaskID = task) -> None:

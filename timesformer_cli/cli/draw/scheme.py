@@ -8,10 +8,10 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 from einops import rearrange
-from rich.console import Console
 from rich.text import Text
 
 from timesformer_cli import cost
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError
 from timesformer_cli.grouping import AXES, EVERYWHERE, Grid, Grouping, parse_sentence
@@ -39,7 +39,7 @@ POOLED = "there is no class token: a pooler reads the patches out"
 
 def show_scheme(name: str, stream: TextIO) -> None:
     """Write the picture of a scheme, or of all schemes; raises UsageError for what is none."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for number, scheme in enumerate(SCHEMES if name == "all" else [read_scheme(name)]):
         if number:
             console.rule(style="dim")

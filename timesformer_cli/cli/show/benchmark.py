@@ -10,6 +10,7 @@ from rich.text import Text
 
 from timesformer_cli.benchmark.rows import SchemeRow
 from timesformer_cli.benchmark.run_schemes import BenchmarkReport
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import bar, markdown_table, write_csv, write_json
 from timesformer_cli.cli.show.benchmark_columns import GAP, columns, cost_of, fitting
 from timesformer_cli.schemes import RELATIVES
@@ -25,7 +26,7 @@ NESTED = {
 
 def as_table(report: BenchmarkReport, stream: TextIO) -> None:
     """As many columns as the terminal has room for, a bar of each row's cost, and notes."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     every, many = columns(report), len(report.rows) > 1
     several = len({row.attention for row in report.rows}) > 1
     chosen, room = fitting(every, report, console.width, NARROWEST if many else 0)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from rich.console import Console, JustifyMethod
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.benchmark.run_models import ModelRow
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import (
     bar,
     faster,
@@ -25,7 +26,7 @@ NAME = 24  # characters of a model's name
 
 def as_table(rows: Sequence[ModelRow], stream: TextIO) -> None:
     """One line per model, with a bar of its time as a share of the slowest model's."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     lines = [_cells(row) for row in rows]
     for heading, *column in zip(HEADINGS, *lines, strict=True):

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import (
     BAR,
     bar,
@@ -47,7 +47,7 @@ def as_table(
     results: Iterable[Result], stream: TextIO, paths: Sequence[str], *, similarity: bool = False
 ) -> None:
     """One block of rows per video; all blocks have the same columns."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     longest = max((len(printable(path)) for path in paths), default=0)
     rest = LABEL + BAR + len("100.0 %") + 3 * 2 + similarity * (len(SIMILARITY) + 2)
     if console.is_terminal:

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import write_json
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.doctor import Checkup
@@ -17,7 +17,7 @@ STYLES = {"ok": "green", "missing": "dim", "broken": "bold red", "no": "yellow",
 
 def as_table(found: Checkup) -> None:
     """Print a line for each thing that was looked at, then what is to be done."""
-    console = Console(highlight=False)
+    console = new_console()
     if not console.is_terminal:
         console.width = max(console.width, 1000)  # nothing is cut for whoever reads the pipe
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)

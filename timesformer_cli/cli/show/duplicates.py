@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_lines
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.duplicates import Pair
@@ -20,7 +20,7 @@ NUMBERS = 40  # characters of all columns but the names
 
 def as_table(pairs: Sequence[Pair], stream: TextIO) -> None:
     """A row for each; the most alike first."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     if not pairs:
         console.print("no two videos show the same")
         return

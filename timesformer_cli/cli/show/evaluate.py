@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import (
     bar,
     label_cell,
@@ -45,7 +46,7 @@ Part = Table | Text
 
 def as_table(report: EvaluationReport, stream: TextIO) -> None:
     """Scores, one row per class, what is taken for what, and videos that could not be read."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for part in _parts(report, console):
         console.print(part, soft_wrap=isinstance(part, Text))
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import BAR, bar, percent, write_json, write_json_lines
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.explain.results import (
@@ -27,7 +28,7 @@ PREVIEWED = 8  # frames at most
 
 def as_table(results: Iterable[Explanation], stream: TextIO, paths: Sequence[str]) -> None:
     """For each video its label, a preview in colour, a row per moment, and sentences."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for number, result in enumerate(results):
         if number:
             console.print()

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import faster, percent, write_json
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.export.run import Exported
@@ -20,7 +20,7 @@ NEXT = {
 
 def as_table(exported: Exported, stream: TextIO) -> None:
     """One line per finding."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for name, text in _findings(exported):
         console.print(Text.assemble((name.ljust(NAME), "dim"), text), soft_wrap=True)
 

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import write_json
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.errors import UsageError
@@ -20,7 +20,7 @@ FIRST = 5  # labels shown
 
 def as_table(facts: "ModelFacts") -> None:
     """Print a line for each fact; where it came from stands behind it."""
-    console = Console(highlight=False)
+    console = new_console()
     if not console.is_terminal:
         console.width = max(console.width, 1000)  # nothing is cut for whoever reads the pipe
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)

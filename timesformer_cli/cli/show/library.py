@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import write_json
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.summary import Summary
@@ -16,7 +17,7 @@ MOST = 20  # labels, and folders, of a table
 
 def as_table(summary: Summary, stream: TextIO) -> None:
     """What it is, and the labels and folders with the most in them."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     every = "each video" if summary.every is None else f"a window every {summary.every:g} s"
     rows = {
         "model": f"{summary.model} ({summary.revision[:19]})",

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import markdown_table, write_csv, write_json
 from timesformer_cli.cost.published import Compared
 
 
 def as_table(rows: Sequence[Compared], stream: TextIO) -> None:
     """One block per published table."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for (paper, title), of_table in groupby(rows, key=lambda row: (row.paper, row.table)):
         block = list(of_table)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)

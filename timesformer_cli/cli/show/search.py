@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_lines
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.search import Hit
@@ -20,7 +20,7 @@ CSV_COLUMNS = "video start end label score similarity content".split()
 
 def as_table(hits: Sequence[Hit], stream: TextIO) -> None:
     """A row for each; the most alike, or the highest score, first."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     if not hits:
         console.print("nothing was found")
         return

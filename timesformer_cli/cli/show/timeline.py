@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import (
     label_cell,
     percent,
@@ -62,7 +63,7 @@ class _Row(NamedTuple):
 
 def as_table(results: Iterable[TimelineResult], stream: TextIO, paths: Sequence[str]) -> None:
     """For each video a heading and a row for each segment, which shows where in the video it is."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     for number, result in enumerate(results):
         if number:
             console.print()

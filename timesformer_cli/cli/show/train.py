@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import percent
 from timesformer_cli.cli.stderr import note, printable, stderr
 from timesformer_cli.dataset.metrics import interval
@@ -27,7 +27,7 @@ NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 def show_findings(findings: "Findings") -> None:
     """Print all that the check found: the answer of a dry run."""
-    console = Console(highlight=False)
+    console = new_console()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("class", overflow="fold")
     for split in SPLITS:
@@ -81,7 +81,7 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 def show_report(report: "TrainingReport") -> None:
     """Print scores and the model's folder (the answer) and, on stderr, how to use it."""
-    console = Console(highlight=False)
+    console = new_console()
     for split, scores in report.scores.items():
         low, high = interval(round(scores.accuracy * scores.clips), scores.clips)
         said = f"top-1 {scores.accuracy:.1%} ({low:.1%} to {high:.1%})"
@@ -123,7 +123,7 @@ def _curve(report: "TrainingReport") -> Text:
 
 def show_folds(report: "FoldsReport") -> None:
     """Print each fold's score, their mean and spread, and the folder."""
-    console = Console(highlight=False)
+    console = new_console()
     what = "mAP" if report.multi_label else "top-1"
     for fold in report.folds:
         console.print(

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import bar, csv_cell, percent, write_json_lines, writing
 from timesformer_cli.cli.stderr import printable, stderr, terminated_in_order
 from timesformer_cli.errors import TsfError
@@ -87,7 +88,7 @@ class Told:
 
 @contextmanager
 def _table(source: str) -> Iterator[Callable[[Told], None]]:
-    console = Console(highlight=False)
+    console = new_console()
     with Live(console=console, refresh_per_second=REDRAWS, vertical_overflow="crop") as live:
         yield lambda told: live.update(drawn(told, source, console))
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Literal, NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import percent, write_csv, write_json
 from timesformer_cli.cli.stderr import printable, stderr
 from timesformer_cli.cost.rate import BUSY, MachineRate
@@ -79,7 +79,7 @@ def show_list(rows: Sequence[ListedWeights], format: str) -> None:
 
 def as_table(rows: Sequence[ListedWeights]) -> None:
     """Print the columns that fit the terminal; all of them where there is none."""
-    console = Console(highlight=False)
+    console = new_console()
     room = console.width if console.is_terminal or "COLUMNS" in os.environ else None
     columns = columns_that_fit(rows, room)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
@@ -177,7 +177,7 @@ def show_fetched(results: Iterable[ReadyWeights | WeightsError]) -> bool:
 
 def show_ready(ready: ReadyWeights) -> None:
     """Print where the weights lie (the answer) and, on stderr, how to use them."""
-    Console(highlight=False).print(escape(printable(ready.path)), soft_wrap=True)
+    new_console().print(escape(printable(ready.path)), soft_wrap=True)
     terms = f"licence {ready.licence}"
     if NON_COMMERCIAL in ready.licence:
         terms += ": not for commercial use"
@@ -187,7 +187,7 @@ def show_ready(ready: ReadyWeights) -> None:
 
 def show_checked(results: Iterable[tuple[str, VerifiedFile]]) -> bool:
     """Print one line per file; return whether any was bad."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = new_console(sys.stdout)
     colours = {"ok": "green", "bad": "bold red", "unknown": "yellow"}
     failed, seen = False, False
     for name, checked in results:
