@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from timesformer_cli.explain.blanking import (
+    blurred,
     carried_by_frames,
+    mean_over_time,
     occlusion,
     prove_map,
     scorings,
@@ -46,7 +48,7 @@ def test_only_what_is_shown_stays():
 
 
 def test_occlusion_finds_the_box_with_the_spot():
-    fallen = occlusion(frames(), GRID, GREY, Bright())
+    fallen = occlusion(frames(), GRID, Bright())
     assert fallen[SPOT] == 1
     assert fallen.sum() == 1 * 2 * 2
     assert fallen[2, 2:4, 4:6].all()
@@ -62,12 +64,24 @@ def test_a_map_of_the_spot_is_better_than_chance_and_one_of_nothing_is_not():
         """Of a whole row of patches: no random order comes upon all of it at once."""
 
         def __call__(self, clips):
-            return np.array([(clip[4:6, 24:32] == 10).mean() for clip in clips], np.float32)
+            return np.array([(clip[4:6, 24:32] > 200).mean() for clip in clips], np.float32)
 
+    clip = frames()
+    clip[4:6, 24:32] = 250
     right = np.zeros(GRID, np.float32)
     right[2, 3] = 1
-    assert prove_map(frames(), right, GREY, BrightRow()).better_than_chance
-    assert not prove_map(frames(), np.zeros(GRID, np.float32), GREY, BrightRow()).better_than_chance
+    assert prove_map(clip, right, BrightRow()).better_than_chance
+    assert not prove_map(clip, np.zeros(GRID, np.float32), BrightRow()).better_than_chance
+
+
+def test_what_is_blank_has_no_moment_or_no_detail():
+    clip = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), np.uint8)
+    still = mean_over_time(clip)
+    assert still.shape == clip.shape and still.dtype == np.uint8
+    assert (still == still[0]).all() and np.abs(still[0] - clip.mean(0)).max() <= 0.5
+    soft = blurred(clip)
+    assert soft.shape == clip.shape and not (soft[0] == soft[1]).all()
+    assert soft[0].std() < clip[0].std() / 5
 
 
 def test_areas_are_those_under_the_curves():
@@ -81,7 +95,7 @@ def test_the_runs_are_counted_beforehand(occluded, proved):
     score = Bright()
     carried_by_frames(frames(), 4, score)
     if occluded:
-        occlusion(frames(), GRID, GREY, score)
+        occlusion(frames(), GRID, score)
     if proved:
-        prove_map(frames(), np.zeros(GRID, np.float32), GREY, score)
+        prove_map(frames(), np.zeros(GRID, np.float32), score)
     assert score.asked == scorings(4, GRID, occluded=occluded, proved=proved)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from timesformer_cli.cli import options
+from timesformer_cli.cli.completion import complete_scheme
 from timesformer_cli.errors import UsageError
+from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ def explain(
     context: typer.Context,
     videos: options.Videos,
     model: options.Model = DEFAULT,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEME",
+            autocompletion=complete_scheme,
+            help=f"The weights under another scheme, as training would start from them: "
+            f"{', '.join(SCHEMES)}; or sentences of your own, or a .toml with them.",
+            show_default="the model's",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -117,10 +130,12 @@ def explain(
     from timesformer_cli.explain.options import ExplainOptions
     from timesformer_cli.explain.run import explain_videos
     from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.typed.schemes import read_scheme
 
     with errors_explained(debug), quietly(quiet), claiming(output):
         options.require_devices(device)
-        chosen = options.fill(ExplainOptions, context, query=parse_query(query))
+        scheme = None if attention is None else read_scheme(attention)
+        chosen = options.fill(ExplainOptions, context, query=parse_query(query), attention=scheme)
         use_threads(threads)
         written = choose_answer(
             picture_format(format, output), output, output_dir, RENDERERS | dict.fromkeys(PICTURES)

@@ -1,13 +1,15 @@
 """Blank parts of a clip and look what becomes of its score: occlusion, proofs, and frames.
 
+What is blank shows no grey, whose edges alone upset a model: docs/explain.md compares some ways.
 Nothing here knows the model: `Score` gives one label's score for each of some clips.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from timesformer_cli.explain.results import Curve, Map, MapProof
 from timesformer_cli.grouping import Grid
@@ -16,23 +18,36 @@ from timesformer_cli.video.facts import Pixels
 Score = Callable[[Iterator[Pixels]], npt.NDArray[np.float32]]
 Shown = npt.NDArray[np.bool_]  # (t h w)
 
+BLUR = 1 / 8  # of the picture's height: the blur's standard deviation
 BOX = (1, 2, 2)  # frames, rows and columns of patches that occlusion blanks at once
 STEPS = 12  # of a deletion or insertion curve
 RANDOM_ORDERS = 3
 SEED = 0
 
 
-def with_only(frames: Pixels, shown: Shown, grey: Pixels) -> Pixels:
-    """The frames `(frames height width 3)` where their patches are shown, one colour elsewhere."""
+def blurred(frames: Pixels) -> Pixels:
+    """The frames `(frames height width 3)` as seen from far away."""
+    blur = ImageFilter.GaussianBlur(frames.shape[1] * BLUR)
+    return np.stack([np.asarray(Image.fromarray(frame).filter(blur)) for frame in frames])
+
+
+def mean_over_time(frames: Pixels) -> Pixels:
+    """Each place with its mean colour of all frames: nothing that happens in time is left."""
+    return np.stack([frames.mean(0).round().astype(np.uint8)] * len(frames))
+
+
+def with_only(frames: Pixels, shown: Shown, blank: Pixels) -> Pixels:
+    """The frames where their patches are shown, and elsewhere the blank ones, or one colour."""
     tall, wide = (
         side // count for side, count in zip(frames.shape[1:3], shown.shape[1:], strict=True)
     )
     whole = shown.repeat(len(frames) // len(shown), 0).repeat(tall, 1).repeat(wide, 2)
-    return np.where(whole[..., None], frames, grey)
+    return np.where(whole[..., None], frames, blank)
 
 
-def occlusion(frames: Pixels, grid: Grid, grey: Pixels, score: Score) -> Map:
-    """By how much the score falls when boxes of BOX patches are blanked (arXiv 1311.2901)."""
+def occlusion(frames: Pixels, grid: Grid, score: Score) -> Map:
+    """By how much the score falls when boxes of BOX patches are blurred (arXiv 1311.2901)."""
+    blank = blurred(frames)
     boxes = [
         tuple(slice(start, start + size) for start, size in zip(corner, BOX, strict=True))
         for corner in product(*(range(0, n, size) for n, size in zip(grid, BOX, strict=True)))
@@ -43,7 +58,7 @@ def occlusion(frames: Pixels, grid: Grid, grey: Pixels, score: Score) -> Map:
         for box in boxes:
             shown = np.ones(grid, bool)
             shown[box] = False
-            yield with_only(frames, shown, grey)
+            yield with_only(frames, shown, blank)
 
     whole, *others = score(blanked())
     fallen = np.zeros(grid, np.float32)
@@ -71,8 +86,8 @@ def carried_by_frames(frames: Pixels, rows: int, score: Score) -> tuple[float, .
     return tuple(fallen)
 
 
-def prove_map(frames: Pixels, map: Map, grey: Pixels, score: Score) -> MapProof:
-    """Deletion and insertion curves (arXiv 1806.07421) of the map, of chance, and of the centre."""
+def prove_map(frames: Pixels, map: Map, score: Score) -> MapProof:
+    """The curves of the map, of chance, and of the picture's centre; blank is the mean over time."""
     random = np.random.default_rng(SEED)
     t, h, w = map.shape
     rows, columns = (np.abs(np.arange(n) - (n - 1) / 2) / n for n in (h, w))
@@ -82,20 +97,32 @@ def prove_map(frames: Pixels, map: Map, grey: Pixels, score: Score) -> MapProof:
         *(random.random(map.shape, np.float32) for _ in range(RANDOM_ORDERS)),
         np.stack([near] * t).astype(np.float32),
     ]
+    blank = mean_over_time(frames)
+    own, *chance, centre = curves_of(frames, orders, blank, score, random)
+    return MapProof(map=own, random=tuple(chance), centre=centre)
+
+
+def curves_of(
+    frames: Pixels,
+    orders: Sequence[Map],
+    blank: Pixels,
+    score: Score,
+    random: np.random.Generator,
+) -> tuple[Curve, ...]:
+    """Deletion and insertion curves (arXiv 1806.07421) of each order, the largest patches first."""
     # Equal patches come in random order: a map of zeros is then no better than chance.
     ranks = [_ranks(order, random.random(order.shape, np.float32)) for order in orders]
-    ends = [round(step * map.size / STEPS) for step in range(STEPS + 1)]
+    ends = [round(step * orders[0].size / STEPS) for step in range(STEPS + 1)]
 
     def masked() -> Iterator[Pixels]:
         for rank in ranks:
             for end in ends:
-                yield with_only(frames, rank >= end, grey)
+                yield with_only(frames, rank >= end, blank)
             for end in ends:
-                yield with_only(frames, rank < end, grey)
+                yield with_only(frames, rank < end, blank)
 
     scores = score(masked()).reshape(len(ranks), 2, len(ends)).round(6).tolist()
-    curves = [Curve(deletion=tuple(d), insertion=tuple(i)) for d, i in scores]
-    return MapProof(map=curves[0], random=tuple(curves[1:-1]), centre=curves[-1])
+    return tuple(Curve(deletion=tuple(d), insertion=tuple(i)) for d, i in scores)
 
 
 def scorings(rows: int, grid: Grid, *, occluded: bool, proved: bool) -> int:

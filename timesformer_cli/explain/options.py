@@ -21,6 +21,8 @@ class ExplainOptions:
     """The options of `tsf explain`; raises UsageError for those that do not go together."""
 
     model: "AnyModel" = DEFAULT
+    # A scheme in place of the model's own, as a configuration holds it; None means its own.
+    attention: str | None = None
     label: str | None = None  # whose score is explained; None means the best one's
     method: Method = "combined"
     layer: int | None = None  # of `attention`: a block's number, from 1; None means the last one

@@ -82,31 +82,29 @@ class Explainer:
         self.grid = self.scorer.description.config.grid_of(frames, height, width)
         if self.network is not None:
             _require_within(options, self.network, self.grid)
-        colour = np.array(self.preprocessing.mean) * 255
-        self.grey: Pixels = colour.round().clip(0, 255).astype(np.uint8)
 
     def explain(self, path: str, decoded: Decoded, step: StepCallback) -> Explained:
         """The explanation of one decoded clip, whose pictures are whole."""
         began = time.perf_counter()
         pictures = decoded.frames[0]
-        high, wide = self.preprocessing.crop
-        corners = crop_corners(pictures.shape[2], pictures.shape[1], (high, wide), 1)
-        ((left, top),) = corners.values()
-        frames = np.ascontiguousarray(pictures[:, top : top + high, left : left + wide])
+        frames, (left, top, wide, high) = self.cropped(pictures)
         labels = self.scorer.description.labels
-        (scores,) = self._scored(iter([frames]))
+        (scores,) = self.scored(iter([frames]))
         best = int(scores.argmax())
         label = best if self.options.label is None else labels.index(self.options.label)
         rows = self.grid[0]
         counted = scorings(
-            rows, self.grid, occluded=self.network is None, proved=self.options.prove
+            rows,
+            self.grid,
+            occluded=self.options.method == MODEL_FREE,
+            proved=self.options.prove,
         )
         done = 0
 
         def score(clips: Iterator[Pixels]) -> npt.NDArray[np.float32]:
             nonlocal done
             answers = []
-            for answer in self._scored(clips):
+            for answer in self.scored(clips):
                 answers.append(answer[label])
                 done += 1
                 step(done, counted, f"explaining {path}")
@@ -136,7 +134,7 @@ class Explainer:
                 height=round(high * scale[1], 2),
             ),
             carried=carried,
-            proof=prove_map(frames, map, self.grey, score) if self.options.prove else None,
+            proof=prove_map(frames, map, score) if self.options.prove else None,
             seconds=round(time.perf_counter() - began, 4),
             warnings=decoded.warnings,
             pictures=pictures,
@@ -144,13 +142,21 @@ class Explainer:
         )
 
     def _map(self, frames: Pixels, label: int, score: Score) -> Map:
-        if self.network is None:
-            return occlusion(frames, self.grid, self.grey, score)
+        if self.network is None or self.options.method == MODEL_FREE:
+            return occlusion(frames, self.grid, score)
         from timesformer_cli.explain.maps import map_by
 
         return map_by(self.network, frames, label, self.options)
 
-    def _scored(self, clips: Iterator[Pixels]) -> Iterator[npt.NDArray[np.float32]]:
+    def cropped(self, pictures: Pixels) -> tuple[Pixels, tuple[int, int, int, int]]:
+        """What the model sees of whole pictures, with its left, top, width and height there."""
+        high, wide = self.preprocessing.crop
+        corners = crop_corners(pictures.shape[2], pictures.shape[1], (high, wide), 1)
+        ((left, top),) = corners.values()
+        frames = np.ascontiguousarray(pictures[:, top : top + high, left : left + wide])
+        return frames, (left, top, wide, high)
+
+    def scored(self, clips: Iterator[Pixels]) -> Iterator[npt.NDArray[np.float32]]:
         """All scores of each clip, in batches."""
         while batch := list(islice(clips, self.options.batch_size)):
             yield from self.scorer.start(np.stack(batch))().scores.numpy()
@@ -164,7 +170,7 @@ def open_explained(
     The method that needs scores alone gets no network. Raises UsageError, WeightsError and
     DeviceError.
     """
-    if options.method == MODEL_FREE:
+    if options.method == MODEL_FREE and options.attention is None:
         return None, open_scorer(options, note, stack, answers=False)
     from timesformer_cli.inference.device import find_device
     from timesformer_cli.inference.fast.model import make_fast
@@ -177,6 +183,8 @@ def open_explained(
     if isinstance(network, str | Located):
         located = as_located(network)
         if located.exported:
+            if options.attention is not None:
+                raise UsageError(f"{name}: an exported model keeps its attention scheme")
             raise UsageError(f"{name}: its attention cannot be seen; give --method {MODEL_FREE}")
         place = find_device(options.device)
         network, notes = load_model(located)
@@ -185,8 +193,25 @@ def open_explained(
         network = network.to(place).eval().requires_grad_(False)
     if not isinstance(network, TimeSformer):
         raise UsageError(f"{name}: its attention cannot be seen; give --method {MODEL_FREE}")
+    if options.attention not in (None, network.config.attention):
+        network = _with_scheme(network, options.attention, name, note)
     weight = network.head.weight
     return network, Predictor(make_fast(network, weight.device, weight.dtype), name)
+
+
+def _with_scheme(
+    network: "TimeSformer", attention: str, name: str, note: NoteCallback
+) -> "TimeSformer":
+    """The network with another scheme, before any training; raises UsageError and WeightsError."""
+    from timesformer_cli.model.inflate import inflate
+
+    config = network.config.with_attention(attention)
+    note(
+        f"{name} with {config.scheme_name} in place of {network.config.scheme_name}: its weights as "
+        "training would start from them, so the answer is not the model's own"
+    )
+    changed = inflate(network, config).to(network.head.weight.device)
+    return changed.requires_grad_(False)
 
 
 def _require_within(options: ExplainOptions, network: "TimeSformer", grid: tuple[int, ...]) -> None:

@@ -29,6 +29,7 @@ FULL = 0.995  # share of the map's patches below the one that is drawn brightest
 OPAQUE = 0.8  # of the brightest patch
 GREYED = 0.6  # share of its colour that a picture loses under an overlay
 DIMMED = 0.35  # brightness of what the model did not see
+EDGE = 150  # level of the line around what it saw
 SMALLEST = 320  # pixels along the short side of a film
 COLUMNS, TILE, GAP, LINE = 8, 200, 8, 20  # of a sheet: frames at most, and pixels
 INK, PALE = (30, 30, 30), (200, 200, 200)
@@ -48,6 +49,11 @@ def overlays(result: Explained) -> Pixels:
         drawn[place] = (
             pictures[place] + (coloured(share[..., 0]) - pictures[place]) * share * OPAQUE
         )
+    # In a dark scene nobody would see where the dimmed part begins.
+    edge = np.zeros(drawn.shape[1:3], bool)
+    edge[max(0, top - 1) : top + high + 1, max(0, left - 1) : left + wide + 1] = True
+    edge[top : top + high, left : left + wide] = False
+    drawn[:, edge] = EDGE
     return drawn.round().clip(0, 255).astype(np.uint8)
 
 
