@@ -279,6 +279,9 @@ def test_explanations_and_vectors_are_those_of_the_commands(classifier, clip, mo
     first, missing = classifier.explain([clip, "nope.mp4"])
     assert np.array_equal(first.map, alone.map) and first.score == alone.score
     assert missing.error.kind == "not_found"
+    (other,) = classifier.explain(clip, attention="space")
+    (again,) = classifier.explain(clip)
+    assert other.score != first.score and np.array_equal(again.map, first.map)
     how = {"device": "cpu", "dtype": "float32", "top_k": 2, "stride": 2}
     (told,) = embed_videos(found, ClassifyOptions(model=str(model_folder), **how))
     (vector,) = classifier.embed(clip)

@@ -134,7 +134,7 @@ class Classifier:
         self.options = replace(options, model=_located(model))
         self._followers: list[VideoFollower] = []  # that nobody uses
         self._explaining = threading.Lock()
-        self._network: tuple[TimeSformer | None, Scorer] | None = None  # as published
+        self._networks: dict[str | None, tuple[TimeSformer | None, Scorer]] = {}  # by scheme
         with ExitStack() as stack:
             self._warm = stack.enter_context(
                 WarmModel(self.options, logger.warning, early=1, shared=True)
@@ -260,13 +260,14 @@ class Classifier:
         self._followers.append(follower)
 
     def _open_explained(self, options: ExplainOptions) -> tuple[TimeSformer | None, Scorer]:
-        if options.method == MODEL_FREE:
+        scheme = options.attention
+        if options.method == MODEL_FREE and scheme is None:
             return None, self._warm.scorer
         with self._explaining:
-            if self._network is None:
+            if scheme not in self._networks:
                 assert self._stack is not None
-                self._network = open_explained(options, logger.warning, self._stack)
-            return self._network
+                self._networks[scheme] = open_explained(options, logger.warning, self._stack)
+            return self._networks[scheme]
 
 
 @signed(TimelineKeywords, TimelineOptions)

@@ -70,6 +70,7 @@ class TimelineKeywords(ModelKeywords, SegmentKeywords, total=False):
 class ExplainKeywords(TypedDict, total=False):
     """What is asked about an answer."""
 
+    attention: str | None  # a scheme, or sentences, in place of the model's own; None means its own
     label: str | None  # whose score is explained; None means the best one's
     method: str  # combined, rollout, gradient, integrated, attention or occlusion
     layer: int | None  # of `attention`: a block's number, from 1; None means the last one
