@@ -401,6 +401,18 @@ def test_a_worker_that_cannot_start_is_an_error(
 
 
 @linux_only
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_where_no_process_can_be_started_nobody_waits_for_one(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(worker_process, "ChildProcess", refused)
+    with DecodePool() as pool, pytest.raises(PermissionError):
+        next(pool.decode([str(clip)], EIGHT, WHOLE))
+
+
 def test_odd_names_travel_to_the_worker(clip: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(bytes(tmp_path) + b"/caf\xe9\n%03d.mp4")
     with open(odd, "wb") as file:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from itertools import repeat
 from math import inf
@@ -165,7 +166,8 @@ class DecodePool:
 
     def _serve(self, slot: DecodeWorker) -> None:
         """Run in one thread per worker: send a file, wait for the answer, replace a dead worker."""
-        slot.start()
+        with suppress(OSError):  # that no process can be started is said to whoever has a file
+            slot.start()
         while (job := self._jobs.get()) is not None:
             request, future, until = job
             if future.set_running_or_notify_cancel():
@@ -173,7 +175,8 @@ class DecodePool:
                     future.set_result(self._run(slot, request, until))
                 except BaseException as error:  # or the caller would wait for this future for ever
                     future.set_exception(error)
-                slot.start()  # where the last one died, the next loads its libraries already now
+                with suppress(OSError):
+                    slot.start()  # where the last one died, the next loads its libraries now
             with self._changed:
                 self._idle += 1
 
