@@ -205,14 +205,15 @@ def test_an_evaluation_begins_with_the_worst_mistakes_and_a_cell_shows_its_video
     assert names() == ["x.mp4"]
 
 
-@pytest.mark.parametrize("name", ["labels", "times", "evaluation"])
 @pytest.mark.parametrize(
-    ("scheme", "width"),
+    ("name", "scheme", "width"),
     [
-        ("dark", 375),
-        pytest.param("light", 1280, marks=pytest.mark.slow),
-        pytest.param("light", 375, marks=pytest.mark.slow),
-        pytest.param("dark", 1280, marks=pytest.mark.slow),
+        ("labels", "dark", 375),
+        *(
+            pytest.param(name, scheme, width, marks=pytest.mark.slow)
+            for name in ("labels", "times", "evaluation")
+            for scheme, width in (("light", 1280), ("light", 375), ("dark", 1280), ("dark", 375))
+        ),
     ],
 )
 def test_a_report_is_readable_by_everybody(name, scheme, width, visit):

@@ -164,7 +164,9 @@ def test_a_busy_server_is_asked_again_and_a_large_file_is_not_sent(serve, films)
     assert "too_large: has" in rows[1] and "takes up to 3,000" in rows[1]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 375), ("light", 1280)])
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("dark", 375), pytest.param("light", 1280, marks=pytest.mark.slow)]
+)
 def test_the_page_is_readable_by_everybody(scheme, width, serve, films):
     shown = serve(viewport={"width": width, "height": 800}, color_scheme=scheme)
     shown.require_accessible()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from timesformer_cli.video.stream import StreamedWindow
 
 HIGH, WIDEST = 80, 160  # pixels of one picture
-FRAMES, SHEETS, SINGLES = 6, 100, 1000
+FRAMES, SHEETS, SINGLES = 8, 100, 1000
 LARGEST = 30_000  # bytes of a sheet of several pictures; a single one has a tenth
 QUALITIES = (75, 60, 45, 30, 15)
 STRIP, STEP = 12, 0.25  # pictures of a timeline; seconds between two, at first

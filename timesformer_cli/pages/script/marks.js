@@ -24,7 +24,7 @@ function bars(predictions, { said = [], colours = false } = {}) {
       el("span", { class: "number" }, percent(score)),
       similarity === null || similarity === undefined
         ? null
-        : el("span", { class: "number", title: "similarity" }, hidden("similarity "), similarity.toFixed(3)),
+        : el("span", { class: "number fit" }, el("span", {}, "similarity "), similarity.toFixed(3)),
     );
   };
   return el("ul", { class: "bars" }, predictions.map(row));

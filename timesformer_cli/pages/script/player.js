@@ -72,17 +72,18 @@ function addressed(address) {
 function segmentList(segments, seek) {
   if (segments.length < 2) return null;
   const fits = segments.some(({ similarity }) => typeof similarity === "number");
+  const seconds = segments.some(({ runner_up: second }) => second);
   const row = ({ start, end, label, score, similarity, runner_up: second }) => el("tr", {},
     el("td", {}, el("button", { type: "button", class: "time", onclick: () => seek(start) }, `${clock(start)}\u2013${clock(end)}`)),
     el("td", {}, el("span", { class: `dot ${colourOf(label)}`, "aria-hidden": "true" }), word(label)),
     el("td", { class: "number" }, percent(score)),
     fits ? el("td", { class: "number" }, similarity?.toFixed(3)) : null,
-    el("td", {}, second ? [word(second.label), ` ${percent(second.score)}`] : null));
-  const heads = ["from\u2013to", "label", "score", ...(fits ? ["similarity"] : []), "second"];
-  const numbers = ["score", "similarity"];
+    seconds ? el("td", { class: "second" }, second ? [word(second.label), ` ${percent(second.score)}`] : null) : null);
+  const heads = ["from\u2013to", "label", "score", ...(fits ? ["similarity"] : []), ...(seconds ? ["second"] : [])];
+  const kinds = { score: "number", similarity: "number", second: "second" };
   return el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Segments" },
     el("table", { class: "segments" },
-      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col", class: numbers.includes(name) ? "number" : null }, name)))),
+      el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col", class: kinds[name] }, name)))),
       el("tbody", {}, segments.map(row))));
 }
 
