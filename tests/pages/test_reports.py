@@ -117,7 +117,7 @@ def opened(sheet: pictures.Sheet) -> Image.Image:
 @pytest.mark.parametrize(("videos", "count"), [(100, 8), (1000, 1), (1001, 0)])
 def test_pictures_of_the_worst_content_keep_to_4_megabytes(videos, count):
     taken = FramePictures(videos)
-    pixels = noise(1, 8, 224, 224, 3)
+    pixels = noise(1, 8, 80, 80, 3)
     taken.seen(classified("0.mp4", ("a", 1.0)), pixels)
     (sheet,) = taken.last(1)
     if not count:
@@ -129,7 +129,7 @@ def test_pictures_of_the_worst_content_keep_to_4_megabytes(videos, count):
 
 def test_a_hundred_videos_with_the_worst_content_make_a_page_below_5_megabytes():
     names = [f"a folder/of many/videos/{number}.mp4" for number in range(100)]
-    taken, pixels = FramePictures(100), noise(1, 8, 224, 224, 3)
+    taken, pixels = FramePictures(100), noise(1, 8, 80, 80, 3)
     labels = [(f"a label of usual length {number}", 0.2) for number in range(5)]
     results = [classified(name, *labels) for name in names]
     taken.seen(results[0], pixels)

@@ -6,9 +6,9 @@ function live(data) {
   const rows = [];
   const waiting = [];
   let working = false;
-  const stage = el("div", { "aria-live": "off" });
+  const stage = el("div");
   const state = el("p", { role: "status", class: "note" });
-  const token = data.token ? el("input", { type: "password", autocomplete: "off", id: "token", required: true }) : null;
+  const token = data.token ? el("input", { type: "password", autocomplete: "off", id: "token" }) : null;
   const table = liveTable(rows);
   table.element.hidden = true;
 
