@@ -38,6 +38,7 @@ NOT_RUN = {
         pip install '.[library]'
         pip install '.[parquet]'
         pip install '.[plot]'
+        pip install '.[serve]'
         pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
         scripts/demo
         scripts/test
@@ -88,6 +89,8 @@ NOT_RUN = {
         tsf library examples.lance""",
     "it serves until it is ended, or asks what serves; tests/serving does so": """
         tsf serve --model camera-motion
+        docker build -t tsf-serve .
+        docker run -p 8000:8000 -v ./token:/run/secrets/tsf-token:ro tsf-serve --model camera-motion
         curl -F video=@clip.mp4 -F top_k=1 http://127.0.0.1:8000/v1/classify
         curl http://127.0.0.1:8000/v1/timeline -H 'Content-Type: application/json' -d '{"path": "a/film.mp4", "every": 1, "format": "jsonl"}'""",
     "it needs a cluster; tests/scale makes one": """

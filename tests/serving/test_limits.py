@@ -77,6 +77,16 @@ def test_an_upload_is_counted_as_it_comes_whatever_its_length_is_said_to_be(made
     assert told["error"]["kind"] == ("too_large" if too_long else "cannot_decode")
 
 
+@pytest.mark.parametrize("around", ["before", "after"])
+def test_what_stands_around_the_parts_is_let_pass_but_counted(made, around):
+    whole = [HEAD, b"x" * 500, END]
+    for noise, expected in (([b"\r\n"], 422), ([b"x" * 60_000] * 40, 413)):
+        noise = [*noise, b"\r\n"]
+        messages = [*noise, *whole] if around == "before" else [*whole, *noise]
+        status, _ = sent(made(max_upload=1000), [*messages, LAST])
+        assert status == expected
+
+
 def test_one_that_says_it_is_too_large_is_not_read_at_all(made):
     status, _ = sent(made(max_upload=1000), [], [(b"content-length", b"99999999999")])
     assert status == 413

@@ -58,8 +58,10 @@ async def given_video(
         return
     if kind != "multipart/form-data":
         raise Refused(415, ErrorKind.USAGE, f"no video in '{kind[:100]}': {HOW}")
+    # What is neither the video nor an option: boundaries, heads, and whatever stands around them.
+    longest = most + MOST_OPTIONS + PIECE
     said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > most + MOST_OPTIONS + PIECE:
+    if said.isdecimal() and int(said[:20]) > longest:
         raise _too_large(most)
     place = folder / token_hex(8)
     try:
@@ -67,13 +69,14 @@ async def given_video(
             parts = _Parts(file, most)
             try:
                 parser = PushMultipartParser(
-                    parameters.get("boundary", ""), max_segment_count=MOST_PARTS, strict=True
+                    parameters.get("boundary", ""), max_segment_count=MOST_PARTS
                 )
                 async for chunk in request.stream():
                     count(len(chunk))
-                    if not chunk or parser.closed:
-                        continue
-                    for event in parser.parse(bytes(chunk)):
+                    longest -= len(chunk)
+                    if longest < 0:
+                        raise _too_large(most)
+                    for event in parser.parse(chunk) if chunk else ():
                         parts.take(event)
                     if len(parts.buffer) >= PIECE:
                         await asyncio.to_thread(parts.flush)
@@ -167,12 +170,20 @@ async def _small(request: Request) -> bytes:
 def _fields_of_json(body: bytes) -> dict[str, list[str]]:
     """The keys of an object with their values as a command line has them; raises Refused."""
     try:
-        values = json.loads(body or b"null")
+        values = json.loads(body or b"null", object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise Refused(400, ErrorKind.USAGE, f"the body is no JSON: {HOW}") from None
     if not isinstance(values, dict):
         raise Refused(400, ErrorKind.USAGE, f"the body is no JSON object: {HOW}")
     return {_plain(name): [_word(name, value)] for name, value in values.items()}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; raises Refused where a key is there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise Refused(400, ErrorKind.USAGE, "a key of the JSON is there twice")
+    return values
 
 
 def _word(name: str, value: object) -> str:

@@ -22,8 +22,7 @@ def video_below(root: Path | None, name: str) -> Iterator[VideoPath]:
     """
     if root is None:
         raise Refused(403, ErrorKind.FORBIDDEN, "this server reads no paths: upload the video")
-    parts = name.replace(os.sep, "/").split("/")
-    if "\0" in name or PureWindowsPath(name).anchor or name.startswith("/") or ".." in parts:
+    if not _is_relative(name):
         raise Refused(
             403, ErrorKind.FORBIDDEN, f"{name!a}: is not a path below the server's root, without .."
         )
@@ -51,3 +50,13 @@ def video_below(root: Path | None, name: str) -> Iterator[VideoPath]:
             yield VideoPath(name, missing_file(name))
         else:
             yield VideoPath(f"/proc/{os.getpid()}/fd/{file}")
+
+
+def _is_relative(name: str) -> bool:
+    """Whether this may name a file below a folder: no root, no drive, no way up, no NUL."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a pair of code units, which JSON may have alone
+        return False
+    up = ".." in name.replace(os.sep, "/").split("/")
+    return not (up or "\0" in name or name.startswith("/") or PureWindowsPath(name).anchor)
