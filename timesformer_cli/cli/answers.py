@@ -4,8 +4,9 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Protocol, TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar, cast
 
 from timesformer_cli.cli.formats import PARQUET, choose_format, require_writable, writing
 from timesformer_cli.cli.options import parse_shard
@@ -15,6 +16,8 @@ from timesformer_cli.files import AnyFile, require_folder
 from timesformer_cli.inference.classify import Failed
 from timesformer_cli.parquet import require_parquet
 from timesformer_cli.video import VideoPath, find_videos
+from timesformer_cli.video.coming import coming_videos
+from timesformer_cli.video.find import PAUSE
 
 STDIN = 0  # the number of the open file
 
@@ -33,6 +36,7 @@ class AnsweredVideo(Protocol):
         ...
 
 
+Videos = Sequence[VideoPath] | Iterator[VideoPath]  # all of them, or still coming
 Answer = TypeVar("Answer", bound=AnsweredVideo)
 # Results as they come, the stream to write to, and the paths of all videos.
 VideoRenderer = Callable[[Iterable[Answer], TextIO, Sequence[str]], None]
@@ -57,6 +61,45 @@ def find_videos_named(
         videos = [video for video in videos if share_of(video.path, count) == number]
         note(f"shard {number}/{count}: {len(videos)} of {found} videos")
     return videos, [*(video.path for video in videos), *([STDIN] if "-" in arguments else [])]
+
+
+def found_or_coming(
+    arguments: Sequence[str],
+    fps: float | None,
+    shard: str | None,
+    *written: object,
+) -> tuple[Videos, list[AnyFile]]:
+    """`find_videos_named`; or the videos as stdin names them, where each answer is a line of stdout.
+
+    `written` are the format, and what else than stdout is written to.
+    """
+    format, *places = written
+    if format != "jsonl" or "-" not in arguments or any(places):
+        return find_videos_named(arguments, fps, shard)
+    number, count = parse_shard(shard)
+    if sys.stdin.isatty():
+        note("waiting for paths of videos on stdin, one a line; Ctrl-D ends them")
+    coming = coming_videos(arguments, cast(BufferedIOBase, sys.stdin.buffer), fps, note)
+    return (
+        video for video in coming if video is PAUSE or share_of(video.path, count) == number
+    ), []
+
+
+def known_videos(videos: Videos) -> Sequence[VideoPath]:
+    """Those that are known before the work begins: none of those that are still coming."""
+    return videos if isinstance(videos, Sequence) else []
+
+
+def may_be_readable(videos: Videos) -> bool:
+    """Whether a model is needed: for videos that are still coming, it may be."""
+    return not isinstance(videos, Sequence) or any(video.error is None for video in videos)
+
+
+def without_pauses(videos: Videos) -> Videos:
+    """The same, for what takes one after another anyway."""
+    if isinstance(videos, Sequence):
+        return videos
+    return (video for video in videos if video is not PAUSE)
 
 
 def share_of(path: str, count: int) -> int:
@@ -91,7 +134,7 @@ def show_results(
     results: Iterable[Answer],
     render: VideoRenderer[Answer],
     output: Path | None,
-    videos: "Sequence[VideoPath]",
+    videos: Videos,
 ) -> ExitCode:
     """Write results as they come; return the exit code, which says whether all videos were read.
 
@@ -99,7 +142,8 @@ def show_results(
     """
     statuses: list[str] = []
     with writing(output) as stream:
-        render(noting(results, statuses), stream, [video.path for video in videos])
+        paths = [video.path for video in known_videos(videos)]
+        render(noting(results, statuses), stream, paths)
     return summary(statuses)
 
 

@@ -62,7 +62,9 @@ def classify(
     from timesformer_cli.cli.answers import (
         answer_files,
         choose_answer,
-        find_videos_named,
+        found_or_coming,
+        known_videos,
+        may_be_readable,
         show_results,
         write_each,
     )
@@ -90,11 +92,11 @@ def classify(
         use_threads(threads)
         renderers = FITTED_RENDERERS if labels is not None else RENDERERS
         written = choose_answer(format, output, output_dir, renderers)
-        files, needed = find_videos_named(videos, fps, shard)
-        answers = {} if output_dir is None else answer_files(files, output_dir, written)
+        files, needed = found_or_coming(videos, fps, shard, written, output, output_dir)
+        answers = {} if output_dir is None else answer_files(list(files), output_dir, written)
         if output_dir is None:
             require_writable(output, needed)
-        if any(file.error is None for file in files):
+        if may_be_readable(files):
             located = locate_shown(model)
             if output_dir is None:
                 require_writable(output, located.files)
@@ -103,10 +105,10 @@ def classify(
         if written == "html":
             from timesformer_cli.pages.pictures import FramePictures
 
-            pictures = FramePictures(len(files))
+            pictures = FramePictures(len(known_videos(files)))
             render, seen = partial(as_html, pictures=pictures), pictures.seen
         running = classify_videos(files, chosen, note, seen)
-        results = with_progress(running, len(files), "classifying")
+        results = with_progress(running, len(known_videos(files)), "classifying")
         every = first_at_once(results)
         if output_dir is None:
             failed = show_results(every, render, output, files)

@@ -1,6 +1,6 @@
 """`tsf embed`: videos as vectors."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from timesformer_cli.weights.catalogue import DEFAULT
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from timesformer_cli.cli.answers import Videos
     from timesformer_cli.inference.scorer import AnyModel
     from timesformer_cli.library.embed import EmbedResult
     from timesformer_cli.library.journal import EmbedJournal
@@ -143,7 +144,8 @@ def embed(
 def _write(context: typer.Context, written: str, output: Path | None) -> ExitCode:
     """Write the vectors to a file, or to stdout."""
     from timesformer_cli.cli.answers import (
-        find_videos_named,
+        found_or_coming,
+        may_be_readable,
         noting,
         show_results,
         summary,
@@ -160,10 +162,10 @@ def _write(context: typer.Context, written: str, output: Path | None) -> ExitCod
             raise UsageError("--format npy needs a file; name it with -o")
         beside = [table_beside(output)]
     require_writable(output, beside=beside)
-    files, needed = find_videos_named(asked["videos"], asked["fps"], asked["shard"])
+    files, needed = found_or_coming(asked["videos"], asked["fps"], asked["shard"], written, output)
     require_writable(output, needed, beside)
     located: Located | None = None
-    if any(file.error is None for file in files):
+    if may_be_readable(files):
         located = locate_shown(asked["model"], bare=True)
         require_writable(output, [*needed, *located.files], beside)
     with _journal(context, output, located) as journal:
@@ -266,17 +268,18 @@ def require_fitting_clips(given: dict[str, object], *, windows: bool) -> None:
 
 def _results(
     context: typer.Context,
-    files: "Sequence[VideoPath]",
+    files: "Videos",
     located: "AnyModel",
     **known: Any,
 ) -> "Iterator[EmbedResult]":
     """The vectors as they come, with progress on stderr; `known` is what need not be computed."""
+    from timesformer_cli.cli.answers import known_videos, may_be_readable, without_pauses
     from timesformer_cli.cli.stderr import note
     from timesformer_cli.inference.classify import failed
     from timesformer_cli.library.embed import embed_videos, embed_windows
 
     every, normalise = context.params["every"], context.params["normalise"]
-    if all(file.error is not None for file in files):  # nothing to open a model for
+    if not may_be_readable(files):  # nothing to open a model for
         yield from (failed(file.path, file.error) for file in files if file.error is not None)
     elif every is None:
         from timesformer_cli.cli.progress import with_progress
@@ -285,7 +288,7 @@ def _results(
         clips, crops = options.parse_views(context.params["views"])
         one = options.fill(ClassifyOptions, context, clips=clips, crops=crops, model=located)
         results = embed_videos(files, one, note, normalise=normalise, **known)
-        yield from with_progress(results, len(files), "embedding")
+        yield from with_progress(results, len(known_videos(files)), "embedding")
     else:
         from timesformer_cli.cli.timeline_progress import timelines_shown
         from timesformer_cli.timelines.options import TimelineOptions
@@ -297,7 +300,7 @@ def _results(
         many = options.fill(TimelineOptions, context, start=since, end=until, model=located)
         yield from embed_windows(
             many,
-            lambda run, tell: timelines_shown(run, files, tell_also=tell),
+            lambda run, tell: timelines_shown(run, without_pauses(files), tell_also=tell),
             note,
             normalise=normalise,
             **known,

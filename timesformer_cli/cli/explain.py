@@ -119,7 +119,9 @@ def explain(
     from timesformer_cli.cli.answers import (
         answer_files,
         choose_answer,
-        find_videos_named,
+        found_or_coming,
+        known_videos,
+        may_be_readable,
         show_results,
         write_each,
     )
@@ -140,22 +142,23 @@ def explain(
         written = choose_answer(
             picture_format(format, output), output, output_dir, RENDERERS | dict.fromkeys(PICTURES)
         )
-        files, needed = find_videos_named(videos, fps)
+        files, needed = found_or_coming(videos, fps, None, written, output, output_dir)
+        known = known_videos(files)
         drawn = written in PICTURES
         if drawn and output is None and output_dir is None:
             raise UsageError(f"--format {written} needs a file; name it with -o")
-        if drawn and output is not None and len(files) > 1:
+        if drawn and output is not None and len(known) > 1:
             raise UsageError(
-                f"{output}: a picture holds one video, not {len(files)}; give --output-dir"
+                f"{output}: a picture holds one video, not {len(known)}; give --output-dir"
             )
         answers: dict[str, Path] = {}
         if output_dir is not None:
-            answers = answer_files(files, output_dir, written)
+            answers = answer_files(known, output_dir, written)
         elif drawn and output is not None:
-            answers = {files[0].path: output}
+            answers = {known[0].path: output}
         if output_dir is None:
             require_writable(output, needed)
-        if any(file.error is None for file in files):
+        if may_be_readable(files):
             located = locate_shown(model)
             if output_dir is None:
                 require_writable(output, located.files)

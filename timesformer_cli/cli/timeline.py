@@ -14,12 +14,12 @@ from timesformer_cli.errors import UsageError
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
+    from timesformer_cli.cli.answers import Videos
     from timesformer_cli.files import AnyFile
     from timesformer_cli.timelines.journal import Journal
     from timesformer_cli.timelines.options import TimelineOptions
     from timesformer_cli.timelines.results import Timeline, TimelineResult
     from timesformer_cli.timelines.run import TimelineRun
-    from timesformer_cli.video import VideoPath
     from timesformer_cli.video.stream import WindowCallback
 
 WITH_WINDOWS = ("json", "jsonl", "html")
@@ -110,7 +110,9 @@ def timeline(
     from timesformer_cli.cli.answers import (
         answer_files,
         choose_answer,
-        find_videos_named,
+        found_or_coming,
+        known_videos,
+        may_be_readable,
         show_results,
         write_each,
     )
@@ -151,20 +153,21 @@ def timeline(
         renderers = FITTED_RENDERERS if labels is not None else RENDERERS
         written = choose_answer(format, output, output_dir, renderers, beside=[plot])
         require_fitting(written, windows, "top_k" in options.said(context))
-        files, needed = find_videos_named(videos, fps, shard)
+        files, needed = found_or_coming(videos, fps, shard, written, output, output_dir, plot)
+        known = known_videos(files)
         alone = output_dir is None and written in ONE_VIDEO  # the only video has the only file
-        if alone and len(files) > 1:
+        if alone and len(known) > 1:
             raise UsageError(
-                f"a file of {written} holds one video, not {len(files)}; --output-dir DIR writes "
+                f"a file of {written} holds one video, not {len(known)}; --output-dir DIR writes "
                 "one for each"
             )
-        answers: Mapping[str, Path | None] = {file.path: output for file in files if alone}
+        answers: Mapping[str, Path | None] = {file.path: output for file in known if alone}
         if output_dir is not None:
-            answers = answer_files(files, output_dir, written)
+            answers = answer_files(known, output_dir, written)
         _require_places(output, output_dir, plot, needed)
         if plot is not None:
-            require_few(files)
-        if any(file.error is None for file in files):
+            require_few(known)
+        if may_be_readable(files):
             located = locate_shown(model)
             _require_places(output, output_dir, plot, [*needed, *located.files])
             chosen = replace(chosen, model=located)
@@ -174,7 +177,7 @@ def timeline(
         if written == "html":
             from timesformer_cli.pages.pictures import FilmStrips
 
-            strips = FilmStrips(len(files))
+            strips = FilmStrips(len(known))
             render, seen = partial(as_html, strips=strips), strips.window
         results = _results(files, chosen, stack, journal, seen)
         if plot is not None:
@@ -248,17 +251,18 @@ class _Journals:
 
 
 def _results(
-    files: "Sequence[VideoPath]",
+    files: "Videos",
     chosen: "TimelineOptions",
     stack: ExitStack,
     journal: _Journals,
     seen: "WindowCallback | None" = None,
 ) -> "Iterator[TimelineResult]":
     """The timelines, as they come; the model is opened at once, and closed with the stack."""
+    from timesformer_cli.cli.answers import may_be_readable, without_pauses
     from timesformer_cli.cli.stderr import interrupted_at_once, note
     from timesformer_cli.inference.classify import failed
 
-    if all(file.error is not None for file in files):  # nothing to open a model for
+    if not may_be_readable(files):  # nothing to open a model for
         return iter(failed(file.path, file.error) for file in files if file.error is not None)
     with interrupted_at_once():
         from timesformer_cli.cli.timeline_progress import timelines_shown
@@ -267,7 +271,7 @@ def _results(
 
         follower = VideoFollower(chosen.timeout, debug=chosen.debug, seen=seen)
         run = stack.enter_context(TimelineRun(chosen, note, follower=stack.enter_context(follower)))
-    return timelines_shown(run, files, journal.open(run))
+    return timelines_shown(run, without_pauses(files), journal.open(run))
 
 
 def _kept(

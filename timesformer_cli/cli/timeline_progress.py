@@ -12,15 +12,15 @@ from timesformer_cli.cli.stderr import printable, stderr
 from timesformer_cli.timelines.text import clock
 
 if TYPE_CHECKING:
+    from timesformer_cli.cli.answers import Videos
     from timesformer_cli.timelines.journal import Journal
     from timesformer_cli.timelines.results import TimelineResult
     from timesformer_cli.timelines.run import Step, TimelineRun
-    from timesformer_cli.video import VideoPath
 
 
 def timelines_shown(
     run: "TimelineRun",
-    videos: "Sequence[VideoPath]",
+    videos: "Videos",
     journal: "Journal | None" = None,
     tell_also: "Callable[[Step], None] | None" = None,
 ) -> Iterator["TimelineResult"]:
@@ -46,8 +46,9 @@ def timelines_shown(
         *columns, console=stderr(), transient=True, redirect_stdout=False, redirect_stderr=False
     )
     with progress:
+        many = len(videos) if isinstance(videos, Sequence) else 0
         for number, video in enumerate(videos, start=1):
-            count = f"{number}/{len(videos)} " if len(videos) > 1 else ""
+            count = f"{number}/{many} " if many > 1 else ""
             task = progress.add_task(count + printable(video.path), total=None, now="")
             opened: tuple[float, float] | None = None  # seconds of the clock, and of the video
 

@@ -1,8 +1,9 @@
 """Explain videos: what the model looked at in a clip, for one label."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from timesformer_cli.explain.blanking import (
 )
 from timesformer_cli.explain.options import MODEL_FREE, ExplainOptions
 from timesformer_cli.explain.results import CropBox, Explained, Explanation, Map
-from timesformer_cli.inference.classify import failed
+from timesformer_cli.inference.classify import failed, with_outcomes
 from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.video import Decoded, DecodePool, VideoPath
 from timesformer_cli.video.facts import Pixels
@@ -42,8 +43,8 @@ def explain_videos(
     `step` hears of the runs of the model. Raises UsageError, WeightsError and DeviceError before
     the first result. A video that cannot be read becomes a `Failed`.
     """
-    videos = list(videos)
-    if all(video.error is not None for video in videos):  # nothing to load a model for
+    readable = not isinstance(videos, Sequence) or any(video.error is None for video in videos)
+    if not readable:  # nothing to load a model for
         yield from (failed(video.path, video.error) for video in videos if video.error)
         return
     with ExitStack() as stack:
@@ -52,8 +53,14 @@ def explain_videos(
         )
         explainer = Explainer(options, *open_explained(options, note, stack))
         # Whole pictures: the cropped-away part is drawn, too.
-        decoded = pool.decode(videos, explainer.sampling, explainer.preprocessing, 1, 0)
-        for video, outcome in zip(videos, decoded, strict=True):
+        decode = partial(
+            pool.decode,
+            sampling=explainer.sampling,
+            preprocessing=explainer.preprocessing,
+            clips=1,
+            crops=0,
+        )
+        for video, outcome in with_outcomes(videos, decode):
             if isinstance(outcome, VideoError):
                 yield failed(video.path, outcome)
             else:

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -54,14 +54,26 @@ def find_videos(
     glob, whatever its characters, and nothing in a list is. Raises UsageError where stdin holds no
     list of paths. A path that cannot be used is returned with its error.
     """
-    videos: dict[str, VideoPath] = {}
+    return list(each_video(arguments, lambda: read_list(stdin), fps, note))
+
+
+def each_video(
+    arguments: Iterable[str],
+    listed: Callable[[], Iterable[str]],
+    fps: float | None = None,
+    note: NoteCallback = ignore_note,
+) -> Iterator[VideoPath]:
+    """The videos of `find_videos`, as they are found; `listed` gives the names that `-` means."""
+    seen: set[str] = set()
     real = cache(os.path.realpath)  # of folders: a link to a video is a video of its own
     for argument in dict.fromkeys(arguments):  # stdin is there to be read once
-        found = _listed(stdin, fps, note) if argument == "-" else _expand(argument, fps)
+        found = _listed(listed(), fps, note) if argument == "-" else _expand(argument, fps)
         for video in found:
             folder, name = os.path.split(os.path.abspath(video.path))
-            videos.setdefault(os.path.join(real(folder), name), video)
-    return list(videos.values())
+            place = os.path.join(real(folder), name)
+            if place not in seen:
+                seen.add(place)
+                yield video
 
 
 def is_dangling_folder(path: str) -> bool:
@@ -69,11 +81,9 @@ def is_dangling_folder(path: str) -> bool:
     return os.path.islink(path) and not os.path.exists(path) and not os.path.splitext(path)[1]
 
 
-def _listed(
-    stdin: Iterable[str | bytes], fps: float | None, note: NoteCallback
-) -> Iterator[VideoPath]:
+def _listed(listed: Iterable[str], fps: float | None, note: NoteCallback) -> Iterator[VideoPath]:
     names = ListedNames()
-    for name in read_list(stdin):
+    for name in listed:
         try:
             path = names.find(name)
         except VideoError as error:

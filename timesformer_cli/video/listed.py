@@ -4,7 +4,8 @@ import codecs
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from io import BufferedIOBase
 
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.video.safe_file import HEAD
@@ -21,6 +22,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+WIDE_MARKS = tuple(mark for mark, _ in MARKS)
+NO_NAMES = "no videos given: stdin is empty, and `-` reads their paths from it, one a line"
 # What the first bytes of video files are, with the offset at which they stand.
 CONTAINERS = (
     *((4, box, "mp4 or mov") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"pnot")),
@@ -66,10 +69,42 @@ def read_list(stream: Iterable[str | bytes]) -> list[str]:
         _require_list(data)
     names = _names(data)
     if not names:
-        raise UsageError(
-            "no videos given: stdin is empty, and `-` reads their paths from it, one a line"
-        )
+        raise UsageError(NO_NAMES)
     return names
+
+
+def names_as_they_come(stream: BufferedIOBase) -> Iterator[str]:
+    """The names of `read_list`, each as soon as its end was read.
+
+    What ends the first name ends all: a line break, or NUL. A list in UTF-16 is read to its end
+    first. Raises UsageError as `read_list` does, and for NUL in a list of lines.
+    """
+    head = rest = end = b""
+    none_yet = True
+    while chunk := stream.read1(1 << 16):
+        rest += chunk
+        if len(head) < HEAD:
+            head += chunk
+            _require_list(head)
+        if not end:
+            even = rest[: len(rest) // 2 * 2]
+            if head.startswith(WIDE_MARKS) or decode_wide(even) is not None:
+                yield from read_list([rest, *stream])
+                return
+            end = b"\0" if b"\0" in rest else b"\n" if b"\n" in rest else b""
+            if not end:
+                continue
+        if end == b"\n" and b"\0" in rest:
+            raise UsageError("stdin: has NUL behind lines; one or the other ends every name")
+        whole, _, rest = rest.rpartition(end)
+        for name in _names(whole + end):
+            none_yet = False
+            yield name
+    for name in _names(rest):
+        none_yet = False
+        yield name
+    if none_yet:
+        raise UsageError(NO_NAMES)
 
 
 def decode_wide(data: bytes) -> str | None:
