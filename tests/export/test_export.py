@@ -71,7 +71,7 @@ def frames_of(model, clips):
 def expected(model, frames):
     prepared = model.preprocessing
     with torch.inference_mode():
-        return model(normalise(frames, prepared.mean, prepared.std))
+        return model(torch.from_numpy(normalise(frames.numpy(), prepared.mean, prepared.std)))
 
 
 def assert_same(runs, model, clips):

@@ -202,4 +202,5 @@ def test_features_come_with_the_scores_where_they_are_asked_for(model_folder, de
     probe = Probe(**dict.fromkeys(Probe.__dataclass_fields__))
     shown = Decoded(frames=frames, views=(), decoder="av", warnings=(), seconds=0.0, probe=probe)
     (scored,) = score_videos(alone, [shown], batch_size=2, features=True)
-    torch.testing.assert_close(scored.outputs.features, expected.mean(dim=0), atol=1e-5, rtol=0)
+    mean = torch.from_numpy(scored.outputs.features)
+    torch.testing.assert_close(mean, expected.mean(dim=0), atol=1e-5, rtol=0)

@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -372,7 +373,7 @@ def test_labels_that_are_not_as_many_as_the_scores_are_refused(folder, tmp_path,
 
 def test_a_graph_that_lies_about_its_scores_is_found_out_when_it_runs(folder):
     manifest = open_exported(folder / "model.pt2").manifest
-    liar = ExportedModel(manifest, lambda clip: torch.zeros(len(clip), 9))
+    liar = ExportedModel(manifest, lambda clip: np.zeros((len(clip), 9), np.float32))
     with pytest.raises(WeightsError, match="gives 9 scores and names 5 classes"):
         liar(torch.zeros(1, 8, 3, 64, 64))
 

@@ -39,8 +39,8 @@ def rows(*pairs: tuple[str, float]) -> np.ndarray:
 def path_of(outputs: np.ndarray, choice: LabelChoice | None = None, **rules: float) -> np.ndarray:
     """The best path through a model's outputs."""
     choice, of_model = choice or ALL, torch.from_numpy(outputs)
-    nothing = choice.nothing(of_model).numpy()
-    return best_path(choice.scores(of_model).numpy(), nothing, SegmentRules(**rules))
+    nothing = choice.nothing(of_model)
+    return best_path(choice.scores(of_model), nothing, SegmentRules(**rules))
 
 
 @settings(max_examples=60, deadline=None)

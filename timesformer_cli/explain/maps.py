@@ -25,8 +25,9 @@ def map_by(model: TimeSformer, frames: Pixels, label: int, options: ExplainOptio
 
     Raises UsageError where there is too much attention to keep.
     """
-    pixels = torch.from_numpy(frames)[None].to(model.head.weight.device)
-    clip = normalise(pixels, model.preprocessing.mean, model.preprocessing.std)
+    prepared = model.preprocessing
+    clip = torch.from_numpy(normalise(frames[None], prepared.mean, prepared.std))
+    clip = clip.to(model.head.weight.device)
     if options.method == "attention":
         layer = options.layer or model.config.depth
         query = None

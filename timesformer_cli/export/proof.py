@@ -57,7 +57,7 @@ def prove(model: "TimeSformer", manifest: "Manifest", path: Path, kind: Kind) ->
     artefact = open_aoti(path, manifest) if kind == "aoti" else open_exported(path)
     frames = _clips(manifest)
     preprocessing = artefact.preprocessing
-    clips = normalise(frames, preprocessing.mean, preprocessing.std)
+    clips = torch.from_numpy(normalise(frames.numpy(), preprocessing.mean, preprocessing.std))
     batches = BATCHES if manifest.batch is None else (manifest.batch,)
     with torch.inference_mode():
         expected = torch.cat([model(clip[None]) for clip in clips])

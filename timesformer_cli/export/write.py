@@ -19,7 +19,7 @@ from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
 from timesformer_cli.inference.exported.onnx_file import seal_onnx
-from timesformer_cli.inference.exported.pt2_file import seal_pt2
+from timesformer_cli.inference.exported.pt2_file import on_arrays, seal_pt2
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.model import TimeSformer
@@ -124,7 +124,7 @@ def open_aoti(path: Path, manifest: Manifest) -> ExportedModel:
     from torch._inductor import aoti_load_package
 
     with _quiet():
-        return ExportedModel(manifest, aoti_load_package(str(path)))
+        return ExportedModel(manifest, on_arrays(aoti_load_package(str(path))))
 
 
 def _float32_bytes(fast: FastModel) -> int:

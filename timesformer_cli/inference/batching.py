@@ -18,11 +18,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from timesformer_cli.errors import VideoError
 from timesformer_cli.inference.label_choice import LabelChoice
-from timesformer_cli.inference.predictor import ModelOutputs, Pending
+from timesformer_cli.inference.outputs import ModelOutputs, Pending, as_floats
 from timesformer_cli.video import Decoded
 from timesformer_cli.video.find import Pause
 from timesformer_cli.weights.description import Description
@@ -40,7 +39,7 @@ Group = list[Decoded | VideoError]
 
 
 class Scorer(Protocol):
-    """A model that is ready to run: a `predictor.Predictor` or a `device_pool.DevicePool`."""
+    """A model that is ready to run: a `Predictor`, an `ExportedScorer` or a `DevicePool`."""
 
     description: Description
     choice: LabelChoice
@@ -112,9 +111,10 @@ def _averaged(outputs: list[ModelOutputs], counts: list[int]) -> Iterator[ModelO
         return
     # A batch may hold several videos, so each video gets its share of the time by its views.
     seconds_per_view = sum(batch.seconds for batch in outputs) / sum(counts)
-    scores = torch.split(torch.cat([batch.scores for batch in outputs]), counts)
-    given = [batch.features for batch in outputs if batch.features is not None]
-    features = torch.split(torch.cat(given), counts) if given else [None] * len(counts)
+    ends = np.cumsum(counts)[:-1]
+    scores = np.split(np.concatenate([as_floats(batch.scores) for batch in outputs]), ends)
+    given = [as_floats(batch.features) for batch in outputs if batch.features is not None]
+    features = np.split(np.concatenate(given), ends) if given else [None] * len(counts)
     for of_views, view_features, count in zip(scores, features, counts, strict=True):
-        mean = None if view_features is None else view_features.mean(dim=0)
-        yield ModelOutputs(of_views.mean(dim=0), seconds_per_view * count, mean, of_views)
+        mean = None if view_features is None else view_features.mean(axis=0)
+        yield ModelOutputs(of_views.mean(axis=0), seconds_per_view * count, mean, of_views)

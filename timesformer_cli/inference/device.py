@@ -7,14 +7,9 @@ from functools import cache
 import torch
 
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference.device_names import require_device_name
+from timesformer_cli.inference.device_names import DTYPE_NAMES, require_device_name
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 PACKED_ROWS = 1024  # oneDNN chooses a layout for a number of tokens; the layout serves any number
 
 

@@ -1,9 +1,10 @@
-"""Names of devices, judged without torch."""
+"""Names of devices and dtypes, judged without torch."""
 
 import re
 
 from timesformer_cli.errors import UsageError
 
+DTYPE_NAMES = ("float32", "bfloat16", "float16", "int8")
 NAMES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 

@@ -19,7 +19,7 @@ from timesformer_cli.children import ChildEnded, ChildProcess, Message
 from timesformer_cli.errors import DeviceError, from_name
 from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
 from timesformer_cli.inference.open import describe_model
-from timesformer_cli.inference.predictor import ModelOutputs, Pending
+from timesformer_cli.inference.outputs import ModelOutputs, Pending
 from timesformer_cli.weights.hub.locate import Located
 
 

@@ -6,12 +6,12 @@ Its parent is `device_pool`.
 from typing import Any
 
 import numpy as np
-import torch
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.open import open_model
-from timesformer_cli.inference.predictor import Predictor
+from timesformer_cli.inference.outputs import as_floats
+from timesformer_cli.inference.scorer import scorer_of
 from timesformer_cli.weights.hub.locate import Located
 
 
@@ -27,7 +27,7 @@ def main(
     try:
         where = Located.from_text(located)
         model, notes = open_model(where, device, dtype, compile=bool(compile))
-        predictor = Predictor(model, where.name, multi_label=bool(multi_label))
+        predictor = scorer_of(model, where.name, multi_label=bool(multi_label))
         greeting = {"notes": notes, "device": predictor.device, "dtype": predictor.dtype}
         send(replies, greeting)
         while True:
@@ -37,9 +37,10 @@ def main(
                 return
             frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
             outputs = predictor.start(frames, features=header["features"])()
-            parts = [outputs.scores] + ([] if outputs.features is None else [outputs.features])
+            given = outputs.scores, outputs.features
+            parts = [as_floats(part) for part in given if part is not None]
             said = {"seconds": outputs.seconds, "classes": outputs.scores.shape[1]}
-            send(replies, said, torch.cat(parts, dim=1).numpy().tobytes())
+            send(replies, said, np.concatenate(parts, axis=1).tobytes())
     except TsfError as error:
         named: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
         send(replies, named)

@@ -6,13 +6,18 @@ answer out among them, and the similarity, which says how well each fits by itse
 model's score among all its classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.outputs import Floats, as_floats, softmax
 from timesformer_cli.results import IF_ANY
 from timesformer_cli.weights.catalogue import models_with_words
 
@@ -21,9 +26,24 @@ if TYPE_CHECKING:
 
     from timesformer_cli.weights.description import Description
 
+    Outputs = Tensor | npt.ArrayLike  # of a model, on the CPU
+
 NONE, NO_CLASS = "none", -1  # the label of an answer that is too weak, and its number
 LEAST_LENGTH = 1e-12  # of a vector that is brought to length 1
 MOST_ODDS = 1e6  # of "none" against a label: no single window rules a label out
+
+
+class ChoiceOptions(Protocol):
+    """The options that say what an answer may be."""
+
+    @property
+    def labels(self) -> tuple[OwnLabel, ...]: ...
+
+    @property
+    def templates(self) -> tuple[str, ...]: ...
+
+    @property
+    def none_below(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +82,43 @@ class LabelChoice:
         alike: Tensor = unit @ self.vectors.to(given.device).T
         return alike
 
-    def scores(self, outputs: "Tensor") -> "Tensor":
+    def scores(self, outputs: "Outputs") -> Floats:
         """The labels' scores `(... labels)`, from a model's outputs."""
+        given = as_floats(outputs)
         if self.vectors is not None:
-            return (outputs / self.temperature).softmax(dim=-1)
-        chosen = self._of_labels(outputs)
-        return chosen / self._weight(outputs)[..., None]
+            return softmax(given / np.float32(self.temperature))
+        return self._of_labels(given) / self._weight(given)[..., None]
 
-    def similarity(self, outputs: "Tensor") -> "Tensor":
+    def similarity(self, outputs: "Outputs") -> Floats:
         """How well each label fits by itself `(... labels)`."""
-        return outputs if self.vectors is not None else self._of_labels(outputs)
+        given = as_floats(outputs)
+        return given if self.vectors is not None else self._of_labels(given)
 
-    def nothing(self, outputs: "Tensor") -> "Tensor":
+    def nothing(self, outputs: "Outputs") -> Floats:
         """What "none of these" would score beside the labels `(...)`; 0 where that cannot be.
 
         It is as likely as the best class that was not chosen, and as a label of the least similarity.
         """
-        least = 0.0 if self.least is None else self.least
+        least, given = 0.0 if self.least is None else self.least, as_floats(outputs)
         if self.vectors is not None:
-            every = (outputs / self.temperature).logsumexp(dim=-1)
-            odds = (least / self.temperature - every).exp()
-            return odds.clamp(max=MOST_ODDS) * (self.least is not None)
-        others = sorted({*range(outputs.shape[-1])} - {*self.numbers})
-        best = (
-            outputs[..., others].amax(dim=-1) if others else outputs.new_zeros(outputs.shape[:-1])
-        )
-        return (best.clamp(min=least) / self._weight(outputs)).clamp(max=MOST_ODDS)
+            if self.least is None:
+                return np.zeros(given.shape[:-1], np.float32)
+            scaled = given / np.float32(self.temperature)
+            highest = scaled.max(axis=-1)
+            every = highest + np.log(np.exp(scaled - highest[..., None]).sum(axis=-1))
+            # Bounded before the power, which could be too large for a float.
+            odds = np.minimum(least / self.temperature - every, math.log(MOST_ODDS))
+            return as_floats(np.exp(odds))
+        others = sorted({*range(given.shape[-1])} - {*self.numbers})
+        best = given[..., others].max(axis=-1) if others else np.zeros(given.shape[:-1])
+        return as_floats(np.minimum(np.maximum(best, least) / self._weight(given), MOST_ODDS))
 
-    def predictions(self, outputs: "Tensor", top_k: int) -> tuple[Prediction, ...]:
+    def predictions(self, outputs: "Outputs", top_k: int) -> tuple[Prediction, ...]:
         """The best labels of one clip, from its outputs; `none` alone where all are too weak."""
         scores, similarity = self.scores(outputs), self.similarity(outputs).tolist()
-        best = scores.topk(min(top_k, len(self.labels)))
+        best = np.argsort(-scores, kind="stable")[:top_k].tolist()
         found = [
-            (similarity[at], self._prediction(at, score, similarity[at]))
-            for score, at in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            (similarity[at], self._prediction(at, float(scores[at]), similarity[at])) for at in best
         ]
         if self.least is None:
             return tuple(prediction for _, prediction in found)
@@ -106,14 +129,25 @@ class LabelChoice:
         fit = round(similarity, 6) if self.given else None
         return Prediction(self.labels[at], self.numbers[at], round(score, 6), fit)
 
-    def _of_labels(self, outputs: "Tensor") -> "Tensor":
+    def _of_labels(self, outputs: Floats) -> Floats:
         return outputs[..., list(self.numbers)] if self.given else outputs
 
-    def _weight(self, outputs: "Tensor") -> "Tensor":
+    def _weight(self, outputs: Floats) -> Floats:
         """What the labels score together, where their scores are made to add up to 1; else 1."""
         if not (self.given and self.shared):
-            return outputs.new_ones(outputs.shape[:-1])
-        return self._of_labels(outputs).sum(dim=-1).clamp(min=1 / MOST_ODDS**2)
+            return np.ones(outputs.shape[:-1], np.float32)
+        least = np.float32(1 / MOST_ODDS**2)
+        return as_floats(np.maximum(self._of_labels(outputs).sum(axis=-1), least))
+
+
+def choose_own(described: "Description", options: "ChoiceOptions", name: str) -> LabelChoice:
+    """The labels that the options ask for, of a model that has classes and reads no words.
+
+    Raises UsageError for templates, and as `choose_classes` does.
+    """
+    if options.templates:
+        raise UsageError(f"{name} has its own classes and reads no words; leave out --template")
+    return choose_classes(described, options.labels, name, options.none_below)
 
 
 def choose_classes(

@@ -1,15 +1,12 @@
 """Open what `--model` names so that it can run: a checkpoint made fast, or an exported file."""
 
-from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.device import find_device, find_dtype, slow_dtype
 from timesformer_cli.inference.exported.model import ExportedModel
-from timesformer_cli.inference.exported.open import open_exported, read_manifest
+from timesformer_cli.inference.exported.open import open_located, read_manifest
 from timesformer_cli.inference.fast.model import FastModel, make_fast
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.load import load_model, read_located
-
-UNPROVEN = "exported before there were digests, so a damaged weight would not show; export it again"
 
 RunnableModel = FastModel | ExportedModel
 
@@ -24,15 +21,7 @@ def open_model(
     """
     located = as_located(model)
     if located.exported:
-        if compile:
-            raise UsageError(
-                f"{located.name}: an exported model cannot be compiled; leave out --compile"
-            )
-        exported = open_exported(located.path, device, dtype)
-        said = [] if exported.manifest.digest else [UNPROVEN]
-        if located.path.suffix == ".pt2" and (slow := slow_dtype(exported.dtype, exported.device)):
-            said.append(f"{slow}; export it again without --dtype")
-        return exported, tuple(f"{located.name}: {text}" for text in said)
+        return open_located(located, device, dtype, compile=compile)
     place = find_device(device)  # before the weights are read, which may take long
     # Weights of 16 bits stay on disk until each block is made fast: they are never held twice.
     loaded, notes = load_model(located, as_stored=True)

@@ -1,38 +1,20 @@
-"""Running a model: from uint8 frames to scores and features."""
+"""Running a model with torch: from uint8 frames to scores and features."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from timesformer_cli.errors import DeviceError, UsageError, WeightsError
+from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
+from timesformer_cli.inference.outputs import ModelOutputs, Pending, no_number
 from timesformer_cli.weights.description import Description
-
-if TYPE_CHECKING:
-    from timesformer_cli.inference.exported.model import ExportedModel
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOutputs:
-    """What one run of a model gives, on the CPU, with one row per clip."""
-
-    # Softmax, sigmoids of a multi-label model, or likeness to words; float32 (b classes).
-    scores: Tensor
-    seconds: float  # that the model took for all rows
-    features: Tensor | None = None  # input of the head, float32 (b d); None unless asked for
-    view_scores: Tensor | None = None  # of a video's average: the scores (views classes) behind it
-
-
-Pending = Callable[[], ModelOutputs]  # a run under way; calling it waits for the outputs
 
 
 class Predictor:
@@ -47,7 +29,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: "FastModel | ExportedModel",
+        model: FastModel,
         name: str = "the model",
         choice: LabelChoice | None = None,
         *,
@@ -68,9 +50,8 @@ class Predictor:
     def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> Pending:
         """Start on RGB frames, uint8 `(b t h w c)`; calling the answer waits for the outputs.
 
-        Raises DeviceError when the device runs out of memory or torch.compile fails on it, and
-        UsageError for the features of an exported model. This, or the wait, raises WeightsError
-        where the model's answer is no number.
+        Raises DeviceError when the device runs out of memory or torch.compile fails on it. This, or
+        the wait, raises WeightsError where the model's answer is no number.
         """
         with memory_explained(self.model.device), _compiler_explained():
             if self._copies is not None:
@@ -89,8 +70,6 @@ class Predictor:
         # torch.compile compiles the call as a whole, not `features` and `logits` on their own.
         if not features:
             return self.scores(self.model(clip)), None
-        if not isinstance(self.model, FastModel):
-            raise UsageError("an exported model gives scores only; take the one it was made from")
         head_input = self.model.features(clip)
         return self.scores(self.model.logits(head_input)), head_input.float()
 
@@ -109,15 +88,7 @@ class Predictor:
         """The scores, on the CPU; raises WeightsError where one is no number."""
         if bool(scores.isfinite().all()):
             return scores
-        if self.dtype == "float32":
-            advice = "its weights are spoilt; get it again, or train it with a lower learning rate"
-        elif isinstance(self.model, FastModel):
-            advice = "give --dtype float32"
-        else:
-            advice = "export it again with --dtype float32"
-        raise WeightsError(
-            f"{self.name}: its answer in {self.dtype} is no number (NaN or infinite); {advice}"
-        )
+        raise no_number(self.name, self.dtype, "give --dtype float32")
 
     def _start_on(
         self, copies: "torch.cuda.Stream", frames: npt.NDArray[np.uint8], features: bool

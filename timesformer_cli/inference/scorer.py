@@ -13,6 +13,7 @@ from timesformer_cli.video.sample import span
 if TYPE_CHECKING:
     from timesformer_cli.dataset.own_labels import OwnLabel
     from timesformer_cli.inference.batching import Scorer
+    from timesformer_cli.inference.label_choice import LabelChoice
     from timesformer_cli.inference.open import RunnableModel
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.description import Description
@@ -106,12 +107,10 @@ def open_scorer(
     each class is scored by itself, whatever the model says. Raises UsageError, WeightsError and
     DeviceError.
     """
-    from timesformer_cli.inference.device_pool import DevicePool
-    from timesformer_cli.inference.fast.model import make_fast
-    from timesformer_cli.inference.open import open_model
-    from timesformer_cli.inference.predictor import Predictor
-    from timesformer_cli.inference.words import choose_labels, require_labels
-    from timesformer_cli.model import TimeSformer
+    from timesformer_cli.inference.exported.open import open_located
+    from timesformer_cli.inference.exported.scorer import ExportedScorer
+    from timesformer_cli.inference.label_choice import choose_own
+    from timesformer_cli.weights.description import Description
     from timesformer_cli.weights.hub.locate import Located, as_located
 
     model, devices, compiled = options.model, options.device.split(","), options.compile
@@ -120,8 +119,20 @@ def open_scorer(
     notes: tuple[str, ...] = ()
     if isinstance(model, str | Located):
         model = as_located(model)
-        if options.labels:  # what is wrong with them is said before the weights are read
-            require_labels(model, options.labels)
+        if model.exported and len(devices) == 1:  # by its own runtime: torch may be missing
+            exported, notes = open_located(model, options.device, options.dtype, compile=compiled)
+            for text in notes:
+                note(text)
+            choice = choose_own(Description.of(exported), options, name)
+            return ExportedScorer(exported, name, choice, multi_label=multi_label)
+    from timesformer_cli.inference.device_pool import DevicePool
+    from timesformer_cli.inference.fast.model import make_fast
+    from timesformer_cli.inference.open import open_model
+    from timesformer_cli.inference.words import choose_labels, require_labels
+    from timesformer_cli.model import TimeSformer
+
+    if isinstance(model, Located) and options.labels:
+        require_labels(model, options.labels)  # what is wrong is said before the weights are read
     choose = partial(choose_labels, options, name, note, answers=answers, multi_label=multi_label)
     if isinstance(model, Located) and len(devices) > 1:
         choice = choose(model, model)
@@ -138,22 +149,41 @@ def open_scorer(
         scorer, notes = several, several.notes
     elif isinstance(model, Located):
         opened, notes = open_model(model, options.device, options.dtype, compile=compiled)
-        scorer = Predictor(opened, name, choose(opened, model), multi_label=multi_label)
+        scorer = scorer_of(opened, name, choose(opened, model), multi_label=multi_label)
     elif (options.device, options.dtype) != ("auto", "auto"):
         raise UsageError("a loaded model has its device and its dtype; leave out device and dtype")
     elif isinstance(model, TimeSformer):  # the caller's model keeps its device and its dtype
         weight = model.norm.weight
         fast = make_fast(model, weight.device, weight.dtype, compile=compiled)
-        scorer = Predictor(fast, name, choose(model), multi_label=multi_label)
+        scorer = scorer_of(fast, name, choose(model), multi_label=multi_label)
     elif compiled:
         raise UsageError("a model made ready is compiled by its own .compile()")
     else:
-        scorer = Predictor(model, name, choose(model), multi_label=multi_label)
+        scorer = scorer_of(model, name, choose(model), multi_label=multi_label)
     for text in notes:
         note(text)
     if compiled:
         note("compiling with the first batch, which takes up to a minute")
     return scorer
+
+
+def scorer_of(
+    model: "RunnableModel",
+    name: str = "the model",
+    choice: "LabelChoice | None" = None,
+    *,
+    multi_label: bool = False,
+) -> "Scorer":
+    """What scores clips with an opened model."""
+    from timesformer_cli.inference.exported.model import ExportedModel
+
+    if isinstance(model, ExportedModel):
+        from timesformer_cli.inference.exported.scorer import ExportedScorer
+
+        return ExportedScorer(model, name, choice, multi_label=multi_label)
+    from timesformer_cli.inference.predictor import Predictor
+
+    return Predictor(model, name, choice, multi_label=multi_label)
 
 
 def clips_for(description: "Description", options: ScorerOptions) -> tuple[Sampling, Preprocessing]:

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 from timesformer_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from timesformer_cli.inference.label_choice import LabelChoice
+    from timesformer_cli.inference.outputs import Floats
     from timesformer_cli.weights.description import Description
 
 
 def said_labels(
-    scores: "Tensor",
+    scores: "Floats",
     description: "Description",
     choice: "LabelChoice",
     threshold: float | None = None,

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from threading import Condition, Thread
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.predictor import ModelOutputs, Pending
+from timesformer_cli.inference.outputs import ModelOutputs, Pending
 
 Made = TypeVar("Made")
 
@@ -135,12 +135,11 @@ def _fail(batch: list[_Asked], error: BaseException) -> None:
 
 def _parts(outputs: ModelOutputs, counts: list[int]) -> list[ModelOutputs]:
     """The outputs of each part of a batch, with its share of the time."""
-    scores = torch.split(outputs.scores, counts)
-    features = (
-        [None] * len(counts) if outputs.features is None else torch.split(outputs.features, counts)
-    )
     each = outputs.seconds / sum(counts)
+    ends = accumulate(counts)
+    rows = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    given = outputs.features
     return [
-        ModelOutputs(rows, each * count, vectors)
-        for rows, vectors, count in zip(scores, features, counts, strict=True)
+        ModelOutputs(outputs.scores[some], each * count, None if given is None else given[some])
+        for some, count in zip(rows, counts, strict=True)
     ]

@@ -20,7 +20,8 @@ from torch import Tensor
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
-from timesformer_cli.inference.predictor import ModelOutputs, Predictor
+from timesformer_cli.inference.outputs import ModelOutputs
+from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.shared_scorer import SharedScorer
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.stream import StreamedWindow
@@ -71,7 +72,7 @@ class WindowScorer:
         pending = [self.scorer.start(batch, features=self.features) for batch in batches]
         outputs = [ask() for ask in pending]
         features = [each.features for each in outputs if each.features is not None]
-        return [each.scores for each in outputs], features
+        return [torch.as_tensor(each.scores) for each in outputs], features
 
     @torch.inference_mode()
     def _per_frame(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Parts:

@@ -13,7 +13,7 @@ from timesformer_cli.dataset.own_labels import SLOT, OwnLabel
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
-from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
+from timesformer_cli.inference.label_choice import LabelChoice, choose_classes, choose_own
 from timesformer_cli.inference.open import describe_model
 from timesformer_cli.inference.word_cache import WordKey, keep_vectors, kept_vectors
 from timesformer_cli.model.network import make_head
@@ -64,9 +64,7 @@ def choose_labels(
     if multi_label:
         described = described.of_several(name)
     if described.config.text is None:
-        if options.templates:
-            raise UsageError(f"{name} has its own classes and reads no words; leave out --template")
-        return choose_classes(described, options.labels, name, options.none_below)
+        return choose_own(described, options, name)
     if not options.labels and answers:
         raise UsageError(
             f"{name} has no classes of its own; say what to look for: --labels 'a,b,c'"

@@ -127,7 +127,7 @@ def clip_embedded(
         start=min(view.start for view in decoded.views),
         end=max(view.end for view in decoded.views),
         predictions=scorer.choice.predictions(outputs.scores, options.top_k),
-        vector=_prepared(outputs.features.numpy(), normalise),
+        vector=_prepared(outputs.features, normalise),
         look=look_of_clip(decoded.frames.reshape(-1, *decoded.frames.shape[2:])),
     )
     return Embedded(

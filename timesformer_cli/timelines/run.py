@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.errors import UsageError, VideoError
@@ -205,7 +204,7 @@ class TimelineRun:
                 start=round(clip.start, 3),
                 end=round(clip.end, 3),
                 shot=shot,
-                predictions=choice.predictions(torch.from_numpy(row), most),
+                predictions=choice.predictions(row, most),
             )
             for clip, row in zip(clips, scores, strict=True)
         ]

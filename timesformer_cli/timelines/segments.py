@@ -6,7 +6,6 @@ from itertools import chain, groupby
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from timesformer_cli.inference.label_choice import LabelChoice, Prediction
 from timesformer_cli.timelines.results import Segment
@@ -112,13 +111,12 @@ def segments_of(
     """
     if not len(outputs) or not choice.labels:
         return []
-    given = torch.from_numpy(outputs)
-    scores, fits = choice.scores(given).numpy(), choice.similarity(given).numpy()
+    scores, fits = choice.scores(outputs), choice.similarity(outputs)
     several = bool(rules.thresholds)
     if several:
         paths = paths_of_several(scores, rules)
     else:
-        paths = [best_path(scores, choice.nothing(given).numpy(), rules)]
+        paths = [best_path(scores, choice.nothing(outputs), rules)]
     segments = []
     for label, rows in chain.from_iterable(map(_stretches, paths)):
         first, last = rows[0], rows[-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.device import DTYPES
+from timesformer_cli.inference.device_names import DTYPE_NAMES
 from timesformer_cli.weights.description import Description, description_files, parse_description
 
 INPUT, OUTPUT = "clip", "logits"
@@ -95,7 +95,7 @@ class Manifest:
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"{path}: damaged metadata ({error}); export it again") from error
         sane_batch = manifest.batch is None or 1 <= manifest.batch <= LARGEST_BATCH
-        if manifest.dtype not in DTYPES or not sane_batch:
+        if manifest.dtype not in DTYPE_NAMES or not sane_batch:
             raise WeightsError(f"{path}: incomplete metadata; export it again")
         return manifest
 

@@ -7,8 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from timesformer_cli.errors import UsageError, WeightsError
 from timesformer_cli.files import regular_file
@@ -20,6 +19,7 @@ from timesformer_cli.inference.exported.manifest import (
     changed_since_export,
 )
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.inference.outputs import Floats
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.weights.digest import SHA256
 
@@ -49,9 +49,9 @@ def open_onnx(path: Path) -> ExportedModel:
     manifest = validate_onnx(path)
     session = start_session(path)
 
-    def run(clip: Tensor) -> Tensor:
-        (logits,) = session.run([OUTPUT], {INPUT: clip.numpy()})
-        return torch.from_numpy(logits)
+    def run(clip: npt.NDArray[Any]) -> Floats:
+        logits: Floats = session.run([OUTPUT], {INPUT: clip})[0]
+        return logits
 
     return ExportedModel(manifest, run)
 

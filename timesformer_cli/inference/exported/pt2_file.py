@@ -9,19 +9,21 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch.utils import _pytree as pytree
 
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference.exported.manifest import DIGEST, Manifest, changed_since_export
-from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.inference.exported.model import ExportedModel, Run
+from timesformer_cli.inference.outputs import Floats
 
 MANIFEST = "tsf.json"
 GRAPH, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
@@ -77,7 +79,18 @@ def open_pt2(path: Path) -> ExportedModel:
     except Exception as error:  # a damaged archive can make torch raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: torch refuses it ({reason:.200})") from error
-    return ExportedModel(manifest, module)
+    return ExportedModel(manifest, on_arrays(module))
+
+
+def on_arrays(module: Callable[[torch.Tensor], torch.Tensor]) -> Run:
+    """What runs a module of torch on arrays."""
+
+    def run(clip: npt.NDArray[Any]) -> Floats:
+        with torch.inference_mode():
+            logits: Floats = module(torch.from_numpy(clip)).numpy()
+        return logits
+
+    return run
 
 
 def seal_pt2(path: Path, manifest: Manifest) -> None:
