@@ -160,7 +160,8 @@ class Classifier:
         if isinstance(outcome, VideoError):
             raise outcome
         assert outcome.outputs.features is not None
-        return outcome.outputs.features.numpy()
+        vector: npt.NDArray[np.float32] = outcome.outputs.features
+        return vector
 
     def embed(
         self,

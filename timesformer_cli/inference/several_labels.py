@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING
 
 from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.outputs import as_floats
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.label_choice import LabelChoice
-    from timesformer_cli.inference.outputs import Floats
+    from timesformer_cli.inference.label_choice import LabelChoice, Outputs
     from timesformer_cli.weights.description import Description
 
 
 def said_labels(
-    scores: "Floats",
+    scores: "Outputs",
     description: "Description",
     choice: "LabelChoice",
     threshold: float | None = None,
@@ -21,7 +21,7 @@ def said_labels(
     Empty for a model of one label per clip. A `threshold` stands for those of all classes; a label
     that the choice takes for none is never said.
     """
-    config, labels = description.config, description.labels
+    config, labels, scores = description.config, description.labels, as_floats(scores)
     if not config.multi_label:
         return ()
     least = config.each_threshold if threshold is None else (threshold,) * config.classes
