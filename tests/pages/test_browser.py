@@ -6,11 +6,15 @@ from tests.support import clips
 from tests.support.browser import Visit, chromium
 from tests.support.results import classified, not_read, timeline_of
 from timesformer_cli.cli.show import classify as show_classify
+from timesformer_cli.cli.show import duplicates as show_duplicates
 from timesformer_cli.cli.show import evaluate as show_evaluate
+from timesformer_cli.cli.show import search as show_search
 from timesformer_cli.cli.show import timeline as show_timeline
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
 from timesformer_cli.evaluation.verdicts import Judged, Unread, score_verdicts
 from timesformer_cli.inference.classify import Fault, Prediction
+from timesformer_cli.library.duplicates import Pair
+from timesformer_cli.library.search import Hit
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\u202egpj.4pm\udcff"
 NAMES, SCORES = "button.name, span.name", ".rows tbody .bars li:first-child .number"
@@ -41,6 +45,10 @@ def folder(tmp_path_factory):
     ):
         with (folder / f"{name}.html").open("w") as stream:
             render(results, stream, [])
+    with (folder / "hits.html").open("w") as stream:
+        show_search.as_html([Hit(film, "0", 2.0, 3.0, HOSTILE, 0.5, 0.25)], stream)
+    with (folder / "pairs.html").open("w") as stream:
+        show_duplicates.as_html([Pair(film, film, 1.5, 1.0, 0.9, 0.5)], stream)
     with pytest.MonkeyPatch.context() as patch, (folder / "evaluation.html").open("w") as stream:
         patch.chdir(folder)
         show_evaluate.as_html(report(), stream, VERDICTS)
@@ -205,13 +213,26 @@ def test_an_evaluation_begins_with_the_worst_mistakes_and_a_cell_shows_its_video
     assert names() == ["x.mp4"]
 
 
+def test_what_a_library_found_plays_from_its_place(visit):
+    shown = visit("hits")
+    assert "similarity" not in shown.texts(".rows")[0] and "0.250" in shown.texts(".rows")[0]
+    shown.page.locator("button.name").click()
+    assert shown.time() == pytest.approx(2.0, abs=0.05)
+    shown = visit("pairs")
+    assert "+1.50 s" in shown.texts(".rows")[0]
+    shown.page.locator("button.name").click()
+    places = "() => [...document.querySelectorAll('video')].map((video) => video.currentTime)"
+    shown.page.wait_for_function(f"() => ({places})()[1] > 1.4")
+    assert shown.page.evaluate(places) == pytest.approx([0, 1.5], abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("name", "scheme", "width"),
     [
         ("labels", "dark", 375),
         *(
             pytest.param(name, scheme, width, marks=pytest.mark.slow)
-            for name in ("labels", "times", "evaluation")
+            for name in ("labels", "times", "evaluation", "hits", "pairs")
             for scheme, width in (("light", 1280), ("light", 375), ("dark", 1280), ("dark", 375))
         ),
     ],

@@ -87,6 +87,7 @@ def send(shown: Visit, films, *names: str) -> None:
 
 def test_a_video_is_sent_and_played_and_a_click_on_its_time_line_goes_there(serve, films):
     shown = serve()
+    shown.page.get_by_text("on cpu in float32, 5 labels").wait_for()
     send(shown, films, "film.mp4")
     assert shown.time() == 0
     assert len(shown.texts(".said-now .label")) == 5

@@ -58,7 +58,17 @@ function live(data) {
     });
   }
   const secret = token ? el("p", {}, el("label", {}, "The server\u2019s token ", token)) : null;
-  return el("div", {}, secret, drop, state, stage, table.element);
+  return el("div", {}, server(token), secret, drop, state, stage, table.element);
+}
+
+// Which model answers, where the server says so without a token, and how programs ask it.
+function server(token) {
+  const line = el("p", { class: "about" }, el("a", { href: "openapi.json" }, "how programs call this server"));
+  if (!token) {
+    fetch("v1/models").then((answer) => answer.json()).then(({ models: [{ name, device, dtype, labels }] }) =>
+      line.prepend(word(name), ` on ${plain(device)} in ${plain(dtype)}, ${counted(labels.length, "label")} \u00b7 `));
+  }
+  return line;
 }
 
 // A row, its state, and players of it that learn what comes in.

@@ -1,5 +1,5 @@
 // Draws the view that the page's data asks for.
 
 const given = JSON.parse(document.getElementById("data").textContent);
-document.querySelector("header").append(about(given));
+if (given.results.length) document.querySelector("header").append(about(given));
 document.getElementById("main").append(VIEWS[given.view](given));
