@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 # With fewer rows every vector is compared: 768 wide, 50,000 take 0.16 s of a processor.
 FEWEST = 50_000
 NAME, KIND = "vectors", "IVF_SQ"
-# How a search looks: so many partitions, and so many times the rows that are asked for.
-LOOKED = {"nprobes": 20, "refine_factor": 2}
+# A search looks into this share of the partitions, but at least so many, and compares so many times
+# the rows that are asked for: a constant number found 0.99 of 200,000 rows, and 0.90 of a million.
+LOOKED_AT, LEAST_LOOKED, COMPARED = 1 / 13, 20, 2
 GROWN = 1.5  # times the partitions that the rows were parted into: it is made from nothing
 
 
@@ -28,7 +29,10 @@ def partitions_for(rows: int) -> int:
 
 def how_to_look(dataset: "lance.LanceDataset") -> dict[str, Any]:
     """What a search says of the index; empty where there is none."""
-    return LOOKED if dataset.has_index else {}
+    if not dataset.has_index:
+        return {}
+    looked = max(LEAST_LOOKED, round(LOOKED_AT * partitions_for(dataset.count_rows())))
+    return {"nprobes": looked, "refine_factor": COMPARED}
 
 
 def refresh_index(dataset: "lance.LanceDataset") -> int:
