@@ -74,7 +74,9 @@ PAGES = {
         show_timeline.as_html, [timeline_of(name, (0.0, 1.0, name, 0.9)), not_read(name)], name
     ),
     "search": lambda name: page(show_search.as_html, [Hit(name, "0", 1.5, 2.0, name, 0.5, 0.25)]),
-    "duplicates": lambda name: page(show_duplicates.as_html, [Pair(name, name, 1.0, 1.0, 0.9, 0.5)]),
+    "duplicates": lambda name: page(
+        show_duplicates.as_html, [Pair(name, name, 1.0, 1.0, 0.9, 0.5)]
+    ),
 }
 
 

@@ -68,8 +68,9 @@ def address_of(video: str, folder: Path | None) -> str:
     So a page moves together with the videos below it, and else finds them from wherever it lies.
     """
     path = Path(os.path.abspath(video))
-    if folder is not None and path.is_relative_to(folder.resolve()):
-        return quote(os.fsencode(path.relative_to(folder.resolve()).as_posix()))
+    top = None if folder is None else os.path.abspath(folder)
+    if top is not None and path.is_relative_to(top):
+        return quote(os.fsencode(path.relative_to(top).as_posix()))
     return path.as_uri()
 
 
