@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from functools import partial
@@ -21,13 +21,7 @@ from timesformer_cli.explain.options import MODEL_FREE, ExplainOptions
 from timesformer_cli.explain.results import Explanation
 from timesformer_cli.explain.run import Explainer, open_explained
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.classify import (
-    ClassifyOptions,
-    Result,
-    WarmModel,
-    failed,
-    with_outcomes,
-)
+from timesformer_cli.inference.classify import ClassifyOptions, Result, WarmModel, with_outcomes
 from timesformer_cli.inference.open import RunnableModel
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.keywords import (
@@ -57,7 +51,7 @@ Model = Path | TimeSformer | RunnableModel
 logger = logging.getLogger("timesformer_cli")
 # What a classifier's timelines have from it.
 KEPT = {field.name for field in fields(ClassifyOptions)} & {f.name for f in fields(TimelineOptions)}
-KEPT -= {"threshold"}
+KEPT -= {"model", "threshold"}
 
 
 @overload
@@ -195,7 +189,7 @@ class Classifier:
     ) -> VideoTimeline:
         """Follow one video, however long: windows while it is decoded, and its segments."""
         options = self._timeline_options(keywords, windows=True)
-        return VideoTimeline(_followed(video, fps, self._following(options)))
+        return VideoTimeline(_followed(video, fps, partial(self._following, options)))
 
     @signed(ExplainKeywords, ExplainOptions)
     def explain(
@@ -217,11 +211,8 @@ class Classifier:
         explainer = Explainer(options, *self._open_explained(options))
         with GivenVideos(videos, fps) as given:
             for video, outcome in with_outcomes(given, self._warm.whole_pictures):
-                if isinstance(outcome, VideoError):
-                    yield given.named(failed(video.path, outcome))
-                    continue
                 with self._explaining:  # what the network does is recorded, for one at a time
-                    made = explainer.explain(video.path, outcome, ignore_step)
+                    made = explainer.result(video, outcome, ignore_step)
                 yield given.named(made)
 
     def close(self) -> None:
@@ -242,7 +233,7 @@ class Classifier:
             self.close()
 
     def _timeline_options(self, keywords: Mapping[str, Any], **more: Any) -> TimelineOptions:
-        kept = {name: getattr(self.options, name) for name in KEPT - {"model"}}
+        kept = {name: getattr(self.options, name) for name in KEPT}
         return options_of(TimelineOptions, self.options.model, keywords, **kept, **more)
 
     @contextmanager
@@ -256,9 +247,11 @@ class Classifier:
             follower = VideoFollower(options.timeout, debug=options.debug)
             self._stack.callback(follower.close)
         scorer = self._warm.scorer
-        with TimelineRun(options, logger.warning, scorer=scorer, follower=follower) as run:
-            yield run
-        self._followers.append(follower)
+        try:
+            with TimelineRun(options, logger.warning, scorer=scorer, follower=follower) as run:
+                yield run
+        finally:
+            self._followers.append(follower)
 
     def _open_explained(self, options: ExplainOptions) -> tuple[TimeSformer | None, Scorer]:
         scheme = options.attention
@@ -286,13 +279,13 @@ def timeline(
     DeviceError, those of the model once the first window is asked for.
     """
     options = options_of(TimelineOptions, _located(model), keywords, windows=True)
-    return VideoTimeline(_followed(video, fps, _opened(options)))
+    return VideoTimeline(_followed(video, fps, partial(TimelineRun, options, logger.warning)))
 
 
 def _followed(
-    video: OneVideo, fps: float | None, opened: AbstractContextManager[TimelineRun]
+    video: OneVideo, fps: float | None, opened: Callable[[], AbstractContextManager[TimelineRun]]
 ) -> Iterator[Step | TimelineResult]:
-    with GivenVideos([video], fps, on_disk=True) as given, opened as run:
+    with GivenVideos([video], fps, on_disk=True) as given, opened() as run:
         result = yield from run.timeline(given.only())
         yield given.named(result)
 
@@ -300,9 +293,3 @@ def _followed(
 def _located(model: Model) -> Any:
     """What a name means; a model stays as it is."""
     return as_located(os.fspath(model)) if isinstance(model, str | os.PathLike) else model
-
-
-@contextmanager
-def _opened(options: TimelineOptions) -> Iterator[TimelineRun]:
-    with TimelineRun(options, logger.warning) as run:
-        yield run

@@ -61,10 +61,7 @@ def explain_videos(
             crops=0,
         )
         for video, outcome in with_outcomes(videos, decode):
-            if isinstance(outcome, VideoError):
-                yield failed(video.path, outcome)
-            else:
-                yield explainer.explain(video.path, outcome, step)
+            yield explainer.result(video, outcome, step)
 
 
 class Explainer:
@@ -89,6 +86,14 @@ class Explainer:
         self.grid = self.scorer.description.config.grid_of(frames, height, width)
         if self.network is not None:
             _require_within(options, self.network, self.grid)
+
+    def result(
+        self, video: VideoPath, outcome: Decoded | VideoError, step: StepCallback
+    ) -> Explanation:
+        """The explanation of a video, or why there is none."""
+        if isinstance(outcome, VideoError):
+            return failed(video.path, outcome)
+        return self.explain(video.path, outcome, step)
 
     def explain(self, path: str, decoded: Decoded, step: StepCallback) -> Explained:
         """The explanation of one decoded clip, whose pictures are whole."""
