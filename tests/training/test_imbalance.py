@@ -69,6 +69,27 @@ def test_weights_are_in_the_loss():
     assert torch.allclose(several, each.mean(), atol=1e-6)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_smoothing_leaves_the_balance_as_it_is(several):
+    """The logits that fit two clips best, one of each class: both are as sure, whatever weighs."""
+    hard, weights, smoothing = torch.eye(2), (0.5, 10.0), 0.1
+    soft = hard * (1 - smoothing) + smoothing / 2
+    logits = torch.zeros(2, 2, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=100)
+
+    def loss():
+        optimizer.zero_grad()
+        value = training_loss(
+            logits, soft, multi_label=several, weights=weights, smoothing=smoothing
+        )
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found = logits.sigmoid() if several else logits.softmax(dim=1)
+    assert torch.allclose(found, soft, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -1,3 +1,4 @@
+# ruff: noqa: F811
 """Parts of longer videos, and folders of pictures, from a table to a model and its scores."""
 
 import csv
@@ -63,7 +64,7 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_parts_train_and_score_as_files_that_were_cut_there(footage, init, tmp_path, one_thread):  # noqa: F811
+def test_parts_train_and_score_as_files_that_were_cut_there(footage, init, tmp_path, one_thread):
     for name in ("long", "cut"):
         ran = tsf(footage / f"{name}.csv", "--init", init, *FAST, "-o", tmp_path / name)
         assert ran.exit_code == 0, ran.stderr
@@ -82,7 +83,7 @@ def test_parts_train_and_score_as_files_that_were_cut_there(footage, init, tmp_p
     assert reports[0] == reports[1]
 
 
-def test_a_part_behind_the_end_is_listed_with_its_line(footage, init, tmp_path):  # noqa: F811
+def test_a_part_behind_the_end_is_listed_with_its_line(footage, init, tmp_path):
     table = footage / "late.csv"
     table.write_text((footage / "long.csv").read_text() + "2.mkv,grün,val,5,9\n")
     ran = tsf(table, "--init", init, *FAST, "--dry-run", "-o", tmp_path / "run")
@@ -98,7 +99,7 @@ def test_a_part_behind_the_end_is_listed_with_its_line(footage, init, tmp_path):
     table.unlink()
 
 
-def test_folders_of_pictures_train_and_score(init, tmp_path):  # noqa: F811
+def test_folders_of_pictures_train_and_score(init, tmp_path):
     data = tmp_path / "data"
     for label, colour in COLOURS.items():
         for number in range(4):
@@ -125,7 +126,7 @@ def test_killed_at_five_moments_it_ends_with_the_same_weights(
     init,
     tmp_path,
     one_thread,
-    how,  # noqa: F811
+    how,
 ):
     options = (footage / "long.csv", "--init", init, "--epochs", 24, *FAST[2:], *how)
     whole, out = tmp_path / "whole", tmp_path / "run"

@@ -196,6 +196,7 @@ class Training:
                     targets,
                     multi_label=settings.multi_label,
                     weights=settings.class_weights,
+                    smoothing=settings.recipe.label_smoothing,
                 )
                 for known in beside:
                     loss = loss + _regression(outputs[:, settings.classes :].float(), known)

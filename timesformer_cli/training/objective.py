@@ -2,22 +2,36 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def training_loss(
-    logits: Tensor, targets: Tensor, *, multi_label: bool, weights: Sequence[float] = ()
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    multi_label: bool,
+    weights: Sequence[float] = (),
+    smoothing: float = 0.0,
 ) -> Tensor:
     """The mean loss of logits and targets `(b classes)`: cross-entropy, or that of each class.
 
-    `weights` are those of the classes; where each is learned by itself, of having it.
+    `weights` are those of the classes: a clip counts as its own do, or, where each class is learned
+    by itself, having one counts so much more than not having it. `smoothing` is what the targets
+    were smoothed by, which must not count: the share that a common clip leaves to a rare class would
+    else weigh as much as the clip itself.
     """
-    weight = torch.tensor(weights, device=logits.device) if weights else None
     if multi_label:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
-    return F.cross_entropy(logits, targets, weight)
+        each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        if weights:
+            has = (targets - smoothing / 2) / (1 - smoothing)
+            each = each * (1 + (logits.new_tensor(weights) - 1) * has)
+        return each.mean()
+    if not weights:
+        return F.cross_entropy(logits, targets)
+    shares = (targets - smoothing / targets.shape[1]) / (1 - smoothing)
+    of_clip = shares @ logits.new_tensor(weights)
+    return (F.cross_entropy(logits, targets, reduction="none") * of_clip).mean()
 
 
 def known_loss(logits: Tensor, known: Tensor) -> Tensor:
