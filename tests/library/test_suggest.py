@@ -44,7 +44,7 @@ def test_unsure_clips_come_first_and_copies_last():
     assert [one.video for one in found[:2]] == ["unsure", "less unsure, unlike"]
     assert found[-1].video == "its copy"
     assert found[0].margin == pytest.approx(0.04)
-    assert (found[0].distance, found[-1].distance) == (1.0, pytest.approx(0.0, abs=1e-6))
+    assert (found[0].distance, found[-1].distance) == (2.0, pytest.approx(0.0, abs=1e-6))
     assert suggest_clips(listed, 1) == found[:1]
     assert suggest_clips([], 3) == []
     assert suggest_clips(list(reversed(listed)), 4) == found

@@ -18,6 +18,7 @@ from timesformer_cli.library.embed import Embedded
 
 CANDIDATES = 10  # for each clip that is wanted
 FEWEST = 1000  # candidates, where there are so many clips
+FARTHEST = 2.0  # what 1 less a cosine can be
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,7 @@ class Suggestion:
     guess: str  # what the model would say
     score: float
     margin: float  # from 0, unsure, to 1
-    distance: float  # from the nearest one that was suggested before; 1 for the first
+    distance: float  # from the nearest one that was suggested before, 0 to 2; 2 for the first
 
 
 def suggest_clips(
@@ -43,7 +44,7 @@ def suggest_clips(
         return []
     margins = np.array([margin for margin, _ in known])
     vectors = _directions(np.stack([clip.embeddings[0].vector for _, clip in known]))
-    distances = np.ones(len(known))
+    distances = np.full(len(known), FARTHEST)
     left = np.ones(len(known), dtype=bool)
     found = []
     for _ in range(min(count, len(known))):
