@@ -109,7 +109,7 @@ def test_json_has_exactly_the_promised_fields(model, clip):
     ran = tsf("classify", clip, "-m", model, "--format", "json", "--device", "cpu")
     assert ran.exit_code == 0, ran.stderr
     (result,) = json.loads(ran.stdout)
-    assert list(result) == KEYS
+    assert list(result) == ["schema", *KEYS]
     assert (result["video"], result["status"], result["model"]) == (clip, "ok", model)
     assert result["device"] == "cpu"
     assert result["decoder"] in ("decord", "av")
@@ -134,7 +134,7 @@ def test_jsonl_gives_a_line_a_video_and_errors_their_kind(model, clip, tmp_path)
     ran = tsf("classify", str(broken), clip, "nope.mp4", "-m", model, "--format", "jsonl")
     assert ran.exit_code == 1
     first, second, third = map(json.loads, ran.stdout.splitlines())
-    assert list(first) == ["video", "status", "error"]
+    assert list(first) == ["schema", "video", "status", "error"]
     assert list(first["error"]) == ["kind", "message"]
     assert (first["status"], second["status"], third["status"]) == ("error", "ok", "error")
     assert third["error"]["kind"] == "not_found"
@@ -271,7 +271,12 @@ def test_output_takes_its_format_from_its_suffix(model, clip, tmp_path, suffix):
     path = tmp_path / f"out.{suffix}"
     ran = tsf("classify", clip, "-m", model, "-o", str(path))
     assert (ran.exit_code, ran.stdout) == (0, "")
-    start = {"json": "[\n", "jsonl": '{"video"', "csv": "video,status", "txt": "video "}[suffix]
+    start = {
+        "json": "[\n",
+        "jsonl": '{"schema": 1, "video"',
+        "csv": "video,status",
+        "txt": "video ",
+    }[suffix]
     assert path.read_text().startswith(start)
     assert list(tmp_path.iterdir()) == [path]
 
