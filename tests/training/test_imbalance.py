@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import clips
+from tests.training.test_loop import PLAIN, Made, begin
 from tests.training.test_train import FAST, init, tsf  # noqa: F401
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.dataset.clip import LabelledClip
@@ -67,6 +69,16 @@ def test_weights_are_in_the_loss():
     each = -(torch.tensor(weights) * soft * scores.log() + (1 - soft) * (1 - scores).log())
     several = training_loss(logits, soft, multi_label=True, weights=weights)
     assert torch.allclose(several, each.mean(), atol=1e-6)
+
+
+def test_gradients_of_heavy_clips_are_not_cut_to_the_norm_of_the_others(monkeypatch):
+    norms = []
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda parameters, most: norms.append(most)
+    )
+    for weights in ((), (0.5, 10.0, 1.0)):
+        begin(replace(PLAIN, epochs=1), class_weights=weights).run(Made(4), None)
+    assert norms == [1.0, 10.0]
 
 
 @pytest.mark.parametrize("several", [False, True])

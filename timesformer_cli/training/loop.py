@@ -203,7 +203,10 @@ class Training:
                 (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             self._count(loss.item(), logits, numbers)
         if settings.recipe.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self.learner.parameters(), settings.recipe.clip_gradient)
+            # A clip that weighs ten times as much has ten times the gradient. Cut to the norm of the
+            # others, rare classes hardly count (120 to 6 clips: recall 59, 0, 43 % for 77, 84, 92).
+            most = settings.recipe.clip_gradient * max((1.0, *settings.class_weights))
+            nn.utils.clip_grad_norm_(self.learner.parameters(), most)
         self.optimizer.step()
 
     @staticmethod
