@@ -1,6 +1,6 @@
 """Record what a network attends to, without changing what it answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,16 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.attention import GroupedAttention
-from timesformer_cli.model.block import Block, checkpoint_gradients
+from timesformer_cli.model.block import AttentionPass, Block, Mlp, checkpoint_gradients
 from timesformer_cli.model.encoders import AttentivePooler, Fusion, HeadsPooler
 from timesformer_cli.model.routing import Mix
 
 MOST_KEPT = 2 << 30  # bytes of attention that one record may hold
-AT_ONCE = 64 << 20  # bytes of attention that are computed at once
+FRAMES = 8  # that an MLP computes at once
+AT_ONCE = 16 << 20  # bytes of attention that are computed at once
 
 
 @dataclass(slots=True)
@@ -91,13 +93,24 @@ def recorded(model: TimeSformer, by_head: nn.Module | None = None) -> Iterator[R
                 )
                 module.__dict__[name] = stand_in
                 changed.append((module, name))
-            elif isinstance(module, Block):
+            # Once more within a block, so that of all that gradients need little is there at a time.
+            elif isinstance(module, Block | AttentionPass):
                 checkpoint_gradients([module])
+                changed.append((module, "forward"))
+            elif isinstance(module, Mlp):
+                module.__dict__["forward"] = partial(_in_parts, module.forward)
                 changed.append((module, "forward"))
         yield recording
     finally:
         for module, name in changed:
             del module.__dict__[name]
+
+
+def _in_parts(forward: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """What treats each token alone, on a few frames `(b t ...)` at a time."""
+    firsts = range(0, max(1, tokens.shape[1]), FRAMES)  # one part of nothing where there is nothing
+    parts = [tokens[:, first : first + FRAMES] for first in firsts]
+    return torch.cat([checkpoint(forward, part, use_reentrant=False) for part in parts], 1)
 
 
 class _RecordedMix(torch.autograd.Function):
