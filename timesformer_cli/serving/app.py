@@ -53,6 +53,10 @@ class Server:
         self.places, self.metrics = Places(options.queue), Metrics()
         self.following = asyncio.Semaphore(engine.workers)  # windows are followed so many at a time
         self.draining = False
+        # Made now, and the commands' parsers with it: either takes longer than a request may wait.
+        self._contract = dumps(contract(reader, options.version, token=options.token is not None))
+        for verb in VERBS:
+            reader.read(verb, {})
         # Now: the first template takes a tenth of a second, in which no request would be answered.
         self.start = start_page(token=options.token is not None, most=options.max_upload)
 
@@ -95,9 +99,7 @@ class Server:
 
     async def openapi(self, request: Request) -> Response:
         """The contract."""
-        return _json(
-            contract(self.reader, self.options.version, token=self.options.token is not None)
-        )
+        return Response(self._contract + "\n", headers=ALWAYS, media_type="application/json")
 
     async def models(self, request: Request) -> Response:
         """What the model is."""

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.inference.classify import ClassifyOptions, WarmModel
 from timesformer_cli.inference.scorer import model_revision
@@ -39,6 +41,9 @@ class Engine:
                 WarmModel(self.options, note, decoders=self.workers, shared=True)
             )
             self.revision = model_revision(self.options.model)
+            # The first run loads and lays out what all others use: no request should wait for that.
+            clip = np.zeros((1, self.model.frames, *self.model.crop, 3), np.uint8)
+            self.warm.scorer.start(clip)()
             # A decoder of Linux ends with the thread that started it: so these threads stay.
             self.threads = ThreadPoolExecutor(queue, "tsf-request")
             self.long_threads = ThreadPoolExecutor(self.workers, "tsf-windows")
