@@ -38,6 +38,7 @@ NOT_RUN = {
         pip install '.[library]'
         pip install '.[parquet]'
         pip install '.[plot]'
+        pip install '.[tensorboard]'
         pip install '.[serve]'
         pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
         scripts/demo

@@ -16,8 +16,9 @@ from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import replace_file
 from timesformer_cli.json_text import finite_json
+from timesformer_cli.training.carry_out import RESULTS
 from timesformer_cli.training.options import CHECKPOINT, FOLDS, TrainOptions
-from timesformer_cli.training.run import RESULTS, resume_training, train_model
+from timesformer_cli.training.run import resume_training, train_model
 from timesformer_cli.training.shortcuts import Shortcut
 from timesformer_cli.weights.description import read_json
 

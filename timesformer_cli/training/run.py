@@ -12,10 +12,11 @@ from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.labelled import read_labelled_clips, require_some_there
 from timesformer_cli.dataset.splits import split_clips
-from timesformer_cli.errors import DeviceError, UsageError, VideoError, WeightsError
+from timesformer_cli.errors import DeviceError, UsageError, WeightsError
 from timesformer_cli.files import replace_file, require_folder
 from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.json_text import finite_json
+from timesformer_cli.training.carry_out import as_file, carry_out
 from timesformer_cli.training.check import (
     Findings,
     check_clips,
@@ -34,7 +35,7 @@ from timesformer_cli.training.options import (
     TrainOptions,
     labels_of,
 )
-from timesformer_cli.training.report import TrainingReport, report_to_dict
+from timesformer_cli.training.report import TrainingReport
 from timesformer_cli.training.shortcuts import find_shortcuts
 from timesformer_cli.video import DecodePool
 
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from timesformer_cli.training.session import TrainingSession
     from timesformer_cli.training.state import TrainingCallbacks
     from timesformer_cli.weights.hub.locate import Located
-
-METRICS, CARD, RESULTS = "metrics.jsonl", "README.md", "results.json"
 
 
 def read_training_clips(
@@ -125,8 +124,8 @@ def train_model(
             draw_batch(session, folder / PICTURE)
             recipe: dict[str, Any] = {"options": asdict(options), "recipe": asdict(options.recipe)}
             recipe["run"] = token_hex(6)  # by which a tracker knows it again
-            replace_file(folder / RECIPE, _encoded(finite_json(recipe, indent=2)))
-        return _train(session, None, callbacks)
+            replace_file(folder / RECIPE, as_file(finite_json(recipe, indent=2)))
+        return carry_out(session, None, callbacks)
 
 
 def resume_training(
@@ -149,7 +148,7 @@ def resume_training(
         session = TrainingSession.of_plan(
             replace(plan, options=options), stored["backbone"], pool, processes
         )
-        return _train(session, stored["training"], _heard_by(processes, callbacks))
+        return carry_out(session, stored["training"], _heard_by(processes, callbacks))
 
 
 @contextmanager
@@ -238,89 +237,3 @@ def _heard_by(processes: "Processes", callbacks: "TrainingCallbacks") -> "Traini
     if processes.first:
         return callbacks
     return TrainingCallbacks(started=callbacks.started, stopping=callbacks.stopping)
-
-
-def _train(
-    session: "TrainingSession", state: dict[str, Any] | None, callbacks: "TrainingCallbacks"
-) -> TrainingReport | None:
-    from timesformer_cli.training.tracked import told
-
-    folder, options = Path(session.plan.options.out), session.plan.options
-    name = options.log if session.processes.first else None
-    over = 0 if state is None else state.get("position", {}).get("epoch", 0)
-    with told(name, folder, over, callbacks) as (heard, conclude):
-        report = _trained(session, state, heard)
-        conclude(report)
-    return report
-
-
-def _trained(
-    session: "TrainingSession", state: dict[str, Any] | None, callbacks: "TrainingCallbacks"
-) -> TrainingReport | None:
-    from timesformer_cli.training import checkpoint
-    from timesformer_cli.training.card import card
-    from timesformer_cli.training.frozen import train_frozen
-    from timesformer_cli.training.loop import Training
-    from timesformer_cli.training.state import TrainingStopped
-    from timesformer_cli.weights.load import load_path
-    from timesformer_cli.weights.opened import opens_elsewhere
-
-    folder, first = Path(session.plan.options.out), session.processes.first
-    lost: list[str] = []
-
-    def note_loss(error: VideoError) -> None:
-        if str(error) not in lost:  # each is met again in every epoch
-            lost.append(str(error))
-            callbacks.note(f"a clip was left out: {error}")
-
-    def write_history(history: list[dict[str, Any]]) -> None:
-        if first:
-            lines = "".join(finite_json(row) + "\n" for row in history)
-            replace_file(folder / METRICS, lines.encode())
-            callbacks.epoch(history)
-
-    def save(content: dict[str, Any]) -> None:
-        checkpoint.save_training_state({**session.kept, "training": content}, folder)
-
-    def write_best() -> None:
-        if first:
-            session.write(training.result, folder, training.best_scores)
-
-    heard = replace(callbacks, epoch=write_history, lost=note_loss, save=save, best=write_best)
-    if session.plan.options.freeze_backbone:
-        if not first:  # a head is fitted at once, by one process
-            return None
-        save({})
-        callbacks.started()
-        position = train_frozen(session, folder, heard)
-    else:
-        training = Training(session.learner, session.settings, session.processes, heard)
-        if state is not None:
-            training.load(state)
-        callbacks.started()
-        try:
-            training.run(*session.samples())
-        except TrainingStopped:
-            raise TrainingStopped(folder) from None
-        if not first:
-            return None
-        position = training.position
-    report = TrainingReport(
-        folder=str(folder),
-        labels=session.plan.labels,
-        history=tuple(position.history),
-        best_epoch=position.best_epoch,
-        scores=session.scores(folder, note_loss),
-        clips={name: len(session.plan.of_split(name)) for name in ("train", "val", "test")},
-        seconds=position.seconds,
-        lost=tuple(lost),
-        opens=opens_elsewhere(folder, load_path(folder)[0]),
-        shortcuts=session.plan.shortcuts,
-    )
-    replace_file(folder / CARD, _encoded(card(session.plan, report)))
-    replace_file(folder / RESULTS, _encoded(finite_json(report_to_dict(report), indent=2)))
-    return report
-
-
-def _encoded(text: str) -> bytes:
-    return (text + "\n").encode("utf-8", "backslashreplace")
