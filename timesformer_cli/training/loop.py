@@ -22,7 +22,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ from timesformer_cli.training.history import (
     is_better,
     is_measured,
 )
-from timesformer_cli.training.objective import right_clips, training_loss
+from timesformer_cli.training.objective import regression_loss, right_clips, training_loss
 from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import STEP, seeded
@@ -199,7 +198,7 @@ class Training:
                     smoothing=settings.recipe.label_smoothing,
                 )
                 for known in beside:
-                    loss = loss + _regression(outputs[:, settings.classes :].float(), known)
+                    loss = loss + regression_loss(outputs[:, settings.classes :].float(), known)
                 (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             self._count(loss.item(), logits, numbers)
         if settings.recipe.clip_gradient is not None:
@@ -300,9 +299,3 @@ class Training:
             self.callbacks.save(self.state())
             self._saved = time.monotonic()
             self._save_took = self._saved - began
-
-
-def _regression(outputs: Tensor, known: Tensor) -> Tensor:
-    """The mean distance of outputs from the numbers that are known, squared where it is small."""
-    # Where nothing is known, an output is as far from itself as it should be.
-    return F.smooth_l1_loss(outputs, torch.where(known.isnan(), outputs.detach(), known), beta=0.5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,3 +48,9 @@ def right_clips(logits: Tensor, known: Tensor) -> Tensor:
     if known.ndim == 2:
         return ((logits >= 0) == (known > 0)).all(dim=1)
     return logits.argmax(dim=1) == known
+
+
+def regression_loss(outputs: Tensor, known: Tensor) -> Tensor:
+    """The mean distance of outputs from the numbers that are known, squared where it is small."""
+    # Where nothing is known, an output is as far from itself as it should be.
+    return F.smooth_l1_loss(outputs, torch.where(known.isnan(), outputs.detach(), known), beta=0.5)
