@@ -90,7 +90,7 @@ def narrow(model: TimeSformer) -> None:
 def as_input(model: TimeSformer, frames: Pixels) -> Tensor:
     """Clips `(n t height width 3)` as the network takes them."""
     wanted = model.preprocessing
-    return normalise(torch.from_numpy(frames), wanted.mean, wanted.std)
+    return torch.from_numpy(normalise(frames, wanted.mean, wanted.std))
 
 
 def answers(model: TimeSformer, frames: Pixels) -> Tensor:
