@@ -52,7 +52,11 @@ def test_each_video_has_its_own_file_and_none_takes_anothers_place(tsf, folders)
 
 @pytest.mark.parametrize(
     ("format", "suffix", "start"),
-    [("table", "txt", "video"), ("jsonl", "jsonl", '{"video"'), ("csv", "csv", "video,status")],
+    [
+        ("table", "txt", "video"),
+        ("jsonl", "jsonl", '{"schema": 1, "video"'),
+        ("csv", "csv", "video,status"),
+    ],
 )
 def test_a_file_is_what_output_would_write_for_the_video(format, suffix, start, tsf, folders):
     ran = tsf(folders / "a", "--output-dir", folders / "out", "--format", format)
