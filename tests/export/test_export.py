@@ -136,6 +136,9 @@ def check_graph(path):
     kinds = Counter(node.op_type for node in made.graph.node)
     assert not {"ScatterND", "Range", "If", "Loop", "Constant", "Identity"} & set(kinds)
     assert kinds["Shape"] <= 1
+    for value in (*made.graph.input, *made.graph.output):
+        first = value.type.tensor_type.shape.dim[0]
+        assert first.dim_value or first.dim_param == "batch"
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)

@@ -47,12 +47,9 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
         torch.float32 if rounded else DTYPES[manifest.dtype], mix=portable_attention
     )
     fast = FastModel(model, layers)
-    program = _trace(fast, manifest).run_decompositions(
-        {torch.ops.aten.slice_scatter.default: _joined}
-    )
     with _quiet():
         exported = torch.onnx.export(
-            program,
+            _trace(fast, manifest),
             input_names=[INPUT],
             output_names=[OUTPUT],
             opset_version=opset,
@@ -63,6 +60,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     graph = exported.model
     common.ClearMetadataAndDocStringPass()(graph)
     _shorten(graph.graph)
+    _name_batch(graph.graph)
     graph.metadata_props.clear()
     graph.metadata_props.update(manifest.to_strings())
     held = sum(tensor.nbytes for tensor in fast.state_dict().values())
@@ -152,6 +150,15 @@ def _shorten(graph: "onnx_ir.Graph") -> None:
         value.shape = value.type = None
 
 
+def _name_batch(graph: "onnx_ir.Graph") -> None:
+    """Call the free axis `batch`; tracing gave it a number."""
+    import onnx_ir
+
+    for value in (*graph.inputs, *graph.outputs):
+        if value.shape is not None and not isinstance(value.shape[0], int):
+            value.shape = onnx_ir.Shape(["batch", *value.shape[1:]])
+
+
 @torch.no_grad()
 def _trace(fast: FastModel, manifest: Manifest) -> ExportedProgram:
     """The graph of the fast model at the clip shape of the manifest."""
@@ -165,19 +172,6 @@ def _trace(fast: FastModel, manifest: Manifest) -> ExportedProgram:
         for key in ORIGIN:
             node.meta.pop(key, None)
     return program
-
-
-def _joined(
-    tokens: Tensor, source: Tensor, dim: int = 0, start: int | None = None, *_: int
-) -> Tensor:
-    """What `slice_scatter` gives for an update from `start` to the end, made by joining.
-
-    So the ONNX file has a Concat where it would have a scatter.
-    """
-    assert source.shape[dim] == tokens.shape[dim] - (start or 0)
-    if not start:
-        return source
-    return torch.cat([tokens.narrow(dim, 0, start), source], dim)
 
 
 @contextmanager

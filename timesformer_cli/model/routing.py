@@ -128,7 +128,8 @@ class GlobalClassRoute:
         return torch.cat([cls, patches.flatten(1, 3)], dim=1)
 
     def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        return tokens[:, :1], tokens[:, 1:].unflatten(1, grid)  # type: ignore[no-untyped-call]
+        cls, patches = tokens.split([1, tokens.shape[1] - 1], dim=1)
+        return cls, patches.unflatten(1, grid)  # type: ignore[no-untyped-call]
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, grid: Grid, mix: Mix, frames: Tensor | None = None

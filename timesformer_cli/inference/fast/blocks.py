@@ -126,10 +126,16 @@ class FastPass(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         absent = self.route.grouping.cls == "absent"
         aside = tokens.shape[1] - prod(grid) if absent else 0
-        maps = self.qkv(self.norm(tokens[:, aside:], grid)).chunk(3, dim=-1)
+        rest = own = tokens
+        if aside:
+            rest, own = tokens.split([aside, tokens.shape[1] - aside], dim=1)
+        maps = self.qkv(self.norm(own, grid)).chunk(3, dim=-1)
         q, k, v = (self.route.gather(*split_tokens(part, grid)) for part in maps)
         mixed = self.route.attend(q, k, v, grid, self.mix)
-        tokens[:, aside:].add_(self.proj(join_tokens(*self.route.scatter(mixed, grid))))
+        update = self.proj(join_tokens(*self.route.scatter(mixed, grid)))
+        if aside and torch.compiler.is_exporting():  # a graph has no place to change
+            return torch.cat([rest, own + update], dim=1)
+        own.add_(update)
         return tokens
 
 
@@ -209,7 +215,8 @@ class Normed(nn.Module):
 def split_tokens(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Class tokens `(b c d)` and patches `(b t h w d)`."""
     classes = tokens.shape[1] - prod(grid)
-    return tokens[:, :classes], tokens[:, classes:].unflatten(1, grid)  # type: ignore[no-untyped-call]
+    cls, patches = tokens.split([classes, prod(grid)], dim=1)
+    return cls, patches.unflatten(1, grid)  # type: ignore[no-untyped-call]
 
 
 def join_tokens(cls: Tensor | None, patches: Tensor) -> Tensor:
