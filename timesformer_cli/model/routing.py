@@ -128,7 +128,7 @@ class GlobalClassRoute:
         return torch.cat([cls, patches.flatten(1, 3)], dim=1)
 
     def scatter(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        cls, patches = tokens.split([1, tokens.shape[1] - 1], dim=1)
+        cls, patches = tokens.split_with_sizes([1, tokens.shape[1] - 1], dim=1)
         return cls, patches.unflatten(1, grid)  # type: ignore[no-untyped-call]
 
     def attend(

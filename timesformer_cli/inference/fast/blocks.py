@@ -128,7 +128,7 @@ class FastPass(nn.Module):
         aside = tokens.shape[1] - prod(grid) if absent else 0
         rest = own = tokens
         if aside:
-            rest, own = tokens.split([aside, tokens.shape[1] - aside], dim=1)
+            rest, own = tokens.split_with_sizes([aside, tokens.shape[1] - aside], dim=1)
         maps = self.qkv(self.norm(own, grid)).chunk(3, dim=-1)
         q, k, v = (self.route.gather(*split_tokens(part, grid)) for part in maps)
         mixed = self.route.attend(q, k, v, grid, self.mix)
@@ -215,7 +215,7 @@ class Normed(nn.Module):
 def split_tokens(tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Class tokens `(b c d)` and patches `(b t h w d)`."""
     classes = tokens.shape[1] - prod(grid)
-    cls, patches = tokens.split([classes, prod(grid)], dim=1)
+    cls, patches = tokens.split_with_sizes([classes, prod(grid)], dim=1)
     return cls, patches.unflatten(1, grid)  # type: ignore[no-untyped-call]
 
 
