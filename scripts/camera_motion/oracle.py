@@ -27,7 +27,7 @@ from timesformer_cli.video.decoders.base import (
     SmallPicture,
     Unordered,
 )
-from timesformer_cli.video.decoders.pyav import read_av
+from timesformer_cli.video.decoders.indexed import read_av
 from timesformer_cli.video.facts import UPRIGHT, Orientation
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile

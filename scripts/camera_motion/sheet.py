@@ -12,7 +12,7 @@ import numpy as np
 from scripts.camera_motion.oracle import Stretch
 from scripts.camera_motion.things import Picture
 from timesformer_cli.video.decoders.base import ReadJob
-from timesformer_cli.video.decoders.pyav import read_av
+from timesformer_cli.video.decoders.indexed import read_av
 from timesformer_cli.video.facts import UPRIGHT, Orientation
 from timesformer_cli.video.probe import probe
 from timesformer_cli.video.safe_file import VideoFile

@@ -73,7 +73,7 @@ def test_schemes_are_completed_also_behind_a_comma():
         ("tsf classify x --device c", ["cpu", "cuda", "cuda:0"]),
         ("tsf export --model x --device ", []),
         ("tsf classify x --format j", ["json", "jsonl"]),
-        ("tsf timeline x --format ", "table json jsonl csv parquet srt vtt otio edl".split()),
+        ("tsf timeline x --format ", "table json jsonl csv parquet html srt vtt otio edl".split()),
         ("tsf models --format ", ["table", "json", "csv", "markdown"]),
         ("tsf classify x --dtype b", ["bfloat16"]),
         ("tsf classify x --top", ["--top-k"]),

@@ -183,12 +183,6 @@ def test_words_for_a_model_of_its_own_classes_are_one_line(tsf, videos, model_fo
         assert "models that take words: videoprism-lvt-base" in ran.stderr
 
 
-def test_a_model_of_words_is_not_exported(tsf, tmp_path):
-    ran = tsf("export", "--pt2", "--output", tmp_path / "it.pt2")
-    assert ran.exit_code == 2 and ran.stderr.count("\n") == 1
-    assert "this model's are words" in ran.stderr and not (tmp_path / "it.pt2").exists()
-
-
 def test_a_model_of_words_has_no_classes_to_explain(tsf, videos):
     for method in ("combined", "occlusion"):
         ran = tsf("explain", videos / "red" / "clip.mp4", "--method", method)

@@ -129,7 +129,8 @@ def test_a_model_computes_on_as_many_threads_as_asked(arguments, model_folder, t
         assert ran.exit_code == 0, ran.stderr
         assert torch.get_num_threads() == wanted
         assert os.environ["OMP_NUM_THREADS"] == str(wanted)  # for what it starts
-        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        for made in ("run", "converted"):
+            shutil.rmtree(tmp_path / made, ignore_errors=True)
         (tmp_path / "model.pt2").unlink(missing_ok=True)
 
 

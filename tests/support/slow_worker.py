@@ -19,4 +19,4 @@ def main(parent: int) -> None:
                 time.sleep(60)
             time.sleep(0.5)
             send(replies, {"status": "working"})
-        send(replies, {"status": "error", "kind": "read_after_all", "message": "after all"})
+        send(replies, {"status": "error", "kind": "no_frames", "message": "after all"})

@@ -349,7 +349,7 @@ def test_the_time_limit_counts_from_the_last_progress(monkeypatch):
     monkeypatch.setattr(worker_process, "ChildProcess", started)
     with DecodePool(timeout=1.5) as pool:
         slow, stuck = pool.decode(["moves on", "stops"], EIGHT, WHOLE)
-    assert isinstance(slow, VideoError) and slow.kind == "read_after_all"
+    assert isinstance(slow, VideoError) and slow.kind == "no_frames" and str(slow) == "after all"
     assert isinstance(stuck, VideoError) and stuck.kind == "timeout"
     assert "made no progress in 1.5 s" in str(stuck)
 

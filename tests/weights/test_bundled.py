@@ -28,14 +28,14 @@ def truth(path: Path) -> set[str]:
 
 def tops(paths: list[Path], model) -> dict[str, str]:
     """The best label of each video, by its name."""
-    results = timesformer_cli.classify(paths, model=model, top_k=1)
+    results = list(timesformer_cli.classify(paths, model=model, top_k=1))
     assert [r.status for r in results] == ["ok"] * len(paths)
     return {Path(r.video).stem: r.predictions[0].label for r in results}
 
 
 def scores(paths: list[Path], model, decoder: str) -> dict[str, np.ndarray]:
     """The scores of every video that this decoder reads, by its name, in label order."""
-    results = timesformer_cli.classify(paths, model=model, decoder=decoder, top_k=11)
+    results = list(timesformer_cli.classify(paths, model=model, decoder=decoder, top_k=11))
     if {r.error.kind for r in results if r.status == "error"} == {"decoder_missing"}:
         pytest.skip(results[0].error.message)
     return {

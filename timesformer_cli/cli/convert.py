@@ -40,6 +40,7 @@ def convert(
     format: Annotated[
         Literal["table", "json"], typer.Option(help="How to write the report.")
     ] = "table",
+    threads: options.Threads = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -63,7 +64,9 @@ def convert(
     with errors_explained(debug), quietly(quiet), interrupted_at_once():
         from timesformer_cli.export.convert import convert_model
         from timesformer_cli.export.run import ExportOptions, export_model, validate_export_options
+        from timesformer_cli.inference.process_tuning import use_threads
 
+        use_threads(threads)
         if to == ONNX:
             chosen = ExportOptions(model=model, output=output, version=__version__)
             validate_export_options(chosen)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
 
+from timesformer_cli.cli.console import new_console
 from timesformer_cli.cli.formats import write_json
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.export.convert import Converted
@@ -21,7 +21,7 @@ NEXT = {
 
 def as_table(converted: Converted, stream: TextIO) -> None:
     """One line per finding."""
-    console = Console(file=stream, highlight=False)
+    console = new_console(stream)
     proof = f"{converted.tensors} tensors, read back bit for bit"
     if converted.difference is not None:
         proof += f"; in transformers, logits within {converted.difference:.0e}"
