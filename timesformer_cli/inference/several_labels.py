@@ -21,13 +21,21 @@ def said_labels(
     Empty for a model of one label per clip. A `threshold` stands for those of all classes; a label
     that the choice takes for none is never said.
     """
-    config, labels, scores = description.config, description.labels, as_floats(scores)
-    if not config.multi_label:
+    labels, scores = description.labels, as_floats(scores)
+    if not description.config.multi_label:
         return ()
-    least = config.each_threshold if threshold is None else (threshold,) * config.classes
-    weakest = 0.0 if choice.least is None else choice.least
-    said = [n for n in choice.numbers if scores[n] >= max(least[n], weakest)]
+    least = least_scores(description, choice, threshold)
+    said = [n for n, value in zip(choice.numbers, least, strict=True) if scores[n] >= value]
     return tuple(labels[n] for n in sorted(said, key=lambda n: -float(scores[n])))
+
+
+def least_scores(
+    description: "Description", choice: "LabelChoice", threshold: float | None = None
+) -> tuple[float, ...]:
+    """The score from which a video has each of the chosen labels, as `said_labels` has it."""
+    own = description.config.each_threshold
+    weakest = 0.0 if choice.least is None else choice.least
+    return tuple(max(own[n] if threshold is None else threshold, weakest) for n in choice.numbers)
 
 
 def require_several(description: "Description", model: str, threshold: float) -> None:

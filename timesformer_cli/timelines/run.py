@@ -13,6 +13,7 @@ from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import failed
 from timesformer_cli.inference.scorer import model_revision, open_scorer, windows_for
+from timesformer_cli.inference.several_labels import least_scores
 from timesformer_cli.inference.window_scores import WindowScorer
 from timesformer_cli.timelines.journal import Journal, Past
 from timesformer_cli.timelines.options import AUTO_PRICE, TimelineOptions
@@ -279,17 +280,15 @@ class TimelineRun:
         price = self.options.smooth
         if price == AUTO_PRICE:
             price = automatic_price(self.span, self.every)
-        config, least = self.scorer.description.config, self.options.threshold
-        if not config.multi_label:
+        described, least = self.scorer.description, self.options.threshold
+        if not described.config.multi_label:
             return SegmentRules(price=price, threshold=least)
         if self.options.refine:
             raise UsageError(
                 f"{self.options.name}: its labels come and go by themselves, so no change between two "
                 "of them can be refined; leave out --refine, or give a shorter --every"
             )
-        choice, own = self.scorer.choice, config.each_threshold
-        weakest = choice.least or 0.0
-        each = tuple(max(least or own[number], weakest) for number in choice.numbers)
+        each = least_scores(described, self.scorer.choice, least or None)
         return SegmentRules(price=price, thresholds=each)
 
 
