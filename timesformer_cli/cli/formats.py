@@ -118,6 +118,11 @@ def write_json(result: Any, stream: TextIO) -> None:
     stream.write(dumps(value, indent=2, encoding=stream.encoding) + "\n")
 
 
+def write_json_array(results: Iterable[Any], stream: TextIO) -> None:
+    """Write the results, once all are known, as one array."""
+    write_json(list(results), stream)
+
+
 def write_json_lines(results: Iterable[Any], stream: TextIO) -> None:
     """Write each result as one line, as soon as it is known."""
     for result in results:

@@ -9,7 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.console import new_console
-from timesformer_cli.cli.formats import percent, shortened, write_csv, write_json, write_json_lines
+from timesformer_cli.cli.formats import (
+    percent,
+    shortened,
+    write_csv,
+    write_json_array,
+    write_json_lines,
+)
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.duplicates import Pair
 from timesformer_cli.pages.page import addresses_of, render_page
@@ -44,16 +50,6 @@ def as_table(pairs: Sequence[Pair], stream: TextIO) -> None:
             percent(pair.shared, 0),
         )
     console.print(table)
-
-
-def as_json(pairs: Sequence[Pair], stream: TextIO) -> None:
-    """One array."""
-    write_json(list(pairs), stream)
-
-
-def as_jsonl(pairs: Sequence[Pair], stream: TextIO) -> None:
-    """One object a line."""
-    write_json_lines(pairs, stream)
 
 
 def as_csv(pairs: Sequence[Pair], stream: TextIO) -> None:
@@ -97,8 +93,8 @@ def _begun(pair: Pair) -> tuple[float, float]:
 
 RENDERERS: dict[str, Callable[[Sequence[Pair], TextIO], None]] = {
     "table": as_table,
-    "json": as_json,
-    "jsonl": as_jsonl,
+    "json": write_json_array,
+    "jsonl": write_json_lines,
     "csv": as_csv,
     "m3u": as_m3u,
     "html": as_html,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from timesformer_cli.cli.console import new_console
-from timesformer_cli.cli.formats import percent, write_csv, write_json, write_json_lines
+from timesformer_cli.cli.formats import percent, write_csv, write_json_array, write_json_lines
 from timesformer_cli.cli.stderr import printable
 from timesformer_cli.library.search import Hit
 from timesformer_cli.pages.page import addresses_of, render_page
@@ -41,16 +41,6 @@ def as_table(hits: Sequence[Hit], stream: TextIO) -> None:
     console.print(table)
 
 
-def as_json(hits: Sequence[Hit], stream: TextIO) -> None:
-    """One array."""
-    write_json(list(hits), stream)
-
-
-def as_jsonl(hits: Sequence[Hit], stream: TextIO) -> None:
-    """One object a line."""
-    write_json_lines(hits, stream)
-
-
 def as_csv(hits: Sequence[Hit], stream: TextIO) -> None:
     """One row each."""
     write_csv(map(asdict, hits), CSV_COLUMNS, stream)
@@ -74,8 +64,8 @@ def as_html(hits: Sequence[Hit], stream: TextIO) -> None:
 
 RENDERERS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {
     "table": as_table,
-    "json": as_json,
-    "jsonl": as_jsonl,
+    "json": write_json_array,
+    "jsonl": write_json_lines,
     "csv": as_csv,
     "m3u": as_m3u,
     "html": as_html,

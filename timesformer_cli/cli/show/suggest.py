@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from timesformer_cli.cli.formats import write_csv, write_json, write_json_lines
+from timesformer_cli.cli.formats import write_csv, write_json_array, write_json_lines
 from timesformer_cli.library.suggest import Suggestion
 
 CSV_COLUMNS = "path label guess score margin distance".split()
@@ -26,18 +26,8 @@ def as_csv(suggestions: Sequence[Suggestion], stream: TextIO) -> None:
     write_csv(rows, CSV_COLUMNS, stream)
 
 
-def as_json(suggestions: Sequence[Suggestion], stream: TextIO) -> None:
-    """One array."""
-    write_json(list(suggestions), stream)
-
-
-def as_jsonl(suggestions: Sequence[Suggestion], stream: TextIO) -> None:
-    """One object a line."""
-    write_json_lines(suggestions, stream)
-
-
 RENDERERS: Mapping[str, Callable[[Sequence[Suggestion], TextIO], None]] = {
     "csv": as_csv,
-    "json": as_json,
-    "jsonl": as_jsonl,
+    "json": write_json_array,
+    "jsonl": write_json_lines,
 }
