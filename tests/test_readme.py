@@ -61,6 +61,8 @@ NOT_RUN = {
     "it trains, or needs what a training made; tests/training does so": """
         tsf train clips/ --init camera-motion
         tsf train --resume runs/clips
+        tsf train shards/train-{000..009}.tar
+        tsf evaluate shards/val-{000..001}.tar --model runs/train
         tsf new.mp4 --model runs/clips
         tsf info runs/clips --labels
         tsf suggest unlabelled/ --model runs/clips -k 50 -o to-label.csv

@@ -17,11 +17,11 @@ PROTOCOL, OUTPUT = "How it is measured", "Output"
 def evaluate(
     context: typer.Context,
     data: Annotated[
-        Path,
+        list[str],
         typer.Argument(
             metavar="DATA",
             help="A folder with one folder per class, a table (path,label and perhaps split,start,"
-            "end), or an export of Label Studio or CVAT.",
+            "end), an export of Label Studio or CVAT, or WebDataset's tar files.",
             show_default=False,
         ),
     ],
@@ -115,6 +115,7 @@ def evaluate(
         note,
         quietly,
     )
+    from timesformer_cli.dataset.shards import joined_names
     from timesformer_cli.evaluation.run import (
         EvaluateOptions,
         evaluate_models,
@@ -145,16 +146,17 @@ def evaluate(
             )
         if threshold is not None and not several:
             raise UsageError("--threshold is for several labels a video: --multi-label")
-        chosen = options.fill(EvaluateOptions, context, how=how, multi_label=several)
+        source = Path(joined_names(data))
+        chosen = options.fill(EvaluateOptions, context, data=source, how=how, multi_label=several)
         if confusion is not None:
             require_drawable(confusion, "--confusion")
         beside = (predictions, confusion)
-        require_writable(output, [data], beside)
+        require_writable(output, [source], beside)
         written = choose_format(format, output, RENDERERS)
         labelled = read_evaluation_clips(
-            data, split, note, multi_label=several, labels_from=labels_from, fps=fps
+            source, split, note, multi_label=several, labels_from=labels_from, fps=fps
         )
-        require_writable(output, [item.path for item in labelled], beside)
+        require_writable(output, [item.file for item in labelled], beside)
         models = {name: locate_shown(name) for name in chosen.models}
         for located in models.values():
             require_writable(output, located.files, beside)

@@ -23,10 +23,12 @@ BESIDE = frozenset(("resume", "push_to_hub", "threads", "quiet"))
 def train(
     context: typer.Context,
     data: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Argument(
+            metavar="DATA",
             help="A folder with one folder per class (or train/, val/, test/ of these), "
-            "a table (path,label and perhaps split,start,end), or an export of Label Studio or CVAT.",
+            "a table (path,label and perhaps split,start,end), an export of Label Studio or CVAT, "
+            "or WebDataset's tar files.",
             show_default=False,
         ),
     ] = None,
@@ -241,6 +243,7 @@ def train(
     from timesformer_cli.weights.hub import upload
 
     with errors_explained(debug), quietly(quiet), interrupted_at_once():
+        from timesformer_cli.dataset.shards import joined_names, plain_name
         from timesformer_cli.dataset.splits import fold_clips
         from timesformer_cli.training.folds import require_folds_fit, train_folds, write_folds
         from timesformer_cli.training.options import FOLDS, SCRATCH, TrainOptions
@@ -254,7 +257,7 @@ def train(
         from timesformer_cli.training.trackers import require_tracker
         from timesformer_cli.typed.schemes import read_scheme
 
-        if (data is None) == (resume is None):
+        if (not data) == (resume is None):
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         options.require_devices(device)
         require_tracker(log)
@@ -262,11 +265,10 @@ def train(
         located, changes = None, {}
         crossed = folds is not None or (resume is not None and (resume / FOLDS).exists())
         if resume is None:
-            where = str(out or Path("runs") / Path(str(data)).absolute().stem)
+            source = joined_names(data or [])
+            where = str(out or Path("runs") / plain_name(Path(source)))
             scheme = None if attention is None else read_scheme(attention)
-            chosen = options.fill(
-                TrainOptions, context, data=str(data), out=where, attention=scheme
-            )
+            chosen = options.fill(TrainOptions, context, data=source, out=where, attention=scheme)
             if folds is not None:
                 require_folds_fit(options.said(context))
                 chosen = replace(chosen, val_fraction=0.0)

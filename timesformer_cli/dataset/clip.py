@@ -1,7 +1,9 @@
 """One labelled clip: a video, or a part of one, and its class."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from timesformer_cli.video import VideoPath
 
@@ -18,8 +20,16 @@ class LabelledClip:
     start: float = 0.0  # seconds; with `end` the part of the video that is the clip
     end: float | None = None  # None means the end of the video
     fps: float | None = None  # the path is a folder of pictures, so many of them a second
+    # Of a video in a tar file: that file, then the values of its `TarPart`; the path is its name.
+    member: tuple[str, int, int, int] | None = None
     # File and line that list it; None for what lies in a class folder.
     where: str | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LabelledClip":
+        """The inverse of `asdict`, also from JSON, whose lists were tuples."""
+        tuples = {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
+        return cls(**{**values, **tuples})
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -29,7 +39,13 @@ class LabelledClip:
     @property
     def anchored(self) -> "LabelledClip":
         """The same with a path that holds wherever a program is started."""
-        return replace(self, path=os.path.abspath(self.path))
+        member = self.member and (os.path.abspath(self.member[0]), *self.member[1:])
+        return replace(self, path=os.path.abspath(self.path), member=member)
+
+    @property
+    def file(self) -> str:
+        """The path of what lies on the disk: the video, or the tar file that it is in."""
+        return self.path if self.member is None else self.member[0]
 
     @property
     def is_part(self) -> bool:
@@ -39,7 +55,9 @@ class LabelledClip:
     @property
     def video(self) -> VideoPath:
         """What to decode."""
-        return VideoPath(self.path, fps=self.fps, start=self.start, end=self.end)
+        return VideoPath(
+            self.path, fps=self.fps, start=self.start, end=self.end, member=self.member
+        )
 
     @property
     def name(self) -> str:

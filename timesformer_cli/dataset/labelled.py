@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.clip import LabelledClip
@@ -14,6 +15,8 @@ from timesformer_cli.dataset.multi_label import join_labels, seem_several, split
 from timesformer_cli.dataset.named_videos import NamedVideos
 from timesformer_cli.dataset.part_times import require_forwards
 from timesformer_cli.dataset.repeated import each_once, labels_together
+from timesformer_cli.dataset.shard_clips import shard_clips
+from timesformer_cli.dataset.shards import shards_at
 from timesformer_cli.dataset.table import read_rows
 from timesformer_cli.dataset.table_row import TableRow
 from timesformer_cli.errors import UsageError
@@ -34,11 +37,12 @@ def read_labelled_clips(
     fps: float | None = None,
     note: NoteCallback = ignore_note,
 ) -> list[LabelledClip]:
-    """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`), a table or annotations.
+    """The clips of a folder (`<label>/*.mp4` or `train/<label>/*.mp4`), a table, annotations or tars.
 
     A table has a heading: `path,label` and perhaps `split`, `group`, `start` and `end`, or other
     names for them. Without one it is a list of `path label_index`, and `labels` names the numbers.
-    Its paths start at its own folder. `labels_from` says where in a folder the labels are
+    Its paths start at its own folder. Tar files (`shards_at`) hold videos and their labels as
+    WebDataset writes them (`shard_clips`). `labels_from` says where in a folder the labels are
     (`labelled_videos`). `group_by` is a column of the table, `folder`, or a pattern of the path
     whose first bracket is the group. `fps` is the rate of folders of pictures, which are then
     videos, and of times that are counted in frames. A clip that comes again in its split is left
@@ -46,11 +50,14 @@ def read_labelled_clips(
     column for each class, or the clip in several rows or folders. Raises UsageError that says file
     and line, and for a clip with two labels otherwise.
     """
-    if source.is_dir():
+    if shards := shards_at(source, note):
+        _require_no_labels_from(source, labels_from, "tar files have their")
+        how: dict[str, Any] = {"group_by": group_by, "multi_label": multi_label, "fps": fps}
+        clips = shard_clips(source, shards, **how, note=note)
+    elif source.is_dir():
         clips = list(_in_folder(source, labels_from, fps, note, multi_label=multi_label))
     else:
-        if labels_from is not None:
-            raise UsageError(f"{source}: --labels-from is for folders, and a table has its labels")
+        _require_no_labels_from(source, labels_from, "a table has its")
         rows = read_rows(source, labels, group_by, multi_label=multi_label, fps=fps, note=note)
         clips = _in_table(source, rows, fps, note)
         # A row of class columns says all of its clip.
@@ -62,16 +69,22 @@ def read_labelled_clips(
         once = labels_together(source, clips, note)
     elif several := seem_several(dict.fromkeys(clip.label for clip in clips)):
         note(f"{source}: '{several}' is one class of that name; --multi-label makes it several")
-    if group_by == GROUP or (once[0].group is not None and not source.is_dir()):
+    named = any(clip.group is not None for clip in once) if shards else once[0].group is not None
+    if group_by == GROUP or (named and (shards or not source.is_dir())):
         return once
     return [replace(clip, group=_group(clip.path, group_by)) for clip in once]
 
 
+def _require_no_labels_from(source: Path, labels_from: str | None, whose: str) -> None:
+    if labels_from is not None:
+        raise UsageError(f"{source}: --labels-from is for folders, and {whose} labels")
+
+
 def require_some_there(source: Path, clips: Sequence[LabelledClip]) -> None:
     """Raise UsageError where not one of the clips is a file: the list's paths are wrong."""
-    if not any(os.path.lexists(clip.path.replace("\0", "")) for clip in clips):
+    if not any(os.path.lexists(clip.file.replace("\0", "")) for clip in clips):
         raise UsageError(
-            f"{source}: none of its clips is there; the first should be {clips[0].path} "
+            f"{source}: none of its clips is there; the first should be {clips[0].file} "
             f"(paths start at the folder of {source.name})"
         )
 

@@ -5,7 +5,6 @@ import glob
 import os
 import posixpath
 import re
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +13,12 @@ from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.scale.storage import REMOTE, PatientFile, in_a_line, patiently, place_of
 from timesformer_cli.video import find_videos
 from timesformer_cli.video.listed import SUFFIXES, read_list
+from timesformer_cli.video.tar_members import SHARD, tar_members
 
 if TYPE_CHECKING:
     import pyarrow
 
 STDIN = "-"
-SHARD = ".tar"
 PARQUET = re.compile(r"(.+\.parquet)(?:#(.+))?", re.IGNORECASE)
 COLUMN = "video"  # of a list in Parquet, where none is named
 
@@ -94,38 +93,23 @@ def members(shard: str) -> list[Input]:
     found: list[Input] = []
     seen: set[str] = set()
     try:
-        with PatientFile(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
-                    name = f"{shard}/{member.name}"
-                    while name in seen:  # tar appends what is newer
-                        name += "#2"
-                    seen.add(name)
-                    found.append(_member(shard, name, member))
-            if tar.offset >= file.length:  # cut between two members
-                raise tarfile.ReadError("end of data without a mark")
-    except tarfile.TarError as error:
-        cut = "end of data" in str(error) or "unexpected" in str(error)
-        kind = ErrorKind.TRUNCATED_SHARD if cut else ErrorKind.BAD_SHARD
-        why = "is cut short" if cut else f"is no plain tar file ({error})"
-        message = f"{why}; videos before that are read"
-        found.append(Input(shard, shard, kind=kind, message=message))
+        with PatientFile(shard) as file:
+            for member in tar_members(file, file.length, _looks_like_video):
+                name = f"{shard}/{member.name}" if member.name else shard
+                while name in seen:  # tar appends what is newer
+                    name += "#2"
+                seen.add(name)
+                if (error := member.error) is not None:
+                    found.append(Input(name, shard, kind=error.kind, message=str(error)))
+                else:
+                    found.append(Input(name, shard, member.part.offset, member.part.size))
     except OSError as error:
         found = [Input(shard, shard, kind=ErrorKind.CANNOT_FETCH, message=in_a_line(error))]
     return found
 
 
-def _member(shard: str, name: str, member: tarfile.TarInfo) -> Input:
-    refused: tuple[str, str] | None = None
-    if member.name.startswith("/") or ".." in member.name.split("/"):
-        refused = ErrorKind.UNSAFE_NAME, "its name leads out of its shard"
-    elif not member.isreg() or member.issparse():
-        refused = ErrorKind.NOT_A_FILE, "is no plain file in its shard"
-    elif not member.size:
-        refused = ErrorKind.EMPTY_FILE, "is empty (0 bytes)"
-    if refused:
-        return Input(name, shard, kind=refused[0], message=refused[1])
-    return Input(name, shard, member.offset_data, member.size)
+def _looks_like_video(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in SUFFIXES
 
 
 def _one(name: str) -> Input:

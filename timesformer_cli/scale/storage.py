@@ -7,19 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.installing import how_to_install
+from timesformer_cli.video.tar_members import PIECE, file_in_memory, require_whole
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 REMOTE = re.compile(r"(s3|gs|https?)://([^/]+)/?(.*)", re.DOTALL)
 TRIES, PAUSE = 4, 0.5  # of a request that fails; seconds before the second, then twice as many
-LARGEST = 4 << 30  # bytes of one video that are held in memory
-PIECE = 8 << 20  # bytes asked for at a time
 
 T = TypeVar("T")
 
@@ -118,7 +116,7 @@ def decodable(source: str, offset: int, size: int) -> Iterator[str]:
     if offset < 0 and REMOTE.match(source) is None:
         yield source
         return
-    with _file_in_memory() as (file, path):
+    with file_in_memory() as (file, path):
         try:
             patiently(lambda: _copy(source, offset, size, file))
         except FileNotFoundError as error:
@@ -130,17 +128,6 @@ def decodable(source: str, offset: int, size: int) -> Iterator[str]:
         yield path
 
 
-@contextmanager
-def _file_in_memory() -> Iterator[tuple[Any, str]]:
-    if hasattr(os, "memfd_create"):
-        with open(os.memfd_create("tsf-video"), "w+b") as file:
-            # Our decoders are children of this process, and open its descriptor by this name.
-            yield file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
-    else:
-        with NamedTemporaryFile(prefix="tsf-video-") as file:
-            yield file, file.name
-
-
 def _copy(source: str, offset: int, size: int, target: Any) -> None:
     filesystem, path = place_of(source)
     target.seek(0)
@@ -148,12 +135,7 @@ def _copy(source: str, offset: int, size: int, target: Any) -> None:
     with filesystem.open_input_file(path) as stream:
         whole = stream.size()
         start, length = (0, whole) if offset < 0 else (offset, size)
-        if length > LARGEST:
-            raise VideoError(
-                ErrorKind.TOO_LARGE, f"has {length >> 20:,} MB; {LARGEST >> 20:,} are read"
-            )
-        if start + length > whole:
-            raise VideoError(ErrorKind.TRUNCATED_SHARD, "lies where its shard is cut short")
+        require_whole(start + length, whole, length)
         stream.seek(start)
         while length:
             piece = stream.read(min(PIECE, length))

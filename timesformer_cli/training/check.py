@@ -4,6 +4,7 @@ A clip that cannot be read would otherwise be met in the middle of the training,
 in two splits would make the validation a test of memory.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +19,12 @@ from timesformer_cli.dataset.metrics import interval
 from timesformer_cli.dataset.repeated import overlapping
 from timesformer_cli.dataset.split_names import SPLITS
 from timesformer_cli.errors import UsageError, VideoError
+from timesformer_cli.files import regular_file
 from timesformer_cli.training.imbalance import uneven_warning
 from timesformer_cli.training.shortcuts import Shortcut, given_away
-from timesformer_cli.video import Decoded, DecodePool
+from timesformer_cli.video import Decoded, DecodePool, VideoPath
 from timesformer_cli.video.decoders.pillow import pictures_of
+from timesformer_cli.video.tar_members import TarPart, member_pieces
 from timesformer_cli.weights.digest import SHA256
 
 FEW = 100  # validation clips, below which their number is remarked on
@@ -96,7 +99,7 @@ def check_clips(
 
 
 def _checked(
-    clip: LabelledClip, result: Decoded | VideoError, digest: Callable[[str], str]
+    clip: LabelledClip, result: Decoded | VideoError, digest: Callable[[VideoPath], str]
 ) -> CheckedClip:
     if isinstance(result, VideoError):
         listed = f"; {clip.where}" if clip.is_part and clip.where else ""
@@ -106,20 +109,25 @@ def _checked(
         clip,
         seconds=(length if clip.end is None else min(length, clip.end)) - clip.start,
         decoded_bytes=result.frames.nbytes,
-        digest=digest(clip.path),
+        digest=digest(replace(clip, start=0.0, end=None).video),
         width=result.probe.width,
         height=result.probe.height,
         fps=result.probe.fps,
     )
 
 
-def _digest(path: str) -> str:
-    """A hash of the file, or of all files of a folder of pictures."""
-    place = Path(path)
-    if not place.is_dir():
-        return SHA256.of_file(place)
+def _digest(video: VideoPath) -> str:
+    """A hash of the file, of a member of a tar file, or of all files of a folder of pictures."""
     hasher = SHA256.start(0)
-    for picture in pictures_of(path):
+    if video.member is not None:
+        shard, *part = video.member
+        with regular_file(Path(shard)) as (file, _):
+            for piece in member_pieces(shard, file.fileno(), TarPart(*part)):
+                hasher.update(piece)
+        return hasher.hexdigest()
+    if not os.path.isdir(video.path):
+        return SHA256.of_file(Path(video.path))
+    for picture in pictures_of(video.path):
         hasher.update(SHA256.of_file(Path(picture)).encode())
     return hasher.hexdigest()
 

@@ -86,7 +86,7 @@ def train_folds(
             if (inside / CHECKPOINT).exists():
                 resume_training(inside, callbacks, **changes)
             else:
-                clips = [_clip(values) for values in listed]
+                clips = [LabelledClip.from_dict(values) for values in listed]
                 train_model(clips, replace(options, out=str(inside)), callbacks, located)
         results.append(read_json(inside / RESULTS))
     report = _summed_up(folder, results, multi_label=options.multi_label)
@@ -101,11 +101,6 @@ def require_folds_fit(said: Container[str]) -> None:
             raise UsageError(f"--{name.replace('_', '-')} does not go with --folds: {reason}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--folds trains in one process; leave out torchrun")
-
-
-def _clip(values: dict[str, Any]) -> LabelledClip:
-    labels = values["labels"]
-    return LabelledClip(**{**values, "labels": None if labels is None else tuple(labels)})
 
 
 def _summed_up(

@@ -113,7 +113,7 @@ class TrainingPlan:
             labels=tuple(values["labels"]),
             sampling=Sampling(**values["sampling"]),
             preprocessing=Preprocessing(**values["preprocessing"]),
-            items=tuple(LabelledClip(**clip) for clip in values["items"]),
+            items=tuple(map(LabelledClip.from_dict, values["items"])),
             draws=values["draws"],
             class_weights=tuple(values.get("class_weights", ())),
             shortcuts=tuple(Shortcut(**one) for one in values.get("shortcuts", ())),

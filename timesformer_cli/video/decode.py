@@ -84,7 +84,7 @@ def decode(request: DecodeRequest, beat: Beat = no_beat, frames: Pixels | None =
         planned, reading, held = _read(partial(read_pictures, pictures), described, planner, job)
         return _decoded("pillow", request, described, planned, reading, held, began)
     with ExitStack() as stack:
-        file = stack.enter_context(VideoFile(request.path))
+        file = stack.enter_context(VideoFile(request.path, request.part))
         described, indexed = examine(file)
         if indexed is not None:
             stack.callback(indexed.close)

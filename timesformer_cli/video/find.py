@@ -27,6 +27,8 @@ class VideoPath(NamedTuple):
     fps: float | None = None  # the path is a folder of pictures, so many of them a second
     start: float = 0.0  # seconds; with `end` the part of the video that is meant
     end: float | None = None  # None means the end of the video
+    # Of a video in a tar file: that file, then the values of its `TarPart`; the path is its name.
+    member: tuple[str, int, int, int] | None = None
     frames: Pixels | None = None  # RGB `(t h w c)`, `fps` a second, in the place of the path's
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.sample import Jitter
+from timesformer_cli.video.tar_members import TarPart
 from timesformer_cli.video.windows import WindowPlan
 
 
@@ -26,6 +27,7 @@ class DecodeRequest:
     without: tuple[str, ...] = ()  # decoders that auto leaves out: this file brought them down
     fps: float | None = None  # the path is a folder of pictures, so many a second
     timeout: float = 60.0  # seconds, then the worker ends itself if its parent did not end it
+    part: TarPart | None = None  # the path is a tar file, and the video this member of it
 
     def to_header(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
@@ -34,11 +36,12 @@ class DecodeRequest:
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> "DecodeRequest":
         """The inverse of `to_header`; lists become tuples again, which JSON does not have."""
-        jitter = header["jitter"]
+        jitter, part = header["jitter"], header["part"]
         made = {
             "sampling": Sampling(**header["sampling"]),
             "preprocessing": preprocessing_of_header(header["preprocessing"]),
             "jitter": jitter and Jitter(**jitter),
+            "part": part and TarPart(*part),
             "without": tuple(header["without"]),
         }
         return cls(**header | made)

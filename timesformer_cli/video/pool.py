@@ -19,6 +19,7 @@ from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.find import Pause, VideoPath
 from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.sample import Jitter
+from timesformer_cli.video.tar_members import TarPart
 from timesformer_cli.video.worker_process import DecodeWorker, WorkerDied
 
 CLOSE_LIMIT = 1.0  # seconds for all threads to end together, so that Ctrl-C ends within two
@@ -90,8 +91,9 @@ class DecodePool:
                     video, jitter = following
                     if not isinstance(video, VideoPath):
                         video = VideoPath(os.fspath(video))
+                    shard, *place = video.member or (video.path,)
                     request = DecodeRequest(
-                        path=video.path,
+                        path=shard,
                         sampling=sampling,
                         preprocessing=preprocessing,
                         clips=clips,
@@ -101,6 +103,7 @@ class DecodePool:
                         fps=video.fps,
                         start=video.start,
                         end=video.end,
+                        part=TarPart(*place) if place else None,
                     )
                     waiting.append(self._submit(request, video, until))
                     if pause := isinstance(video.error, Pause):

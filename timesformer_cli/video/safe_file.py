@@ -9,11 +9,13 @@ import os
 import re
 import stat
 import sys
+from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 
 from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.files import NOT_REGULAR, READ_FLAGS
+from timesformer_cli.video.tar_members import TarPart, file_in_memory, member_pieces
 
 HEAD = 4096  # bytes looked at to tell a playlist or a text from a video
 LARGEST_INDEX = 16 << 20  # bytes of an mp4's index that are looked through
@@ -37,13 +39,17 @@ class VideoFile:
 
     `source` is what a decoder may open. On Linux it is the open descriptor, so that no decoder sees
     the name of the file: names such as `concat:a|b` and `%03d` mean more than one file to them, and
-    OpenCV crashes on bytes that are not UTF-8.
+    OpenCV crashes on bytes that are not UTF-8. With `part` the file is that member of a tar file,
+    copied to memory.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, part: TarPart | None = None) -> None:
         self.path = path
+        self._stack = ExitStack()
         self._fd = _open(path)
         try:
+            if part is not None:
+                path = self._take_member(part)
             status = os.fstat(self._fd)
             if stat.S_ISDIR(status.st_mode):
                 raise VideoError(ErrorKind.NOT_A_FILE, "is a directory, not a video file")
@@ -65,11 +71,25 @@ class VideoFile:
         linux = sys.platform == "linux"
         self.source = f"/proc/self/fd/{self._fd}" if linux else os.path.abspath(path)
 
+    def _take_member(self, part: TarPart) -> str:
+        """Open a member in the place of its tar file; returns its path."""
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise VideoError(ErrorKind.NOT_A_FILE, NOT_REGULAR)
+        file, path = self._stack.enter_context(file_in_memory())
+        for piece in member_pieces(self.path, self._fd, part):
+            file.write(piece)
+        file.flush()
+        os.close(self._fd)
+        self._fd = os.dup(file.fileno())
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return path
+
     def close(self) -> None:
         """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        self._stack.close()
 
     @property
     def mpeg_stream(self) -> bool:
