@@ -16,23 +16,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from scripts.peers.models import DTYPES, ModelRow, compare_models
 from scripts.peers.processes import compare_processes
+from scripts.peers.saved import save_random
 from scripts.peers.table import Report, markdown
 from timesformer_cli.benchmark import machine
 from timesformer_cli.cli.formats import writing
-from timesformer_cli.config import ModelConfig, Sampling
+from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import TsfError
 from timesformer_cli.inference.device import find_device, find_dtype
-from timesformer_cli.model import TimeSformer
 from timesformer_cli.sizes import SIZES
-from timesformer_cli.weights.load import save_model
 
 PARTS = ("model", "cold", "folder", "help")
 PACKAGES = ("torch", "transformers", "torchcodec", "timesformer-pytorch")
-STRIDE = 32  # 30-fps frames between two of a clip, as in the published 8x32
 
 
 def main() -> None:
@@ -84,16 +80,6 @@ def compare(options: argparse.Namespace) -> Report:
         models=models,
         processes=processes,
     )
-
-
-def save_random(config: ModelConfig, folder: Path) -> None:
-    """Save a random model, none of whose weights is zero, as both `tsf` and transformers read it."""
-    torch.manual_seed(0)
-    model = TimeSformer(config, sampling=Sampling(frames=config.frames, stride=STRIDE))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(float("norm" in name and name.endswith("weight")), 0.02)
-    save_model(model, folder)
 
 
 def about_machine(device: str) -> dict[str, str | int | float]:

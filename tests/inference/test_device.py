@@ -11,6 +11,7 @@ from timesformer_cli.inference.device import (
     cpu_has_bfloat16,
     find_dtype,
     has_int8_maps,
+    int8_weight_limit,
     multiplies_int8,
     packs_weights,
 )
@@ -23,11 +24,12 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def fresh():
     """What is known of this processor is forgotten, before the test and after it."""
-    packs_weights.cache_clear()
-    multiplies_int8.cache_clear()
+    asked = (packs_weights, multiplies_int8, int8_weight_limit)
+    for question in asked:
+        question.cache_clear()
     yield
-    packs_weights.cache_clear()
-    multiplies_int8.cache_clear()
+    for question in asked:
+        question.cache_clear()
 
 
 def refuse(*arguments, **options):
@@ -76,9 +78,9 @@ def test_a_product_that_the_processor_refuses_is_not_there(monkeypatch, fresh):
     assert not multiplies_int8(CPU)
 
 
-def test_int8_maps_are_onednns(monkeypatch):
+def test_int8_maps_are_onednns(monkeypatch, fresh):
     assert not has_int8_maps(torch.device("cuda"))
-    monkeypatch.setattr(torch.backends, "quantized", type("None", (), {"supported_engines": []}))
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_prepack", refuse)
     assert not has_int8_maps(CPU)
 
 

@@ -106,7 +106,30 @@ def pack_weight(weight: torch.Tensor, rows: int = PACKED_ROWS) -> torch.Tensor:
 
 def has_int8_maps(device: torch.device) -> bool:
     """Whether linear maps with 8-bit weights run there: only on a CPU with oneDNN."""
-    return device.type == "cpu" and "onednn" in torch.backends.quantized.supported_engines
+    return device.type == "cpu" and int8_weight_limit() > 0
+
+
+@cache
+def int8_weight_limit() -> int:
+    """The largest weight by which the CPU multiplies 8-bit tokens right: 127, or 64, or 0 for none.
+
+    Processors without VNNI add two products in 16 bits and cut off what does not fit: of two tokens
+    of 255 each, weights of 127 give 64,770, and 64 give 32,640. Two small products are tried.
+    """
+    for limit in (127, 64):
+        tokens = torch.full((1, 64), 255, dtype=torch.uint8)
+        weight = torch.full((16, 64), limit, dtype=torch.int8)
+        try:
+            packed = torch.ops.onednn.qlinear_prepack(weight, None)
+            product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+                *(tokens, 1.0, 0, packed, torch.ones(16), torch.zeros(16, dtype=torch.long), None),
+                *(1.0, 0, torch.float32, "none", [], ""),
+            )
+        except (AttributeError, NotImplementedError, RuntimeError):
+            return 0
+        if bool((product == 255 * limit * 64).all()):
+            return limit
+    return 0
 
 
 @cache
