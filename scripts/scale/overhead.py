@@ -1,5 +1,8 @@
 """`--engine ray` beside the plain command, on the same clips, in turns: rate, processor time, memory.
 
+Each is run on all videos and on a fifth of them: what both runs have in common is start and end,
+and what the larger one takes more is the price of a clip.
+
 python -m scripts.scale.overhead VIDEOS --model camera-motion --runs 3
 """
 
@@ -10,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 MARK = "TSF_OVERHEAD_RUN"  # in the environment of all processes of a run, by which they are found
 TICK = os.sysconf("SC_CLK_TCK")
+NAMES = ("wall", "processor", "gigabytes")
 
 
 def processes(mark: str) -> dict[int, tuple[float, int]]:
@@ -65,21 +70,36 @@ def main() -> None:
     parser.add_argument("--model", default="camera-motion")
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
-    count = sum(1 for _ in asked.videos.iterdir())
-    both: dict[str, list[dict[str, float]]] = {"local": [], "ray": []}
+    videos = sorted(map(str, asked.videos.iterdir()))
+    counts = (len(videos) // 5, len(videos))
+    results: dict[tuple[str, int], list[dict[str, float]]] = {}
     for number in range(asked.runs):
-        for engine, results in both.items():
+        for count, engine in product(counts, ("local", "ray")):
             with tempfile.TemporaryDirectory() as folder:
                 output = Path(folder, "parts" if engine == "ray" else "a.parquet")
-                words = ["classify", str(asked.videos), "-m", asked.model, "-o", str(output)]
-                results.append(run([*words, "--engine", engine], number))
+                words = ["classify", *videos[:count], "-m", asked.model, "-o", str(output)]
+                found = run([*words, "--engine", engine], number)
+            results.setdefault((engine, count), []).append(found)
             print(
-                engine, {name: round(value, 2) for name, value in results[-1].items()}, flush=True
+                engine, count, {name: round(value, 2) for name, value in found.items()}, flush=True
             )
-    for engine, results in both.items():
-        medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
-        rate = count / medians["wall"]
-        print(engine, f"{rate:.1f} videos/s", {n: round(v, 2) for n, v in medians.items()})
+    prices: dict[str, dict[str, float]] = {}
+    for engine in ("local", "ray"):
+        few, many = (
+            {name: statistics.median(run[name] for run in results[engine, count]) for name in NAMES}
+            for count in counts
+        )
+        wall, processor = ((many[name] - few[name]) / (counts[1] - counts[0]) for name in NAMES[:2])
+        ends = many["wall"] - wall * counts[1], many["processor"] - processor * counts[1]
+        prices[engine] = {"whole": counts[1] / many["wall"], "under way": 1 / wall}
+        print(
+            f"{engine}: {counts[1]} videos in {many['wall']:.1f} s, {prices[engine]['whole']:.1f} a "
+            f"second; start and end {ends[0]:.1f} s, {ends[1]:.1f} s of a processor; a clip "
+            f"{wall * 1000:.1f} ms, {processor * 1000:.1f} ms of a processor; "
+            f"{many['gigabytes']:.2f} GB"
+        )
+    for name in ("whole", "under way"):
+        print(f"ray's rate, {name}: {prices['ray'][name] / prices['local'][name]:.2f} of local's")
 
 
 if __name__ == "__main__":

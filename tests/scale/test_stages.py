@@ -23,7 +23,7 @@ from timesformer_cli.library.store import Library, Making
 from timesformer_cli.library.write import COLUMNS, embedded_of_rows, rows_of
 from timesformer_cli.parquet import LOOK
 from timesformer_cli.scale.inputs import members, name_inputs, to_table
-from timesformer_cli.scale.stages import ClusterJob, DecodeStage, ModelStage, WindowStage
+from timesformer_cli.scale.stages import ClipStage, ClusterJob, ModelStage, WindowStage
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video.look import WIDTH
 from timesformer_cli.weights.hub.locate import locate
@@ -68,15 +68,18 @@ def inputs(*names: object):
 
 
 def of_clips(job: ClusterJob, table) -> list[dict]:
-    stage = DecodeStage(job)
-    with stage.pool:  # an actor's end ends it, too
-        decoded = list(stage(table))
+    """The rows of one actor that decodes and scores, which are those of two with a table between."""
+    stage = ClipStage(job)
+    with stage.decoding.pool:  # an actor's end ends it, too
+        rows = stage(table).to_pylist()
+        decoded = list(stage.decoding(table))
     assert [len(one) for one in decoded] == [1] * len(table), "large ones can be parted"
-    return ModelStage(job, None)(pyarrow.concat_tables(decoded)).to_pylist()
+    close(ModelStage(job)(pyarrow.concat_tables(decoded)).to_pylist(), rows)
+    return rows
 
 
 def of_windows(job: ClusterJob, table) -> list[dict]:
-    stage = WindowStage(job, None)
+    stage = WindowStage(job)
     with stage.run:
         return stage(table).to_pylist()
 

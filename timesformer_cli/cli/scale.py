@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -59,9 +58,7 @@ def run_on_ray(context: typer.Context) -> ExitCode:
         step(0, len(inputs), "listing")
         videos = listed(inputs)
         if library:
-            with TemporaryDirectory(prefix="tsf-") as scratch:
-                filling = _filling(context, output, job)
-                summary = fill_library(videos, job, filling, scratch, workers, step)
+            summary = fill_library(videos, job, _filling(context, output, job), workers, step)
         else:
             summary = write_parts(videos, job, output, workers, step)
     return _tell(summary)

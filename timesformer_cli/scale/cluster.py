@@ -1,32 +1,24 @@
-"""The cluster, and the pipeline on it: from a table of videos to rows, not yet written."""
+"""The cluster, and the pipeline on it: from a table of videos to rows of the answer, as they come."""
 
 import logging
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from timesformer_cli.callbacks import StepCallback
 from timesformer_cli.errors import TsfError, UsageError
 from timesformer_cli.inference.classify import ClassifyOptions
 from timesformer_cli.scale.inputs import Input, is_shard, members, to_table
-from timesformer_cli.scale.stages import ClusterJob, DecodeStage, ModelStage, WindowStage
+from timesformer_cli.scale.stages import ClipStage, ClusterJob, DecodeStage, ModelStage, WindowStage
 from timesformer_cli.scale.storage import in_a_line
 
 if TYPE_CHECKING:
     import pyarrow
-    import ray.data
-    from pyarrow.fs import FileSystem
 
-# Of a processor. Two actors to each: while one waits for storage or for the other's batch, the
-# other works. What only moves rows is given next to nothing, or it would wait for an actor's end.
-ACTOR, MOVER = 0.45, 0.05
-STORE = 1 << 30  # bytes of a local cluster's object store, where clips wait for the model
-BLOCK = 32 << 20  # bytes of clips that travel together
-VIDEOS = 16  # of a task
-LISTED = 4096  # videos of a file that lists them
+STORE = 1 << 30  # bytes of a local cluster's object store
+BLOCK = 32 << 20  # bytes of clips that travel together to a GPU
+VIDEOS = 64  # of a task at most: what is done again where a machine is lost
+ROUNDS = 4  # tasks of each actor at least, where there are few videos
 
 
 @contextmanager
@@ -42,11 +34,7 @@ def cluster(address: str | None, *, debug: bool = False) -> Iterator[None]:
     how: dict[str, Any] = {"address": address}
     if address is None:
         processors = max(2, os.cpu_count() or 1)
-        how = {
-            "num_cpus": processors,
-            "include_dashboard": False,
-            "object_store_memory": STORE,
-        }
+        how = {"num_cpus": processors, "include_dashboard": False, "object_store_memory": STORE}
     level = logging.INFO if debug else logging.CRITICAL
     for last in (False, True):
         try:
@@ -81,7 +69,7 @@ def listed(inputs: Iterable[Input]) -> "pyarrow.Table":
     """The inputs with the members of shards in their shards' place, each video once."""
     import ray
 
-    look: Any = ray.remote(num_cpus=ACTOR)(members)
+    look: Any = ray.remote(members)
     found = list(inputs)
     inside = {one.source: look.remote(one.source) for one in found if is_shard(one)}
     return to_table(
@@ -91,112 +79,54 @@ def listed(inputs: Iterable[Input]) -> "pyarrow.Table":
     )
 
 
-@contextmanager
 def rows_of_videos(
-    filesystem: "FileSystem",
-    folder: str,
-    videos: "pyarrow.Table",
-    job: ClusterJob,
-    workers: int | None,
-    step: StepCallback,
-) -> "Iterator[ray.data.Dataset]":
-    """The rows of all videos, not yet computed; until the block ends, `step` hears of the count."""
-    import ray.data
-    from pyarrow import parquet
+    videos: "pyarrow.Table", job: ClusterJob, workers: int | None
+) -> "Iterator[pyarrow.Table]":
+    """The rows of all videos as they come, in no order; those of one video come together.
 
-    clips = isinstance(job.options, ClassifyOptions)
-    _configure(BLOCK if clips else None)  # a video's windows are never parted
-    filesystem.create_dir(folder, recursive=True)
-    filesystem.delete_dir_contents(folder)
-    for first in range(0, len(videos), LISTED):
-        with filesystem.open_output_stream(f"{folder}/{first:010}.parquet") as file:
-            parquet.write_table(videos.slice(first, LISTED), file)
-    of_a_task = VIDEOS if clips else 1
-    gpus = int(resources("GPU")) if job.options.device.startswith(("auto", "cuda")) else 0
-    if job.options.device.startswith("cuda") and not gpus:
-        raise UsageError(f"--device {job.options.device}: the cluster has no GPU")
-    room = max(1, int(resources("CPU") / ACTOR))
-    decoders = min(workers or room, room, ceil(len(videos) / of_a_task))
-    tally = _tally()
-    rows = ray.data.read_parquet(
-        folder,
-        filesystem=filesystem,
-        num_cpus=MOVER,
-        override_num_blocks=ceil(len(videos) / of_a_task),
-    )
-    stage: type = WindowStage
-    if clips:
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=decoders)
-        rows = rows.map_batches(
-            DecodeStage,
-            fn_constructor_args=(job,),
-            batch_size=of_a_task,
-            batch_format="pyarrow",
-            num_cpus=ACTOR,
-            compute=pool,
-        )
-        stage = ModelStage
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=gpus or room)
-    rows = rows.map_batches(
-        stage,
-        fn_constructor_args=(job, tally),
-        batch_size=of_a_task,
-        batch_format="pyarrow",
-        num_cpus=ACTOR,
-        num_gpus=1 if gpus else 0,
-        compute=pool,
-    )
-    ended = threading.Event()
-    doing = "embedding" if job.vectors else "classifying" if clips else "following"
-    watch = threading.Thread(target=_watch, args=(tally, len(videos), doing, step, ended))
-    watch.start()
-    try:
-        yield rows
-    finally:
-        ended.set()
-        watch.join()
-
-
-def _configure(block: int | None) -> None:
+    Without GPUs a clip stays in the process that decoded it. With some, clips travel from the
+    decoders of all machines to one actor on each GPU.
+    """
     import ray.data
 
     context = ray.data.DataContext.get_current()
-    context.target_max_block_size = block
     context.enable_progress_bars = context.print_on_execution_start = False
-    context.use_datasource_v2 = False  # it starts 32 actors to read a list
     if logging.getLogger("ray").level >= logging.CRITICAL:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    device = job.options.device
+    gpus = int(resources("GPU")) if device.startswith(("auto", "cuda")) else 0
+    if device.startswith("cuda") and not gpus:
+        raise UsageError(f"--device {device}: the cluster has no GPU")
+    clips = isinstance(job.options, ClassifyOptions)
+    apart = clips and gpus > 0
+    context.target_max_block_size = BLOCK if apart else None  # a video's windows are never parted
+    actors = max(1, int(resources("CPU")))
+    of_a_task = max(1, min(VIDEOS, len(videos) // (ROUNDS * actors)))
+    starts = range(0, len(videos), of_a_task)
+    rows: Any = ray.data.from_blocks([videos.slice(at, of_a_task) for at in starts])
 
+    def on_actors(stage: type, most: int, of_a_gpu: int = 0) -> Any:
+        most = min(most, len(starts))
+        return rows.map_batches(
+            stage,
+            fn_constructor_args=(job,),
+            batch_size=of_a_task,
+            batch_format="pyarrow",
+            num_cpus=0 if of_a_gpu else 1,  # or decoders could leave a GPU's machine no processor
+            num_gpus=of_a_gpu,
+            compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=most, max_size=most),
+        )
 
-def _tally() -> Any:
-    """An actor beside the driver that counts; what is done again after a loss counts again."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    class Tally:
-        def __init__(self) -> None:
-            self.videos = 0
-
-        def add(self, videos: int) -> int:
-            self.videos += videos
-            return self.videos
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    made: Any = ray.remote(Tally)
-    return made.options(num_cpus=0, scheduling_strategy=here).remote()
-
-
-def _watch(tally: Any, total: int, doing: str, step: StepCallback, ended: threading.Event) -> None:
-    import ray
-
-    while not ended.wait(1.0):
-        try:
-            step(min(total, ray.get(tally.add.remote(0), timeout=5)), total, doing)
-        except ray.exceptions.RayError:  # the driver says what is wrong
-            continue
+    most = min(workers or actors, actors)
+    if apart:
+        rows = on_actors(DecodeStage, most)
+    stage = ModelStage if apart else ClipStage if clips else WindowStage
+    rows = on_actors(stage, gpus, 1) if gpus else on_actors(stage, most)
+    yield from rows.iter_batches(batch_format="pyarrow", batch_size=None)
 
 
 def resources(name: str) -> float:
+    """How much the cluster has of it, in all."""
     import ray
 
     return float(ray.cluster_resources().get(name, 0))  # type: ignore[no-untyped-call]

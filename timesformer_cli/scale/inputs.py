@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
-from timesformer_cli.scale.storage import REMOTE, PatientFile, in_a_line, patiently, place_of
+from timesformer_cli.scale.storage import REMOTE, in_a_line, place_of
 from timesformer_cli.video import find_videos
 from timesformer_cli.video.listed import SUFFIXES, read_list
 from timesformer_cli.video.tar_members import SHARD, tar_members
@@ -58,19 +58,14 @@ def name_inputs(
 
 
 def to_table(inputs: Iterable[Input]) -> "pyarrow.Table":
-    """The inputs as rows, each video once."""
+    """The inputs as rows, each video once; of members of one name the last one, as tar has it."""
     import pyarrow
 
-    rows = list({found.video: found for found in inputs}.values())
     text, number = pyarrow.string(), pyarrow.int64()
-    types = dict(zip(Input._fields, (text, text, number, number, text, text), strict=True))
-    columns = zip(*rows, strict=True) if rows else ([] for _ in types)
-    return pyarrow.table(
-        {
-            name: pyarrow.array(list(map(_utf8, column)), kind)
-            for (name, kind), column in zip(types.items(), columns, strict=True)
-        }
-    )
+    types = zip(Input._fields, (text, text, number, number, text, text), strict=True)
+    last = {found.video: found for found in inputs}.values()
+    columns: list[Any] = list(zip(*(map(_utf8, found) for found in last), strict=True))
+    return pyarrow.table(columns or [[]] * len(Input._fields), pyarrow.schema(list(types)))
 
 
 def _utf8(value: Any) -> Any:
@@ -91,18 +86,15 @@ def members(shard: str) -> list[Input]:
     A shard that cannot be read, or not to its end, has a row of its own.
     """
     found: list[Input] = []
-    seen: set[str] = set()
     try:
-        with PatientFile(shard) as file:
-            for member in tar_members(file, file.length, _looks_like_video):
-                name = f"{shard}/{member.name}" if member.name else shard
-                while name in seen:  # tar appends what is newer
-                    name += "#2"
-                seen.add(name)
-                if (error := member.error) is not None:
-                    found.append(Input(name, shard, kind=error.kind, message=str(error)))
+        filesystem, path = place_of(shard)
+        with filesystem.open_input_file(path) as file:
+            for name, part, error in tar_members(file, file.size(), _looks_like_video):
+                video = f"{shard}/{name}" if name else shard
+                if error is None:
+                    found.append(Input(video, shard, part.offset, part.size))
                 else:
-                    found.append(Input(name, shard, member.part.offset, member.part.size))
+                    found.append(Input(video, shard, kind=error.kind, message=str(error)))
     except OSError as error:
         found = [Input(shard, shard, kind=ErrorKind.CANNOT_FETCH, message=in_a_line(error))]
     return found
@@ -143,7 +135,7 @@ def _remote(url: str) -> Iterator[Input]:
     try:
         filesystem, path = place_of(base)
         selector = FileSelector(path.rstrip("/"), recursive=True)
-        there = patiently(lambda: filesystem.get_file_info(selector))
+        there = filesystem.get_file_info(selector)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"{url}: cannot be listed ({in_a_line(error)})") from error
     whole = base[: len(base) - len(path)] if path else base  # what the scheme is written with
@@ -163,7 +155,7 @@ def _column(path: str, column: str) -> Iterator[str]:
 
     try:
         filesystem, place = place_of(path)
-        file = patiently(lambda: parquet.ParquetFile(filesystem.open_input_file(place)))
+        file = parquet.ParquetFile(filesystem.open_input_file(place))
     except (OSError, ArrowException) as error:
         raise UsageError(f"{path}: cannot be read ({in_a_line(error)})") from error
     if column not in file.schema_arrow.names:

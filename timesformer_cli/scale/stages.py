@@ -1,9 +1,11 @@
 """What runs on the actors of a cluster: decoding in children of ours, the model, windows."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from timesformer_cli.timelines.run import Step
     from timesformer_cli.weights.hub.locate import Located
+
+# A video's name, the digest of its content where that is asked for, and its clips.
+Clip = tuple[str, str, Decoded | VideoError]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,98 +64,76 @@ class DecodeStage:
 
     def __init__(self, job: ClusterJob) -> None:
         assert isinstance(job.options, ClassifyOptions)
-        self.job, options = job, job.options
-        self.pool = DecodePool(1, options.timeout, options.decoder, debug=options.debug)
+        self.job, self.options = job, job.options
+        self.pool = DecodePool(
+            1, self.options.timeout, self.options.decoder, debug=self.options.debug
+        )
 
     def __call__(self, inputs: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
         """A table for each video, so that Ray Data can part them where they are large."""
-        options = self.job.options
-        assert isinstance(options, ClassifyOptions)
-        with _Fetched(inputs.to_pylist(), self.job.vectors) as fetched:
-            assert self.job.clips is not None
-            decoded = self.pool.decode(fetched, *self.job.clips, options.clips, options.crops)
-            for outcome in decoded:
-                yield _clip_row(*fetched.done(), outcome)
+        return map(_clip_row, self.clips(inputs))
 
+    def clips(self, inputs: "pyarrow.Table") -> Iterator[Clip]:
+        """The clips of each video, which is fetched while the one before it is decoded."""
+        options, job = self.options, self.job
+        under_way: deque[tuple[str, str, ExitStack]] = deque()
 
-class _Fetched:
-    """Videos as paths that a decoder opens, each fetched while the one before it is decoded."""
+        def fetched() -> Iterator[VideoPath]:
+            for row in inputs.to_pylist():
+                stack, content, video = ExitStack(), "", VideoPath(row["video"])
+                try:
+                    video = VideoPath(stack.enter_context(opened_input(row)))
+                    content = content_of(video.path) if job.vectors else ""
+                except VideoError as error:
+                    video = VideoPath(row["video"], error)
+                except OSError:  # the decoder says what is wrong with it
+                    pass
+                under_way.append((row["video"], content, stack))
+                yield video
 
-    def __init__(self, rows: list[dict[str, Any]], hashed: bool) -> None:
-        self.rows, self.hashed = iter(rows), hashed
-        self.open: list[tuple[str, str, ExitStack]] = []
-
-    def __enter__(self) -> "_Fetched":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for _name, _content, stack in self.open:
-            stack.close()
-
-    def __iter__(self) -> Iterator[VideoPath]:
-        for row in self.rows:
-            stack, content = ExitStack(), ""
-            try:
-                path = stack.enter_context(opened_input(row))
-                content = content_of(path) if self.hashed else ""
-                video = VideoPath(path)
-            except VideoError as error:
-                video = VideoPath(row["video"], error)
-            except OSError:  # the decoder says what is wrong with it
-                video = VideoPath(path)
-            self.open.append((row["video"], content, stack))
-            yield video
-
-    def done(self) -> tuple[str, str]:
-        """The name and the content of the oldest one, which is closed."""
-        name, content, stack = self.open.pop(0)
-        stack.close()
-        return name, content
-
-
-def opened_input(row: Mapping[str, Any]) -> Any:
-    """`decodable` for a row of inputs; raises VideoError where its error is known."""
-    if row["kind"]:
-        raise VideoError(ErrorKind(row["kind"]), row["message"])
-    return decodable(row["source"], row["offset"], row["size"])
-
-
-def _clip_row(video: str, content: str, outcome: Decoded | VideoError) -> "pyarrow.Table":
-    import pyarrow
-
-    pixels: bytes | memoryview = b""
-    if isinstance(outcome, VideoError):
-        header = {"kind": outcome.kind, "message": str(outcome)}
-    else:
-        header, pixels = outcome.to_header(), outcome.frames.data.cast("B")
-    values = {"video": video, "content": content, "header": json.dumps(header)}
-    return pyarrow.table(
-        {name: [value] for name, value in values.items()}
-        | {"frames": pyarrow.array([pixels], pyarrow.large_binary())}
-    )
+        assert job.clips is not None
+        try:
+            for clip in self.pool.decode(fetched(), *job.clips, options.clips, options.crops):
+                name, content, stack = under_way.popleft()
+                stack.close()
+                yield name, content, clip
+        finally:
+            for _name, _content, stack in under_way:
+                stack.close()
 
 
 class ModelStage:
     """Rows of clips in, rows of the answer out; views of different videos share a batch."""
 
-    def __init__(self, job: ClusterJob, tally: Any) -> None:
+    def __init__(self, job: ClusterJob) -> None:
         assert isinstance(job.options, ClassifyOptions)
         let_threads_sleep()
         use_threads(job.threads)
-        self.job, self.tally = job, tally
+        self.job = job
         self.options = replace(job.options, model=_located(job))
         self.scorer = open_scorer(self.options, ignore_note, ExitStack(), answers=not job.vectors)
 
     def __call__(self, clips: "pyarrow.Table") -> "pyarrow.Table":
-        """The rows of all these videos, each video's together."""
+        """The rows of all these videos."""
+        columns = (clips.column(name) for name in ("video", "content", "header", "frames"))
+        return self.rows(starmap(_clip, zip(*columns, strict=True)))
+
+    def rows(self, clips: Iterable[Clip]) -> "pyarrow.Table":
+        """The rows of the videos that these clips are of, in their order."""
         from timesformer_cli.inference.batching import score_videos
 
         job, options, scorer = self.job, self.options, self.scorer
-        names, contents = (clips.column(name).to_pylist() for name in ("video", "content"))
-        decoded = map(_decoded, clips.column("header"), clips.column("frames"))
-        scored = score_videos(scorer, decoded, options.batch_size, features=job.vectors)
+        told: list[tuple[str, str]] = []
+
+        def decoded() -> Iterator[Decoded | VideoError]:
+            for name, content, clip in clips:
+                told.append((name, content))
+                yield clip
+
         results: list[Any] = []
-        for name, content, outcome in zip(names, contents, scored, strict=True):
+        scored = score_videos(scorer, decoded(), options.batch_size, features=job.vectors)
+        for number, outcome in enumerate(scored):
+            name, content = told[number]
             if job.vectors and not isinstance(outcome, VideoError):
                 made = clip_embedded(
                     name, outcome, scorer, options, content, job.revision, job.normalise
@@ -158,32 +141,37 @@ class ModelStage:
                 results.append(made)
             else:
                 results.append(classified_of(VideoPath(name), outcome, scorer, options))
-        return _told(results, job, self.tally)
+        return _table(results, job)
 
 
-def _decoded(header: Any, frames: Any) -> Decoded | VideoError:
-    told = json.loads(header.as_py())
-    if "kind" in told:
-        return VideoError(ErrorKind(told["kind"]), told["message"])
-    return Decoded.from_header(told, np.frombuffer(frames.as_buffer(), np.uint8))
+class ClipStage:
+    """Both of them in one process: rows of inputs in, rows of the answer out."""
+
+    def __init__(self, job: ClusterJob) -> None:
+        self.decoding = DecodeStage(job)  # first: its child starts while the model is read
+        self.model = ModelStage(job)
+
+    def __call__(self, inputs: "pyarrow.Table") -> "pyarrow.Table":
+        """The rows of all these videos."""
+        return self.model.rows(self.decoding.clips(inputs))
 
 
 class WindowStage:
     """Rows of inputs in, rows of the answer out; a video's windows are decoded and scored here."""
 
-    def __init__(self, job: ClusterJob, tally: Any) -> None:
+    def __init__(self, job: ClusterJob) -> None:
         from timesformer_cli.timelines.run import TimelineRun
 
         assert isinstance(job.options, TimelineOptions)
         let_threads_sleep()
         use_threads(job.threads)
-        self.job, self.tally = job, tally
+        self.job = job
         options = replace(job.options, model=_located(job), features=job.vectors)
         self.run = TimelineRun(options)
 
     def __call__(self, inputs: "pyarrow.Table") -> "pyarrow.Table":
         """The rows of all these videos, each video's together."""
-        return _told(list(map(self._result, inputs.to_pylist())), self.job, self.tally)
+        return _table(list(map(self._result, inputs.to_pylist())), self.job)
 
     def _result(self, row: Mapping[str, Any]) -> Any:
         from timesformer_cli.timelines.run import ended
@@ -205,11 +193,41 @@ class WindowStage:
         return windows_embedded(result, steps, content, job.revision, job.normalise)
 
 
-def _told(results: list[Any], job: ClusterJob, tally: Any) -> "pyarrow.Table":
-    """The results as rows; the driver's count hears of them, and nobody waits for it."""
+def opened_input(row: Mapping[str, Any]) -> Any:
+    """`decodable` for a row of inputs; raises VideoError where its error is known."""
+    if row["kind"]:
+        raise VideoError(ErrorKind(row["kind"]), row["message"])
+    return decodable(row["source"], row["offset"], row["size"])
+
+
+def _clip_row(clip: Clip) -> "pyarrow.Table":
     import pyarrow
 
-    if tally is not None:
-        tally.add.remote(len(results))
+    name, content, outcome = clip
+    pixels: bytes | memoryview = b""
+    if isinstance(outcome, VideoError):
+        header = {"kind": outcome.kind, "message": str(outcome)}
+    else:
+        header, pixels = outcome.to_header(), outcome.frames.data.cast("B")
+    values = {"video": name, "content": content, "header": json.dumps(header)}
+    return pyarrow.table(
+        {name: [value] for name, value in values.items()}
+        | {"frames": pyarrow.array([pixels], pyarrow.large_binary())}
+    )
+
+
+def _clip(name: Any, content: Any, header: Any, frames: Any) -> Clip:
+    """The inverse of `_clip_row`, without a copy of the frames."""
+    told = json.loads(header.as_py())
+    if "kind" in told:
+        outcome: Decoded | VideoError = VideoError(ErrorKind(told["kind"]), told["message"])
+    else:
+        outcome = Decoded.from_header(told, np.frombuffer(frames.as_buffer(), np.uint8))
+    return name.as_py(), content.as_py(), outcome
+
+
+def _table(results: list[Any], job: ClusterJob) -> "pyarrow.Table":
+    import pyarrow
+
     rows = [dict(row) for result in results for row in job.rows_of(result)]
     return pyarrow.Table.from_pylist(rows, parquet_schema(job.columns))

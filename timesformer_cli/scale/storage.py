@@ -1,13 +1,11 @@
 """Files wherever they are: file systems by URL, and a video's bytes where decoders can open them."""
 
-import io
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.installing import how_to_install
@@ -17,9 +15,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 REMOTE = re.compile(r"(s3|gs|https?)://([^/]+)/?(.*)", re.DOTALL)
-TRIES, PAUSE = 4, 0.5  # of a request that fails; seconds before the second, then twice as many
-
-T = TypeVar("T")
+PAUSE = 1.0  # seconds before a video is fetched once more
 
 
 def require_ray() -> None:
@@ -55,51 +51,6 @@ def _opened(scheme: str, bucket: str) -> "FileSystem":
     return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """What a request gives; one that fails is made again, unless there is no such file. Raises OSError."""
-    for number in range(TRIES):
-        try:
-            return ask()
-        except (FileNotFoundError, PermissionError, NotADirectoryError):
-            raise
-        except OSError as error:
-            if number == TRIES - 1 or "ACCESS_DENIED" in str(error):
-                raise
-            time.sleep(PAUSE * 2**number)
-    raise AssertionError("the last try raises")
-
-
-class PatientFile(io.RawIOBase):
-    """A file for reading, each of whose requests is made again where it fails."""
-
-    def __init__(self, source: str) -> None:
-        filesystem, path = place_of(source)
-        self._file = patiently(lambda: filesystem.open_input_file(path))
-        self.length, self._at = patiently(self._file.size), 0
-
-    def readable(self) -> bool:
-        """As it says."""
-        return True
-
-    def seekable(self) -> bool:
-        """As it says."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a place in the file."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.length}[whence]
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the file goes; raises OSError."""
-        count = max(0, min(len(buffer), self.length - self._at))
-        data = patiently(lambda: self._file.read_at(count, self._at)) if count else b""
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
 def in_a_line(error: Exception) -> str:
     """What storage says of a failure, without the number of its request."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -118,7 +69,7 @@ def decodable(source: str, offset: int, size: int) -> Iterator[str]:
         return
     with file_in_memory() as (file, path):
         try:
-            patiently(lambda: _copy(source, offset, size, file))
+            _fetch(source, offset, size, file)
         except FileNotFoundError as error:
             raise VideoError(ErrorKind.NOT_FOUND, "does not exist") from error
         except OSError as error:
@@ -126,6 +77,17 @@ def decodable(source: str, offset: int, size: int) -> Iterator[str]:
                 ErrorKind.CANNOT_FETCH, f"cannot be fetched: {in_a_line(error)}"
             ) from error
         yield path
+
+
+def _fetch(source: str, offset: int, size: int, target: Any) -> None:
+    """Copy, once more where it fails: the client of S3 tries again itself, that of the web does not."""
+    try:
+        _copy(source, offset, size, target)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError:
+        time.sleep(PAUSE)
+        _copy(source, offset, size, target)
 
 
 def _copy(source: str, offset: int, size: int, target: Any) -> None:
