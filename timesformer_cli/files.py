@@ -66,10 +66,11 @@ def regular_file(path: Path) -> Iterator[tuple[BufferedReader, str]]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """A hidden file beside `path` to write to; it takes that name when the block ends well.
 
-    After an exception nothing is changed and the hidden file is removed. Raises OSError.
+    After an exception nothing is changed and the hidden file is removed. What is not `lasting` may be
+    half a file after a power cut. Raises OSError.
     """
     part = path.with_name(f".{_stem(path)}.{os.getpid()}.part")
     with _hidden(part):
@@ -78,7 +79,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         part.chmod(mode)
         with part.open("rb") as written:
-            os.fsync(written.fileno())  # or a power cut could leave a whole name and half a file
+            if lasting:
+                os.fsync(
+                    written.fileno()
+                )  # or a power cut could leave a whole name and half a file
         put_in_place(part, path)
 
 

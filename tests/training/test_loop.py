@@ -236,15 +236,22 @@ import json, sys
 sys.path.insert(0, {root!r})
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from dataclasses import replace
 from tests.training.test_loop import PLAIN, Made, begin
 from timesformer_cli.training.processes import processes
+from timesformer_cli.training.state import TrainingCallbacks
 
 def work():
     torch.set_num_threads(1)
     with processes("cpu") as joined:
         training = begin(PLAIN, processes=joined, batch_size=2)
         training.run(Made(), Made(7))
-        return training.position.history if joined.first else None
+        # Batches of two: the third clip is the second process's.
+        number, heard = Made().order(0)[2], []
+        hooks = TrainingCallbacks(lost=lambda error: heard.append(str(error)))
+        losing = begin(replace(PLAIN, epochs=1), hooks, processes=joined, batch_size=2)
+        losing.run(Made(broken=frozenset([number])), Made(7))
+        return (training.position.history, number, heard) if joined.first else None
 
 if __name__ == "__main__":
     # What torchrun runs, with two that need not load torch again.
@@ -268,7 +275,8 @@ def test_two_processes_learn_as_one_with_the_doubled_batch(tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert ran.returncode == 0, ran.stderr
-    two = json.loads(ran.stdout.splitlines()[-1])
+    two, number, heard = json.loads(ran.stdout.splitlines()[-1])
+    assert heard == [f"clip {number}"]
     alone = begin(PLAIN, batch_size=4)
     alone.run(Made(), Made(7))
     for row, other in zip(two, alone.position.history, strict=True):

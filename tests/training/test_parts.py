@@ -3,8 +3,6 @@
 
 import csv
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,7 @@ from tests.training.test_train import (  # noqa: F401
     FAST,
     init,
     one_thread,
-    start_process,
     tsf,
-    wait_for_epochs,
 )
 from timesformer_cli.cli.app import app
 from timesformer_cli.weights.load import load_path
@@ -117,29 +113,3 @@ def test_folders_of_pictures_train_and_score(init, tmp_path):
     words = ("evaluate", data, "--split", "val", "-m", tmp_path / "run", "--fps", 5)
     ran = CliRunner().invoke(app, [*map(str, words)])
     assert ran.exit_code == 0 and "2 videos" in ran.stdout, ran.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [("--sampler", "balanced"), ("--class-weights", "balanced")])
-def test_killed_at_five_moments_it_ends_with_the_same_weights(
-    footage,
-    init,
-    tmp_path,
-    one_thread,
-    how,
-):
-    options = (footage / "long.csv", "--init", init, "--epochs", 24, *FAST[2:], *how)
-    whole, out = tmp_path / "whole", tmp_path / "run"
-    assert tsf(*options, "-o", whole).exit_code == 0
-    arguments: tuple[object, ...] = (*options, "-o", out)
-    for epochs in (1, 4, 9, 13, 19):
-        process = start_process(*arguments)
-        wait_for_epochs(out / "metrics.jsonl", epochs, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert process.returncode == -signal.SIGKILL
-        os.chdir(tmp_path)
-        arguments = ("--resume", out, "--workers", 1)
-    ran = tsf(*arguments)
-    assert ran.exit_code == 0, ran.stderr
-    assert same(whole, out)

@@ -95,6 +95,26 @@ def test_a_training_is_not_overwritten(trained, data, init):
     assert "--resume" in ran.stderr
 
 
+def test_frames_of_a_cache_train_to_the_same_weights(trained, data, init, tmp_path):
+    out, frames = tmp_path / "run", tmp_path / "frames"
+    how = ("--init", init, "--learning-rate", "1e-3", *FAST, "--cache", frames)
+    ran = tsf(data, *how, "--cache-size", "30MB", "-o", out)
+    assert ran.exit_code == 0, ran.stderr
+    one, other = (load_path(folder)[0].state_dict() for folder in (trained, out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert len(list(frames.rglob("*.frames"))) > 12
+    stored = json.loads((out / "recipe.json").read_text())["options"]
+    assert (stored["cache"], stored["cache_size"]) == (str(frames), 30_000_000)
+    for wrong, message in (
+        (("--cache-size", "1GB"), "--cache-size is that of --cache"),
+        (("--cache", frames, "--cache-size", "much"), "--cache-size is a size such as"),
+        (("--cache", trained / "README.md"), "cannot be a folder"),
+    ):
+        ran = tsf(data, *how[:-2], *wrong, "-o", tmp_path / "other")
+        assert (ran.exit_code, message in ran.stderr) == (2, True), ran.stderr
+        assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -15,7 +15,9 @@ from timesformer_cli.weights.catalogue import DEFAULT
 
 START, RECIPE, DATA, RUN = "Start", "Recipe", "Data", "Run"
 # Options that may change when a training is resumed; all others keep their first values.
-CHANGEABLE_ON_RESUME = frozenset("device workers timeout decoder log debug".split())
+CHANGEABLE_ON_RESUME = frozenset(
+    "device workers timeout decoder cache cache_size log debug".split()
+)
 # Options that may stand beside --resume but are no settings of the training.
 BESIDE = frozenset(("resume", "push_to_hub", "threads", "quiet"))
 
@@ -179,6 +181,23 @@ def train(
     decoder: options.Decoder = "auto",
     workers: options.Workers = None,
     timeout: options.Timeout = 60.0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep decoded frames there, for later epochs and trainings.",
+            show_default="none",
+            rich_help_panel="Decoding",
+        ),
+    ] = None,
+    cache_size: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="What the folder of --cache may take: 500MB, 20GB, ...",
+            rich_help_panel="Decoding",
+        ),
+    ] = "20GB",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -261,6 +280,7 @@ def train(
             raise UsageError("give DATA to train on, or --resume FOLDER to go on with")
         options.require_devices(device)
         require_tracker(log)
+        kept = _kept_frames(context)
         use_threads(threads)
         located, changes = None, {}
         crossed = folds is not None or (resume is not None and (resume / FOLDS).exists())
@@ -268,7 +288,8 @@ def train(
             source = joined_names(data or [])
             where = str(out or Path("runs") / plain_name(Path(source)))
             scheme = None if attention is None else read_scheme(attention)
-            chosen = options.fill(TrainOptions, context, data=source, out=where, attention=scheme)
+            own = {"data": source, "out": where, "attention": scheme, **kept}
+            chosen = options.fill(TrainOptions, context, **own)
             if folds is not None:
                 require_folds_fit(options.said(context))
                 chosen = replace(chosen, val_fraction=0.0)
@@ -277,7 +298,7 @@ def train(
                 divided = fold_clips(clips, folds, seed)
                 clips = divided[0]
         else:
-            changes = _changes(context)
+            changes = _changes(context) | kept
             if not crossed:
                 require_training(resume)
         folder = Path(where) if resume is None else resume
@@ -310,6 +331,25 @@ def train(
             if push_to_hub is not None:
                 note(f"uploaded to {upload.upload(Path(done.folder), push_to_hub)}")
             show_report(done)
+
+
+def _kept_frames(context: typer.Context) -> dict[str, Any]:
+    """Where decoded frames are kept, and how many bytes of them; raises UsageError.
+
+    A training that is resumed keeps its own, but for what is said anew.
+    """
+    from timesformer_cli.cli.benchmark import parse_bytes
+    from timesformer_cli.files import require_folder
+
+    said, kept = options.said(context), dict[str, Any]()
+    if "cache" in said:
+        kept["cache"] = os.path.abspath(said["cache"])  # it may be resumed from elsewhere
+        require_folder(Path(kept["cache"]))
+    if "cache_size" in said and not {"cache", "resume"} & said.keys():
+        raise UsageError("--cache-size is that of --cache FOLDER")
+    if "cache_size" in said or "resume" not in said:
+        kept["cache_size"] = parse_bytes(context.params["cache_size"], "--cache-size")
+    return kept
 
 
 def _changes(context: typer.Context) -> dict[str, Any]:

@@ -27,11 +27,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.training.augment import Targets
-from timesformer_cli.training.history import (
-    epoch_remarks,
-    is_better,
-    is_measured,
-)
+from timesformer_cli.training.history import epoch_remarks, is_better, is_measured
 from timesformer_cli.training.objective import regression_loss, right_clips, training_loss
 from timesformer_cli.training.optimise import make_optimizer, set_rate
 from timesformer_cli.training.processes import Processes
@@ -70,6 +66,7 @@ class Training:
         self.targets = Targets(settings.recipe, settings.classes)
         self.position = Position()
         self.best_scores: ValidationScores | None = None  # of the weights that were handed out
+        self._lost: list[VideoError] = []  # clips that nobody was told of yet
         self._clips_a_step = settings.batch_size * settings.accumulate * processes.count
         self._saved, self._save_took = time.monotonic(), 0.0
 
@@ -223,11 +220,12 @@ class Training:
         samples: list[Sample] = []
         for sample in islice(stream, self.settings.batch_size):
             if isinstance(sample, VideoError):
-                self.callbacks.lost(sample)
+                self._lost.append(sample)
             else:
                 samples.append(sample)
         if not samples:
-            raise TsfError("none of the clips of a batch could be read; see the notes above")
+            named = "; ".join(map(str, self._lost))
+            raise TsfError(f"none of the clips of a batch could be read: {named}")
         inputs, numbers, *beside = zip(*samples, strict=True)
         device = self.settings.device
         stacked = [torch.stack(tensors).to(device) for tensors in beside]
@@ -287,8 +285,13 @@ class Training:
         )
 
     def _heed(self) -> None:
-        """Stop all processes where one of them is asked to."""
-        if any(self.processes.gather(self.callbacks.stopping())):
+        """Stop all processes where one of them is asked to; each hears of the clips that any lost."""
+        lost = [(error.kind, str(error)) for error in self._lost]
+        self._lost.clear()
+        gathered = self.processes.gather((self.callbacks.stopping(), lost))
+        for kind, message in (error for _, lost in gathered for error in lost):
+            self.callbacks.lost(VideoError(kind, message))
+        if any(stopping for stopping, _ in gathered):
             self._save_after(0)
             raise TrainingStopped
 

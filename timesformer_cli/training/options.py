@@ -63,6 +63,8 @@ class TrainOptions:
     workers: int | None = None  # decoder processes; None means one per processor
     timeout: float = 60.0  # seconds to decode one video
     decoder: str = "auto"
+    cache: str | None = None  # a folder that keeps decoded frames
+    cache_size: int = 20_000_000_000  # bytes that it may take
     log: str | None = None  # the tracker that is told of it: one of `trackers.OPENERS`
     debug: bool = False  # whether the messages of child processes reach stderr
 

@@ -142,7 +142,7 @@ def resume_training(
     plan = TrainingPlan.from_dict(stored["setup"])
     require_some_there(Path(plan.options.data), plan.items)
     options = replace(plan.options, out=str(folder), **changes)
-    with _together(options) as (pool, processes):
+    with _together(options, callbacks.note) as (pool, processes):
         from timesformer_cli.training.session import TrainingSession
 
         session = TrainingSession.of_plan(
@@ -152,15 +152,23 @@ def resume_training(
 
 
 @contextmanager
-def _together(options: TrainOptions) -> "Iterator[tuple[DecodePool, Processes]]":
+def _together(
+    options: TrainOptions, note: NoteCallback
+) -> "Iterator[tuple[DecodePool, Processes]]":
     """Start the decoders and, under torchrun, join the other processes.
 
-    Inside the block, running out of memory raises a DeviceError that says what to do.
+    `note` hears of the cache of frames. Inside the block, running out of memory raises a DeviceError that says what to do.
     """
     workers = options.workers or os.cpu_count() or 1
     let_threads_sleep()
+    cache = None
+    if options.cache is not None:
+        from timesformer_cli.video.frame_cache import FrameCache
+
+        cache = FrameCache(Path(options.cache), options.cache_size, note)
+    how: dict[str, Any] = {"debug": options.debug, "cache": cache}
     # The decoders start before torch is imported, so that they warm up meanwhile.
-    with DecodePool(workers, options.timeout, options.decoder, debug=options.debug) as pool:
+    with DecodePool(workers, options.timeout, options.decoder, **how) as pool:
         import torch
 
         from timesformer_cli.inference.device import find_device
@@ -185,7 +193,7 @@ def _prepared(
 ) -> "Iterator[tuple[TrainingSession, Findings]]":
     """Check the clips and load the model; the session is ready for its first step."""
     labels = labels_of(clips)
-    with _together(options) as (pool, processes):
+    with _together(options, callbacks.note) as (pool, processes):
         from timesformer_cli.training.clips import draws_held
         from timesformer_cli.training.session import TrainingSession, enlarged
 

@@ -8,6 +8,8 @@
 5. `decode`: read the pictures at these moments with the first decoder that can be trusted.
 6. `transform`: turn each picture upright, resize it and crop it.
 
+A training may keep what comes out (`frame_cache`), all pictures of a clip (`every_frame`).
+
 Steps 2 to 6 run in worker processes (`pool`), because decoders crash and hang on some files: a
 bad video then costs one error, and the rest of the list goes on.
 """

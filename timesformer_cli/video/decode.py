@@ -62,27 +62,14 @@ def decode(request: DecodeRequest, beat: Beat = no_beat, frames: Pixels | None =
     shape leaves it to the next. With `frames`, RGB `(t h w c)`, nothing is left to decode. Raises
     VideoError when none could read it.
     """
-    began = time.perf_counter()
-    planner = partial(
-        plan_part,
-        sampling=request.sampling,
-        clips=request.clips,
-        start=request.start,
-        end=request.end,
-        jitter=request.jitter,
-    )
-    shape = partial(prepare_frame, preprocessing=request.preprocessing, crops=request.crops)
     if frames is not None and request.fps is not None:
         described = probe_array(frames, request.fps)
-        job = partial(ReadJob, None, described, prepare=shape, beat=beat)
-        planned, reading, held = _read(partial(read_array, frames), described, planner, job)
-        return _decoded("array", request, described, planned, reading, held, began)
+        return taken_from(request, "array", described, partial(read_array, frames), beat)
     if request.fps is not None:
         pictures = pictures_of(request.path)
         described = probe_pictures(pictures, request.fps)
-        job = partial(ReadJob, None, described, prepare=shape, beat=beat)
-        planned, reading, held = _read(partial(read_pictures, pictures), described, planner, job)
-        return _decoded("pillow", request, described, planned, reading, held, began)
+        return taken_from(request, "pillow", described, partial(read_pictures, pictures), beat)
+    began, planner, shape = time.perf_counter(), _planner(request), _shape(request)
     with ExitStack() as stack:
         file = stack.enter_context(VideoFile(request.path, request.part))
         described, indexed = examine(file)
@@ -105,6 +92,31 @@ def decode(request: DecodeRequest, beat: Beat = no_beat, frames: Pixels | None =
             else:
                 return _decoded(name, request, described, planned, reading, held, began)
     raise unread(request.decoder, reasons)
+
+
+def taken_from(
+    request: DecodeRequest, name: str, described: Probe, reader: Reader, beat: Beat = no_beat
+) -> Decoded:
+    """The clips of pictures that lie apart from one another, and need no decoder; raises NoFrames."""
+    began = time.perf_counter()
+    job = partial(ReadJob, None, described, prepare=_shape(request), beat=beat)
+    planned, reading, held = _read(reader, described, _planner(request), job)
+    return _decoded(name, request, described, planned, reading, held, began)
+
+
+def _planner(request: DecodeRequest) -> Callable[..., Plan]:
+    return partial(
+        plan_part,
+        sampling=request.sampling,
+        clips=request.clips,
+        start=request.start,
+        end=request.end,
+        jitter=request.jitter,
+    )
+
+
+def _shape(request: DecodeRequest) -> Callable[..., Crops]:
+    return partial(prepare_frame, preprocessing=request.preprocessing, crops=request.crops)
 
 
 def _decoded(

@@ -27,6 +27,7 @@ class DecodeRequest:
     without: tuple[str, ...] = ()  # decoders that auto leaves out: this file brought them down
     fps: float | None = None  # the path is a folder of pictures, so many a second
     timeout: float = 60.0  # seconds, then the worker ends itself if its parent did not end it
+    every: bool = False  # whether all pictures are wanted from which such a clip may be taken
     part: TarPart | None = None  # the path is a tar file, and the video this member of it
 
     def to_header(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class View:
 
     start: float
     end: float
-    crop: str  # "center", "left", "right", "top", "bottom" or "whole"
+    crop: str  # "center", "left", "right", "top", "bottom", "whole"; "every" of all pictures
     times: tuple[float, ...]  # the moment that was asked for, one per frame
 
 

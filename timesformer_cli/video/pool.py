@@ -12,9 +12,11 @@ from dataclasses import replace
 from itertools import repeat
 from math import inf
 from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import ErrorKind, VideoError
+from timesformer_cli.video.decoders.base import ReaderDeclined
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.find import Pause, VideoPath
 from timesformer_cli.video.messages import Decoded, DecodeRequest
@@ -22,10 +24,24 @@ from timesformer_cli.video.sample import Jitter
 from timesformer_cli.video.tar_members import TarPart
 from timesformer_cli.video.worker_process import DecodeWorker, WorkerDied
 
+if TYPE_CHECKING:
+    from timesformer_cli.video.frame_cache import FrameCache
+
 CLOSE_LIMIT = 1.0  # seconds for all threads to end together, so that Ctrl-C ends within two
 
 
 Outcome = Decoded | VideoError
+
+
+class _Job(NamedTuple):
+    """A request on its way to a worker."""
+
+    request: DecodeRequest
+    future: Future[Outcome]
+    until: float
+    key: str | None  # in the cache
+
+
 NAMES = {"av": "PyAV", "decord": "decord", "opencv": "OpenCV", "pillow": "Pillow"}
 
 
@@ -35,7 +51,8 @@ class DecodePool:
     So many as `early` start at once, all where it is None, and the others when they are needed. A
     file that makes no progress for `timeout` seconds is stopped and gives an error. `decoder` is
     auto (PyAV, then decord, then OpenCV), decord, av or opencv. With `debug` the messages of the
-    native libraries go to stderr. Use the pool as a context manager: leaving it kills the workers.
+    native libraries go to stderr. What is in the `cache` is not decoded, and what is decoded goes
+    there. Use the pool as a context manager: leaving it kills the workers.
     """
 
     def __init__(
@@ -46,11 +63,10 @@ class DecodePool:
         *,
         early: int | None = None,
         debug: bool = False,
+        cache: "FrameCache | None" = None,
     ) -> None:
-        self._timeout, self._decoder = timeout, decoder
-        self._jobs: queue.SimpleQueue[tuple[DecodeRequest, Future[Outcome], float] | None] = (
-            queue.SimpleQueue()
-        )
+        self._timeout, self._decoder, self._cache = timeout, decoder, cache
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._slots = [DecodeWorker(debug) for _ in range(max(1, workers))]
         self._threads: list[threading.Thread] = []
         self._changed, self._idle, self._closed = threading.Lock(), 0, False
@@ -150,13 +166,17 @@ class DecodePool:
         elif video.frames is not None:
             future.set_result(_taken(request, video.frames))
         else:
+            key = None if self._cache is None else self._cache.key(request)
+            if key and self._cache and (found := self._cache.find(request, key)):
+                future.set_result(found)
+                return future
             with self._changed:
                 if self._closed:
                     raise RuntimeError("the decode pool is closed")
                 self._idle -= 1
                 if self._idle < 0 and len(self._threads) < len(self._slots):
                     self._begin()
-                self._jobs.put((request, future, until))
+                self._jobs.put(_Job(request, future, until, key))
         return future
 
     def _begin(self) -> None:
@@ -172,16 +192,28 @@ class DecodePool:
         with suppress(OSError):  # that no process can be started is said to whoever has a file
             slot.start()
         while (job := self._jobs.get()) is not None:
-            request, future, until = job
+            future = job.future
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(self._run(slot, request, until))
+                    future.set_result(self._answer(slot, job))
                 except BaseException as error:  # or the caller would wait for this future for ever
                     future.set_exception(error)
                 with suppress(OSError):
                     slot.start()  # where the last one died, the next loads its libraries now
             with self._changed:
                 self._idle += 1
+
+    def _answer(self, slot: DecodeWorker, job: "_Job") -> Outcome:
+        """What the file gives; with a cache, all of it that may be asked for later is kept."""
+        if self._cache is None or job.key is None:
+            return self._run(slot, job.request, job.until)
+        outcome = self._run(slot, self._cache.asking(job.request), job.until)
+        if isinstance(outcome, VideoError):
+            return outcome
+        try:
+            return self._cache.keep(job.request, job.key, outcome)
+        except (VideoError, ReaderDeclined):
+            return self._run(slot, job.request, job.until)
 
     def _run(self, slot: DecodeWorker, request: DecodeRequest, until: float) -> Outcome:
         """Ask the worker; where the file brings a decoder down, ask again without that one."""

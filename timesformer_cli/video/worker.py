@@ -118,9 +118,11 @@ Reply = tuple[dict[str, Any], memoryview | bytes]
 def _answer(asked: dict[str, Any], heart: _Heart) -> Reply:
     """Decode the clips of one video."""
     from timesformer_cli.video.decode import decode
+    from timesformer_cli.video.every_frame import decode_every
 
     def done() -> Reply:
-        decoded = decode(DecodeRequest.from_header(asked), heart.beat)
+        request = DecodeRequest.from_header(asked)
+        decoded = (decode_every if request.every else decode)(request, heart.beat)
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
 
     return _caught(done)
