@@ -135,12 +135,12 @@ def link(name: str, kind: bytes) -> tarfile.TarInfo:
         ([("b.mp4", VIDEO), ("b.txt", "a\nb")], "/b.txt: has several lines, and a label is one"),
         ([("b.mp4", VIDEO), ("b.txt", b"\xff\xfe")], "/b.txt: is not UTF-8"),
         ([("b.mp4", VIDEO), ("b.json", "{")], "/b.json: is no JSON ("),
-        ([("b.mp4", VIDEO), ("b.json", "[" * 100_000)], "/b.json: is no JSON ("),
+        ([("b.mp4", VIDEO), ("b.json", "[" * 60_000)], "/b.json: is no JSON ("),
         ([("b.mp4", VIDEO), ("b.json", '{"label": null}')], "/b.json: a label is a text or a number"),
         ([("b.mp4", VIDEO), ("b.json", '{"label": "x", "end": -1}')], "/b.json: end is -1"),
         ([("b.mp4", VIDEO), ("b.json", '{"label": "x", "start": 2, "end": 1}')], "its part ends at 1 s"),
         ([("b.mp4", VIDEO), ("b.json", '{"class": 1, "target": 2}')], "may each be the label"),
-        ([("b.mp4", VIDEO), ("b.txt", b"x" * (1 << 21))], "/b.txt: has more than 1 MB"),
+        ([("b.mp4", VIDEO), ("b.txt", b"x" * (1 << 17))], "/b.txt: has more than 64 KB"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path, members, fault):

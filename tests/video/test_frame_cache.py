@@ -35,7 +35,7 @@ def videos(tmp_path_factory) -> list[VideoPath]:
         folder / "uneven.mkv", 60, pts=lambda n: n * n * 3, time_base=Fraction(1, 1000)
     )
     turned = clips.write(folder / "turned.mp4", 40, rotation=90)
-    old = clips.write(folder / "old.avi", 50, codec="mpeg4", options={"bf": "2"})
+    old = clips.write(folder / "old.avi", 50)  # its times run backwards: it has B-frames
     stream = clips.write(folder / "stream.ts", 50, codec="mpeg2video")
     alone = clips.write(folder / "alone.mp4", 1)
     pictures = folder / "pictures"
@@ -84,13 +84,19 @@ def test_clips_are_the_same_bit_for_bit_with_and_without(videos, tmp_path, monke
         for sampling in (STRIDED, SPREAD):
             wanted = decoded(plain, videos, sampling, JITTERS)
             assert same(decoded(kept, videos, sampling, JITTERS), wanted)  # some hits already
-        assert len(entries(tmp_path)) == len(videos), "one entry serves any moment and sampling"
+        # Of a part of a file whose times run backwards, nothing is certain enough.
+        assert len(entries(tmp_path)) == len(videos) - 1, "one serves any moment and sampling"
         middles = decoded(plain, videos, crops=1)
         assert same(decoded(kept, videos, crops=1), middles)
-        assert len(entries(tmp_path)) == 2 * len(videos)
+        assert len(entries(tmp_path)) == 2 * len(videos) - 1
+    few, count = [], len(JITTERS)
+    for number, video in enumerate(videos):
+        if not (video.path.endswith("old.avi") and video.start):
+            few.append((video, wanted[number * count : (number + 1) * count]))
     with DecodePool(1, cache=FrameCache(tmp_path, 1 << 30)) as kept:  # as in the next run
         monkeypatch.setattr(kept, "_run", lambda *_: pytest.fail("decoded"))
-        assert same(decoded(kept, videos, SPREAD, JITTERS), wanted)
+        for video, frames in few:
+            assert same(decoded(kept, [video], SPREAD, JITTERS), frames)
         assert same(decoded(kept, videos, crops=1), middles)
 
 
@@ -200,7 +206,7 @@ def test_two_runs_share_it(videos, tmp_path):
     for thread in threads:
         thread.join()
     assert same(found[0], wanted) and same(found[1], wanted)
-    assert len(entries(tmp_path)) == len(videos)
+    assert len(entries(tmp_path)) == len(videos) - 1
     assert not list(tmp_path.rglob("*.part"))
 
 

@@ -25,7 +25,7 @@ from timesformer_cli.video.listed import SUFFIXES, composed
 from timesformer_cli.video.tar_members import TarPart, tar_members
 
 TEXTS, JSON = ("cls", "txt"), "json"  # what says the label: the first that is there
-LARGEST_LABEL = 1 << 20  # bytes of a member that says one
+LARGEST_LABEL = 1 << 16  # bytes of a member that says one
 MOST_TOLD = 5  # faults that are named
 
 
@@ -177,7 +177,7 @@ def _values(
 
 def _text(where: str, content: bytes) -> str:
     if len(content) > LARGEST_LABEL:
-        raise UsageError(f"{where}: has more than {LARGEST_LABEL >> 20} MB, which is no label")
+        raise UsageError(f"{where}: has more than {LARGEST_LABEL >> 10} KB, which is no label")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

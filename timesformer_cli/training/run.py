@@ -59,8 +59,7 @@ def read_training_clips(
     if not dry_run and ((folder / CHECKPOINT).exists() or (folder / FOLDS).exists()):
         raise UsageError(f"{folder} holds a training: --resume {folder}, or another --out")
     validate_train_options(options)
-    if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
-        note = ignore_note
+    note = _of_first(note)
     clips = read_labelled_clips(
         Path(options.data),
         group_by=options.group_by,
@@ -76,6 +75,11 @@ def read_training_clips(
     # A file with weights is read here, so that what is wrong in it is said first.
     class_weights(options.class_weights, training, labels, multi_label=options.multi_label)
     return clips
+
+
+def _of_first(note: NoteCallback) -> NoteCallback:
+    """Of the processes that torchrun starts, one speaks."""
+    return note if os.environ.get("RANK", "0") == "0" else ignore_note
 
 
 def require_training(folder: Path) -> None:
@@ -165,7 +169,7 @@ def _together(
     if options.cache is not None:
         from timesformer_cli.video.frame_cache import FrameCache
 
-        cache = FrameCache(Path(options.cache), options.cache_size, note)
+        cache = FrameCache(Path(options.cache), options.cache_size, _of_first(note))
     how: dict[str, Any] = {"debug": options.debug, "cache": cache}
     # The decoders start before torch is imported, so that they warm up meanwhile.
     with DecodePool(workers, options.timeout, options.decoder, **how) as pool:

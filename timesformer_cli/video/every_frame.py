@@ -4,7 +4,7 @@ What is taken of them is what decoding the file for these moments would give: th
 which a decoder offers its pictures, and `Picker` chooses among them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from typing import Any
@@ -16,6 +16,7 @@ from timesformer_cli.video.decode import READERS, decode, reader_order, taken_fr
 from timesformer_cli.video.decoders.base import (
     EPSILON,
     Beat,
+    FramePicker,
     ReaderDeclined,
     Reading,
     ReadJob,
@@ -23,12 +24,14 @@ from timesformer_cli.video.decoders.base import (
     no_beat,
 )
 from timesformer_cli.video.decoders.pillow import pictures_of, probe_pictures, read_pictures
+from timesformer_cli.video.decoders.pyav import LONG_GAP
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.messages import Decoded, DecodeRequest, View
-from timesformer_cli.video.probe import probe
+from timesformer_cli.video.probe import examine
 from timesformer_cli.video.safe_file import VideoFile
 from timesformer_cli.video.transform import prepare_frame, resized_size
 
+EVERY = "every"  # in the place of a view's crop
 LARGEST = 256 << 20  # bytes of all pictures of a part
 
 
@@ -77,6 +80,11 @@ class _KeepAll:
                 self._keep()
         return self.reading
 
+    @property
+    def offered(self) -> list[float]:
+        """The times of all frames until the pass was given up, of a part that begins with the file."""
+        return self.times if self.last is None else [*self.times, self.last[0]]
+
     def _keep(self) -> None:
         assert self.last is not None
         time, picture = self.last
@@ -88,11 +96,12 @@ class _KeepAll:
 
 
 def decode_every(request: DecodeRequest, beat: Beat = no_beat) -> Decoded:
-    """All pictures of the part that a request of one jittered clip lies in, as one view.
+    """All pictures of the part that a request of one jittered clip lies in.
 
-    Its times are those of the pictures, and behind them that of the next one where the file goes on
-    behind the part. Where the pictures are too many, or the file is damaged, it is the clip that was
-    asked for, and `holds_every` says no. Raises VideoError.
+    The times of the first view are those of the pictures, and behind them that of the next one where
+    the file goes on behind the part; further views have those of passes that were given up. Where the
+    pictures are too many, or the file is damaged, it is the clip that was asked for, and
+    `holds_every` says no. Raises VideoError.
     """
     try:
         return _every(request, beat)
@@ -107,6 +116,7 @@ def _every(request: DecodeRequest, beat: Beat) -> Decoded:
         pickers.append(_KeepAll(request, interval, tail, beat))
         return pickers[-1]
 
+    index: object | None = None
     shape = partial(prepare_frame, preprocessing=request.preprocessing, crops=0)
     if request.fps is not None:
         pictures = pictures_of(request.path)
@@ -116,23 +126,32 @@ def _every(request: DecodeRequest, beat: Beat) -> Decoded:
         reading = read_pictures(pictures, job)
     else:
         with VideoFile(request.path, request.part) as file:
-            described = probe(file)
+            described, index = examine(file)
+            if index is not None:
+                index.close()
             _require_few(request, described)
             beat()
             name = next(iter(reader_order(request.decoder, request.without, described)))
             beat(name)
             upright = partial(shape, orientation=described.orientation)
             reading = READERS[name](ReadJob(file, described, (), upright, beat, follow))
-    # A second pass trusts the file less than a shorter look at it might, and so gives other times.
-    if len(pickers) != 1 or reading.damaged or reading.lost or reading.mended:
+    *given_up, picker = pickers
+    # Else a shorter look would have found its moments by the index, or by a seek over such a place.
+    one_way = index is None and request.start == 0 and described.duration <= LONG_GAP
+    one_way = one_way and all(len(one.offered) == one.reading.decoded for one in given_up)
+    if (given_up and not one_way) or reading.damaged or reading.mended:
         raise _Unkept
     if not reading.pictures or len({picture.shape for picture in reading.pictures}) > 1:
         raise _Unkept
-    (picker,) = pickers
-    view = View(picker.times[0], picker.times[-1], "every", tuple(picker.times))
-    frames = np.stack(reading.pictures)[np.newaxis]
+    offered = [picker.times, *(one.offered for one in given_up)]
+    views = (View(times[0], times[-1], EVERY, tuple(times)) for times in offered if times)
     return Decoded(
-        frames=frames, views=(view,), decoder=name, warnings=(), seconds=0.0, probe=described
+        frames=np.stack(reading.pictures)[np.newaxis],
+        views=tuple(views),
+        decoder=name,
+        warnings=(),
+        seconds=0.0,
+        probe=described,
     )
 
 
@@ -145,7 +164,7 @@ def _require_few(request: DecodeRequest, described: Probe) -> None:
 
 def holds_every(views: tuple[View, ...]) -> bool:
     """Whether what was decoded is all pictures of a part."""
-    return views[0].crop == "every"
+    return views[0].crop == EVERY
 
 
 def take_clip(
@@ -156,14 +175,22 @@ def take_clip(
     `header` says all of them but the pixels. Raises VideoError and NoFrames where it is not in them.
     """
 
+    def offer(picker: FramePicker, times: Sequence[float]) -> bool:
+        """Whether more are wanted behind these."""
+        return all(
+            picker.offer(time, partial(lambda number: {"whole": picture(number)}, number), _unseen)
+            for number, time in enumerate(times)
+        )
+
     def read(job: ReadJob) -> Reading:
-        picker = job.picker()
-        times = header.views[0].times
-        for number, time in enumerate(times):
-            prepared = partial(lambda number: {"whole": picture(number)}, number)
-            if not picker.offer(time, prepared, _unseen):
+        times, *given_up = (view.times for view in header.views)
+        for begun in given_up:
+            picker = job.picker()
+            if not offer(picker, begun):
                 return picker.reading
-        return picker.reading if len(times) > count else picker.finish()
+        picker = job.picker()
+        ended = offer(picker, times) and len(times) == count
+        return picker.finish() if ended else picker.reading
 
     return taken_from(request, header.decoder, header.probe, read)
 

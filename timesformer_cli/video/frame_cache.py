@@ -84,6 +84,7 @@ class FrameCache:
         self._began = time.time()
         self._lock = threading.Lock()
         self._writing: set[str] = set()
+        self._clips_only: set[str] = set()  # keys of what gives no more than a clip at a time
         self._told = self._closed = False
         self._size, self._looked, self._took = 0, 0.0, 0.0  # bytes at the last look, and its cost
 
@@ -126,16 +127,19 @@ class FrameCache:
                 path.unlink()
             return None
 
-    def asking(self, request: DecodeRequest) -> DecodeRequest:
-        """The request for an answer that can be kept."""
-        return replace(request, every=True) if _takes_any(request) else request
+    def asking(self, request: DecodeRequest, key: str) -> DecodeRequest:
+        """The request for an answer that can be kept, where that is to be had."""
+        every = _takes_any(request) and key not in self._clips_only
+        return replace(request, every=True) if every else request
 
     def keep(self, request: DecodeRequest, key: str, decoded: Decoded) -> Decoded:
-        """Keep the answer to `asking(request)`; returns what the request asks for.
+        """Keep the answer to `asking(request, key)`; returns what the request asks for.
 
         A jittered clip alone, where not all pictures could be had, is not kept.
         """
         every = holds_every(decoded.views)
+        if _takes_any(request) and not every:
+            self._clips_only.add(key)
         if every or not _takes_any(request):
             with self._lock:
                 mine = not self._closed and key not in self._writing

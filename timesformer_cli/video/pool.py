@@ -207,7 +207,7 @@ class DecodePool:
         """What the file gives; with a cache, all of it that may be asked for later is kept."""
         if self._cache is None or job.key is None:
             return self._run(slot, job.request, job.until)
-        outcome = self._run(slot, self._cache.asking(job.request), job.until)
+        outcome = self._run(slot, self._cache.asking(job.request, job.key), job.until)
         if isinstance(outcome, VideoError):
             return outcome
         try:
