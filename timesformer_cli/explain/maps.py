@@ -52,15 +52,16 @@ class AttentionMaps:
     rollout: Tensor  # the share of each patch in what the head sees; whatever the class
     elsewhere: float  # the share of learned tokens; with those of all patches it makes one
     gradient: Tensor  # attention that speaks for the class: the positive part of gradient x weight
-    combined: Tensor  # the gradient, times the rollout above its median
+    combined: Tensor  # the rollout above its median, times the root of the gradient
 
 
 def attention_maps(model: TimeSformer, clip: Tensor, label: int | None = None) -> AttentionMaps:
     """Maps of a normalised clip `(1 t c h w)`, for a class by its index, or for the best one.
 
     Rollout: Abnar and Zuidema 2020 (arXiv 2005.00928), section 3. The gradient is taken as in
-    Chefer et al. 2021 (arXiv 2103.15679), section 3.1, but summed over all queries. Raises
-    UsageError where there is too much attention to keep.
+    Chefer et al. 2021 (arXiv 2103.15679), section 3.1, but centred for each query (see
+    `record._centred`) and summed over all of them. Raises UsageError where there is too much
+    attention to keep.
     """
     grid = grid_of(model, clip)
     with recorded(model) as recording, torch.enable_grad():
@@ -75,7 +76,8 @@ def attention_maps(model: TimeSformer, clip: Tensor, label: int | None = None) -
         rollout=shares,
         elsewhere=elsewhere,
         gradient=gradient,
-        combined=(shares - shares.median()).clamp(min=0) * gradient,
+        # The root, because attention is in both factors, and grows with the size of its groups there.
+        combined=(shares - shares.median()).clamp(min=0) * gradient.sqrt(),
     )
 
 

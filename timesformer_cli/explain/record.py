@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from timesformer_cli.errors import UsageError
+from timesformer_cli.inference.process_tuning import large_tensors_apart
 from timesformer_cli.model import TimeSformer
 from timesformer_cli.model.attention import GroupedAttention
 from timesformer_cli.model.block import AttentionPass, Block, Mlp, checkpoint_gradients
@@ -27,8 +28,8 @@ class AttentionCall:
     """One call of an attention kernel."""
 
     weights: Tensor  # of keys by query, mean over the heads `(n 1 q m)`, or of all `(n heads q m)`
-    # The positive part of gradient times weight, summed over heads and queries, `(n m)`; only
-    # after a backward pass.
+    # The positive part of (gradient less its mean over the keys of a query) times weight, summed
+    # over heads and queries, `(n m)`; only after a backward pass.
     positive: Tensor | None = None
 
 
@@ -100,7 +101,8 @@ def recorded(model: TimeSformer, by_head: nn.Module | None = None) -> Iterator[R
             elif isinstance(module, Mlp):
                 module.__dict__["forward"] = partial(_in_parts, module.forward)
                 changed.append((module, "forward"))
-        yield recording
+        with large_tensors_apart():
+            yield recording
     finally:
         for module, name in changed:
             del module.__dict__[name]
@@ -157,7 +159,7 @@ class _RecordedMix(torch.autograd.Function):
             logits = _logits(q[n, head], k[n, head], ctx.cap)
             weights = _weights(logits, seen, n)
             of_v[n, head] = weights.mT @ gradient[n, head]
-            product = (gradient[n, head] @ v[n, head].mT).mul_(weights)
+            product = _centred(gradient[n, head] @ v[n, head].mT, seen, n).mul_(weights)
             positive[n] += product.clamp(min=0).sum((1, 2))
             of_scores = product.sub_(weights.mul_(product.sum(-1, keepdim=True))).mul_(scale)
             if ctx.cap:  # as the logits were bent
@@ -183,6 +185,18 @@ def _parts(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice]]:
 def _logits(q: Tensor, k: Tensor, cap: float) -> Tensor:
     logits = (q * q.shape[-1] ** -0.5) @ k.mT
     return cap * torch.tanh(logits / cap) if cap else logits
+
+
+def _centred(gains: Tensor, seen: Tensor | None, n: slice) -> Tensor:
+    """What each key gains `(n heads q m)`, less the mean of all that its query sees.
+
+    Weights of a query sum to one, so what all of its keys gain alike does not depend on where it
+    looks: it changes with the bias of the values, even where the next map takes that away again.
+    """
+    if seen is None:
+        return gains.sub_(gains.mean(-1, keepdim=True))
+    mean = gains.masked_fill(~seen[n], 0).sum(-1, keepdim=True)
+    return gains.sub_(mean.div_(seen[n].sum(-1, keepdim=True)))
 
 
 def _weights(logits: Tensor, seen: Tensor | None, n: slice) -> Tensor:

@@ -4,8 +4,11 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 KEEP = 1 << 30  # bytes
+LARGE = 4 << 20  # bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
 
 
@@ -30,6 +33,24 @@ def return_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def large_tensors_apart() -> Iterator[None]:
+    """Inside the block, tensors above LARGE are given back to the kernel as soon as they are freed.
+
+    In a heap that is kept, what a network remembers of each block for a backward pass lies between
+    large tensors that are freed, and no later one fits the gaps (docs/explain.md has the numbers).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    return_freed_memory()
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
 
 
 def use_threads(threads: int | None) -> None:
