@@ -1,8 +1,8 @@
-"""What a blank patch should show, so that proofs tell maps from chance: a table of docs/explain.md.
+"""How to blank parts of a clip, so that proofs tell maps from chance: a table of docs/explain.md.
 
     python -m scripts.explain.blanks --model camera-motion examples/*.mp4
 
-Beside orders at random, which are scattered, stands the map itself, moved by a random distance along
+Patches are blanked one at a time, or a place in all frames at once. Beside orders at random, which are scattered, stands the map itself, moved by a random distance along
 each axis: it is as compact, and means nothing.
 """
 
@@ -22,7 +22,7 @@ from timesformer_cli.explain.blanking import (
     Score,
     blurred,
     curves_of,
-    mean_over_time,
+    standing_still,
 )
 from timesformer_cli.explain.maps import map_by
 from timesformer_cli.explain.options import METHODS, ExplainOptions
@@ -32,12 +32,34 @@ from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.video.facts import Pixels
 
 GREY = 115  # the level that the bundled model's preprocessing subtracts
-BLANKS: dict[str, Callable[[Pixels], Pixels]] = {
-    "grey": lambda frames: np.full_like(frames, GREY),
-    "the mean over time": mean_over_time,
-    "the frame before": lambda frames: np.concatenate([frames[1:2], frames[:-1]]),
-    "blurred": blurred,
-    "the mean over time, blurred": lambda frames: blurred(mean_over_time(frames)),
+Blank = Callable[[Pixels], Pixels]
+
+
+def grey(frames: Pixels) -> Pixels:
+    """One level."""
+    return np.full_like(frames, GREY)
+
+
+def mean_over_time(frames: Pixels) -> Pixels:
+    """Each place with its mean colour of all frames."""
+    return np.stack([frames.mean(0).round().astype(np.uint8)] * len(frames))
+
+
+def frame_before(frames: Pixels) -> Pixels:
+    """Each frame as the one before it; the first as the second."""
+    return np.concatenate([frames[1:2], frames[:-1]])
+
+
+# Whether places are blanked in all frames at once, and what they show then.
+WAYS: dict[str, tuple[bool, Blank]] = {
+    "places, first frame": (True, standing_still),
+    "places, mean over time": (True, mean_over_time),
+    "patches, first frame": (False, standing_still),
+    "patches, mean over time": (False, mean_over_time),
+    "patches, frame before": (False, frame_before),
+    "patches, blurred": (False, blurred),
+    "patches, blurred mean": (False, lambda frames: blurred(mean_over_time(frames))),
+    "patches, grey": (False, grey),
 }
 Curves = dict[str, list[Curve]]  # of the map, of orders at random, and of the map elsewhere
 
@@ -54,9 +76,9 @@ def curves(frames: Pixels, map: Map, blank: Pixels, score: Score) -> Curves:
     return {"map": [own], "random": others[:RANDOM_ORDERS], "moved": others[RANDOM_ORDERS:]}
 
 
-def measured(options: ExplainOptions, paths: list[str]) -> dict[str, list[Curves]]:
+def measured(options: ExplainOptions, paths: list[str], ways: list[str]) -> dict[str, list[Curves]]:
     """For each way to blank, the curves of all clips."""
-    found: dict[str, list[Curves]] = {name: [] for name in BLANKS}
+    found: dict[str, list[Curves]] = {name: [] for name in ways}
     with ExitStack() as stack:
         pool = stack.enter_context(DecodePool(1, options.timeout))
         explainer = Explainer(options, *open_explained(options, print, stack))
@@ -74,8 +96,10 @@ def measured(options: ExplainOptions, paths: list[str]) -> dict[str, list[Curves
             def score(clips: Iterator[Pixels], label: int = label) -> NDArray[np.float32]:
                 return np.stack([each[label] for each in explainer.scored(clips)])
 
-            for name, blank in BLANKS.items():
-                found[name].append(curves(frames, map, blank(frames), score))
+            for name in ways:
+                places, blank = WAYS[name]
+                order = map.sum(0, keepdims=True) if places else map
+                found[name].append(curves(frames, order, blank(frames), score))
     return found
 
 
@@ -101,12 +125,13 @@ def main() -> None:
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--model", default="camera-motion")
     parser.add_argument("--method", choices=METHODS[:5], default=METHODS[0])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = ExplainOptions(model=options.model, method=options.method)
     print("| blank | deletion | at random (wins) | moved | insertion | at random | moved |")
     print("| --- | --: | --: | --: | --: | --: | --: |")
-    for name, found in measured(chosen, options.videos).items():
+    for name, found in measured(chosen, options.videos, options.ways).items():
         print(row(name, found), flush=True)
 
 

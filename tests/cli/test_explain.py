@@ -1,6 +1,8 @@
 """`tsf explain`: tables, files, and what is refused."""
 
+import io
 import json
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from tests.support import clips
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
+from timesformer_cli.cli.draw.explain import STRIP, _film, as_colours
 from timesformer_cli.weights.load import save_model
 
 
@@ -60,7 +63,7 @@ def test_nothing_is_proved_of_a_still_clip(model, tmp_path):
     still = clips.write(tmp_path / "still.mp4", [picture] * 20, size=(64, 64))
     ran = run(still, "-m", model, "--prove")
     assert ran.exit_code == 0, ran.stderr
-    assert "nothing is proved: where every patch shows its mean over time" in ran.stdout
+    assert "nothing is proved: where every place stands still" in ran.stdout
 
 
 def test_another_label_is_explained_where_it_is_asked_for(model, wide):
@@ -94,12 +97,37 @@ def test_pictures_are_written_and_the_table_is_still_said(model, wide, tmp_path)
         assert sheet.width > 800
     with Image.open(tmp_path / "looked.gif") as gif:
         assert (gif.n_frames, gif.info["loop"]) == (4, 0)
+        coloured = np.asarray(gif.convert("RGB"), int)
     with np.load(tmp_path / "looked.npz") as said:
         assert said["map"].shape == (2, 4, 4) and said["crop"].shape == (4,)
         assert json.loads(str(said["about"]))["method"] == "combined"
     with av.open(str(tmp_path / "looked.mp4")) as film:
         shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     assert len(shown) == 4 and min(shown[0].shape[:2]) >= 320
+    assert coloured.shape == shown[0].shape and shown[0][-20:].any()  # with its strip of words
+    assert np.quantile(np.abs(coloured - shown[0]), 0.999) < 40  # the film is packed, too
+
+
+def test_a_gif_keeps_the_colours_that_are_rare():
+    """Its brightest patch is one of 48 on a grey ramp, which most of 256 colours would go to."""
+    map = np.zeros((2, 6, 8), np.float32)
+    map[0, 2, 3] = 1
+    pictures = np.arange(96, dtype=np.uint8)[:, None, None].repeat(128, 1).repeat(3, 2)
+    result = SimpleNamespace(
+        label="a name so long that no film of a hand's width has room for all of it " * 2,
+        score=0.5,
+        map=map,
+        times=(0.0, 0.5),
+        pictures=np.stack([pictures] * 2),
+        seen=(0, 0, 128, 96),
+    )
+    frames, rate = _film(result)
+    assert (rate, frames.shape) == (2, (2, 96 * 4 + STRIP, 128 * 4, 3))
+    written = io.BytesIO()
+    as_colours(frames[0]).save(written, "GIF")
+    with Image.open(written) as gif:
+        shown = np.asarray(gif.convert("RGB"), int)
+    assert np.abs(shown - frames[0]).max() <= 16
 
 
 def test_several_videos_go_into_a_folder(model, wide, tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from timesformer_cli.explain.blanking import (
     blurred,
     carried_by_frames,
-    mean_over_time,
     occlusion,
     prove_map,
     scorings,
+    standing_still,
     with_only,
 )
 from timesformer_cli.explain.results import Curve
@@ -74,11 +74,29 @@ def test_a_map_of_the_spot_is_better_than_chance_and_one_of_nothing_is_not():
     assert not prove_map(clip, np.zeros(GRID, np.float32), BrightRow()).better_than_chance
 
 
+def test_a_proof_takes_motion_away_and_adds_none():
+    clip = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), np.uint8)
+    moved = np.diff(clip.astype(int), axis=0)
+
+    def score(clips):
+        for shown in clips:
+            change = np.diff(shown.astype(int), axis=0)
+            change, own = (part.reshape(7, 6, 8, 8, 8, 3) for part in (change, moved))
+            still = ~change.any((0, 2, 4, 5))
+            assert (still | (change == own).all((0, 2, 4, 5))).all()
+            assert (shown[0] == clip[0]).all()  # and the picture is the one that was there
+            stood.append(int(still.sum()))
+        return np.zeros(len(stood), np.float32)
+
+    stood = []
+    prove_map(clip, np.random.default_rng(1).random(GRID, np.float32), score)
+    assert stood[:3] == [0, 4, 8] and stood[12:16] == [48, 48, 44, 40]
+
+
 def test_what_is_blank_has_no_moment_or_no_detail():
     clip = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), np.uint8)
-    still = mean_over_time(clip)
-    assert still.shape == clip.shape and still.dtype == np.uint8
-    assert (still == still[0]).all() and np.abs(still[0] - clip.mean(0)).max() <= 0.5
+    still = standing_still(clip)
+    assert still.shape == clip.shape and (still == clip[0]).all()
     soft = blurred(clip)
     assert soft.shape == clip.shape and not (soft[0] == soft[1]).all()
     assert soft[0].std() < clip[0].std() / 5

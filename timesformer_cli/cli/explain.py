@@ -86,7 +86,7 @@ def explain(
         bool,
         typer.Option(
             "--prove",
-            help="Blank and show patches in the map's order, and compare with chance.",
+            help="Let places stand still in the map's order, and move again; compare with chance.",
             rich_help_panel="Method",
         ),
     ] = False,

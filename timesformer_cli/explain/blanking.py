@@ -1,6 +1,7 @@
 """Blank parts of a clip and look what becomes of its score: occlusion, proofs, and frames.
 
-What is blank shows no grey, whose edges alone upset a model: docs/explain.md compares some ways.
+What is blank shows no grey, whose edges alone upset a model; in a proof, whole places stand still,
+because a patch that is blank for a moment is a motion of its own (docs/explain.md compares ways).
 Nothing here knows the model: `Score` gives one label's score for each of some clips.
 """
 
@@ -31,9 +32,9 @@ def blurred(frames: Pixels) -> Pixels:
     return np.stack([np.asarray(Image.fromarray(frame).filter(blur)) for frame in frames])
 
 
-def mean_over_time(frames: Pixels) -> Pixels:
-    """Each place with its mean colour of all frames: nothing that happens in time is left."""
-    return np.stack([frames.mean(0).round().astype(np.uint8)] * len(frames))
+def standing_still(frames: Pixels) -> Pixels:
+    """The first frame throughout: its picture is left, and nothing that happens in time."""
+    return np.broadcast_to(frames[:1], frames.shape)
 
 
 def with_only(frames: Pixels, shown: Shown, blank: Pixels) -> Pixels:
@@ -87,18 +88,17 @@ def carried_by_frames(frames: Pixels, rows: int, score: Score) -> tuple[float, .
 
 
 def prove_map(frames: Pixels, map: Map, score: Score) -> MapProof:
-    """The curves of the map, of chance, and of the picture's centre; blank is the mean over time."""
+    """The curves of the map, of chance, and of the picture's centre, where places stand still."""
     random = np.random.default_rng(SEED)
-    t, h, w = map.shape
-    rows, columns = (np.abs(np.arange(n) - (n - 1) / 2) / n for n in (h, w))
+    places = map.sum(0, keepdims=True)
+    rows, columns = (np.abs(np.arange(n) - (n - 1) / 2) / n for n in map.shape[1:])
     near = -np.hypot(rows[:, None], columns[None])
     orders: list[Map] = [
-        map,
-        *(random.random(map.shape, np.float32) for _ in range(RANDOM_ORDERS)),
-        np.stack([near] * t).astype(np.float32),
+        places,
+        *(random.random(places.shape, np.float32) for _ in range(RANDOM_ORDERS)),
+        near[None].astype(np.float32),
     ]
-    blank = mean_over_time(frames)
-    own, *chance, centre = curves_of(frames, orders, blank, score, random)
+    own, *chance, centre = curves_of(frames, orders, standing_still(frames), score, random)
     return MapProof(map=own, random=tuple(chance), centre=centre)
 
 
@@ -109,7 +109,10 @@ def curves_of(
     score: Score,
     random: np.random.Generator,
 ) -> tuple[Curve, ...]:
-    """Deletion and insertion curves (arXiv 1806.07421) of each order, the largest patches first."""
+    """Deletion and insertion curves (arXiv 1806.07421) of each order, the largest patches first.
+
+    An order `(1 h w)` is one of places, which are blank in all frames together.
+    """
     # Equal patches come in random order: a map of zeros is then no better than chance.
     ranks = [_ranks(order, random.random(order.shape, np.float32)) for order in orders]
     ends = [round(step * orders[0].size / STEPS) for step in range(STEPS + 1)]

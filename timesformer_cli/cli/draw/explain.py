@@ -32,20 +32,24 @@ DIMMED = 0.35  # brightness of what the model did not see
 EDGE = 150  # level of the line around what it saw
 SMALLEST = 320  # pixels along the short side of a film
 COLUMNS, TILE, GAP, LINE = 8, 200, 8, 20  # of a sheet: frames at most, and pixels
-INK, PALE = (30, 30, 30), (200, 200, 200)
+STRIP = 44  # pixels below a film
+INK, PALE, DULL = (30, 30, 30), (200, 200, 200), (110, 110, 110)
 
 
-def overlays(result: Explained) -> Pixels:
-    """The whole frames with the map over what the model saw, and the rest of them dimmed."""
-    pictures = result.pictures.astype(np.float32)
-    left, top, wide, high = result.seen
+def overlays(result: Explained, scale: int = 1) -> Pixels:
+    """The whole frames with the map over what the model saw, and the rest of them dimmed.
+
+    They are `scale` times as large as the result's pictures.
+    """
+    pictures = _enlarged(result.pictures, scale).astype(np.float32)
+    left, top, wide, high = (side * scale for side in result.seen)
     drawn = pictures * DIMMED
     grey = pictures.mean(-1, keepdims=True)
     pictures += (grey - pictures) * GREYED
     for frame, heat in enumerate(_heat(result)):
         place = np.s_[frame, top : top + high, left : left + wide]
-        large = Image.fromarray(heat).resize((wide, high), Image.Resampling.BILINEAR)
-        share = np.asarray(large)[..., None]
+        large = Image.fromarray(heat).resize((wide, high), Image.Resampling.BICUBIC)
+        share = np.asarray(large).clip(0, 1)[..., None]
         drawn[place] = (
             pictures[place] + (coloured(share[..., 0]) - pictures[place]) * share * OPAQUE
         )
@@ -55,6 +59,18 @@ def overlays(result: Explained) -> Pixels:
     edge[top : top + high, left : left + wide] = False
     drawn[:, edge] = EDGE
     return drawn.round().clip(0, 255).astype(np.uint8)
+
+
+def _enlarged(pictures: Pixels, scale: int) -> Pixels:
+    if scale == 1:
+        return pictures
+    size = pictures.shape[2] * scale, pictures.shape[1] * scale
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC))
+            for each in pictures
+        ]
+    )
 
 
 def coloured(heat: Heat) -> Heat:
@@ -117,21 +133,48 @@ def _shares(result: Explained) -> list[float]:
 
 
 def _film(result: Explained) -> tuple[Pixels, Fraction]:
-    """The overlay large enough to look at, and its frames per second: those of the clip."""
-    drawn = overlays(result)
-    high, wide = drawn.shape[1:3]
-    scale = max(1, -(-SMALLEST // min(high, wide)))
-    even = np.s_[:, : high * scale // 2 * 2, : wide * scale // 2 * 2]
-    large = drawn.repeat(scale, 1).repeat(scale, 2)[even]
+    """The overlay large enough to look at, and its frames per second: those of the clip.
+
+    Below it stand the label, the moment, and the share of each frame, that of this one bright.
+    """
+    scale = max(1, -(-SMALLEST // min(result.pictures.shape[1:3])))
+    drawn = overlays(result, scale)
+    shares, font = _shares(result), ImageFont.load_default(13)
+    high, wide = (side - side % 2 for side in drawn.shape[1:3])  # H.264 takes even sides only
+    frames = np.zeros((len(drawn), high + STRIP, wide, 3), np.uint8)
+    frames[:, :high] = drawn[:, :high, :wide]
+    for number, frame in enumerate(frames):
+        strip = Image.new("RGB", (wide, STRIP))
+        pen = ImageDraw.Draw(strip)
+        moment = f"{result.times[number]:.2f} s"
+        left = wide - 2 * GAP - pen.textlength(moment, font)
+        said = _fitting(f"{printable(result.label)} {result.score:.1%}", left, pen, font)
+        pen.text((GAP, STRIP // 2), said, PALE, font)
+        pen.text((wide - GAP, STRIP // 2), moment, PALE, font, anchor="ra")
+        for other, share in enumerate(shares):
+            begin, end = (round(at * wide / len(shares)) for at in (other, other + 1))
+            tall = max(1, round((STRIP // 2 - 4) * share / (max(shares) or 1)))
+            colour = "white" if other == number else DULL
+            pen.rectangle((begin, STRIP // 2 - 1 - tall, end - 2, STRIP // 2 - 2), colour)
+        frame[high:] = np.asarray(strip)
     spent = result.times[-1] - result.times[0]
     rate = Fraction((len(drawn) - 1) / spent if spent > 0 else 4.0).limit_denominator(1000)
-    return large, rate
+    return frames, rate
+
+
+def _fitting(text: str, wide: float, pen: ImageDraw.ImageDraw, font: Font) -> str:
+    """The text, cut where it is wider than so many pixels."""
+    if pen.textlength(text, font) <= wide:
+        return text
+    while text and pen.textlength(text + "\u2026", font) > wide:
+        text = text[:-1]
+    return text + "\u2026"
 
 
 def write_gif(result: Explained, path: Path) -> None:
     """The overlay as a GIF that repeats."""
     frames, rate = _film(result)
-    first, *rest = [Image.fromarray(frame) for frame in frames]
+    first, *rest = map(as_colours, frames)
     each = max(20, round(1000 / rate))  # milliseconds; browsers slow down what is shorter
     _deliver(
         path,
@@ -139,6 +182,14 @@ def write_gif(result: Explained, path: Path) -> None:
             part, "GIF", save_all=True, append_images=rest, duration=each, loop=0
         ),
     )
+
+
+def as_colours(frame: Pixels) -> Image.Image:
+    """A frame in 256 colours, chosen by how far they lie apart.
+
+    The usual choice goes by how common they are, and dulls what is brightest on the map.
+    """
+    return Image.fromarray(frame).quantize(method=Image.Quantize.MAXCOVERAGE)
 
 
 def write_mp4(result: Explained, path: Path) -> None:

@@ -23,7 +23,8 @@ from timesformer_cli.video.facts import Pixels
 
 MOST = 2 / 3  # share of what all frames carry that the named ones carry at least
 LITTLE = 0.02  # a score that falls by less, for every frame, does not hang on any
-PREVIEWED = 8  # frames at most
+PREVIEWED, IN_A_ROW = 8, 4  # frames at most
+TALLEST = 24  # pixels of a previewed frame, two in a line
 
 
 def as_table(results: Iterable[Explanation], stream: TextIO, paths: Sequence[str]) -> None:
@@ -98,10 +99,10 @@ def proof_sentence(proof: MapProof) -> str:
 
     lost = proof.map.deletion[0] - proof.map.deletion[-1]
     if abs(lost) < LITTLE:
-        return "nothing is proved: where every patch shows its mean over time, the score stays"
+        return "nothing is proved: where every place stands still, the score stays"
     verdict = "better than chance" if proof.better_than_chance else "no better than chance here"
     return (
-        f"{areas('deletion', 'deleted')}, less is better; "
+        f"places made to stand still: {areas('deletion', 'deleted')}, less is better; "
         f"{areas('insertion', 'inserted')}, more is better: {verdict}"
     )
 
@@ -128,18 +129,23 @@ def _preview(result: Explained, console: Console) -> None:
 
     drawn = overlays(result)
     chosen = np.linspace(0, len(drawn) - 1, min(len(drawn), PREVIEWED)).round().astype(int)
-    width = (min(console.width, 80) + 1) // len(chosen) - 1
-    height = round(width * drawn.shape[1] / drawn.shape[2] / 2) * 2
-    small = [_shrunk(drawn[frame], width, height) for frame in chosen]
-    for row in range(0, height, 2):
-        line = Text()
-        for picture in small:
-            for above, below in zip(picture[row], picture[row + 1], strict=True):
-                line.append(
-                    "▀", f"rgb({','.join(map(str, above))}) on rgb({','.join(map(str, below))})"
-                )
-            line.append(" ")
-        console.print(line, no_wrap=True)
+    high, wide = drawn.shape[1:3]
+    width = min((min(console.width, 80) + 1) // IN_A_ROW - 1, max(1, TALLEST * wide // high))
+    height = max(2, round(width * high / wide / 2) * 2)
+    for first in range(0, len(chosen), IN_A_ROW):
+        some = chosen[first : first + IN_A_ROW]
+        moments = (f"{result.times[frame]:.2f} s".ljust(width)[:width] for frame in some)
+        console.print(Text(" ".join(moments).rstrip(), "dim"), no_wrap=True)
+        small = [_shrunk(drawn[frame], width, height) for frame in some]
+        for row in range(0, height, 2):
+            line = Text()
+            for picture in small:
+                for above, below in zip(picture[row], picture[row + 1], strict=True):
+                    line.append(
+                        "▀", f"rgb({','.join(map(str, above))}) on rgb({','.join(map(str, below))})"
+                    )
+                line.append(" ")
+            console.print(line, no_wrap=True)
 
 
 def _shrunk(picture: Pixels, width: int, height: int) -> Pixels:
