@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from timesformer_cli.explain.results import Explanation
 from timesformer_cli.explain.run import Explainer, open_explained
 from timesformer_cli.inference.batching import Scorer
 from timesformer_cli.inference.classify import ClassifyOptions, Result, WarmModel, with_outcomes
-from timesformer_cli.inference.open import RunnableModel
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.keywords import (
     ClassifyKeywords,
@@ -33,7 +32,6 @@ from timesformer_cli.keywords import (
     signed,
 )
 from timesformer_cli.library.embed import EmbedResult, clip_result, windows_result
-from timesformer_cli.model import TimeSformer
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.timelines.results import TimelineResult
 from timesformer_cli.timelines.run import Step, TimelineRun
@@ -46,8 +44,11 @@ from timesformer_cli.weights.hub.locate import as_located
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from timesformer_cli.inference.runnable import RunnableModel
+    from timesformer_cli.model import TimeSformer
+
 Path = str | os.PathLike[str]
-Model = Path | TimeSformer | RunnableModel
+Model: TypeAlias = "Path | TimeSformer | RunnableModel"  # in words: an exported file needs no torch
 logger = logging.getLogger("timesformer_cli")
 # What a classifier's timelines have from it.
 KEPT = {field.name for field in fields(ClassifyOptions)} & {f.name for f in fields(TimelineOptions)}

@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from scripts.peers.turns import alternate, spread
 from timesformer_cli.benchmark.machine import device_name
 from timesformer_cli.config import ModelConfig, Sampling
 from timesformer_cli.inference.device import find_device, find_dtype
 from timesformer_cli.inference.fast.model import make_fast
+from timesformer_cli.inference.outputs import Floats
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.inference.process_tuning import keep_freed_memory
 from timesformer_cli.inference.window_scores import WindowScorer
@@ -72,17 +72,17 @@ def windows_of(sampling: Sampling, every: float, count: int, side: int) -> list[
 
 def scored(
     predictor: Predictor, windows: Sequence[StreamedWindow], batch_size: int, shares: bool
-) -> tuple[float, Tensor]:
+) -> tuple[float, Floats]:
     """Seconds of processor time that the windows take, and their scores."""
     scorer = WindowScorer(predictor, batch_size)
     if not shares:
-        scorer._model = None
+        scorer._frames = None
     began = time.process_time()
     scores = [
         scorer.score(windows[first : first + batch_size]).scores
         for first in range(0, len(windows), batch_size)
     ]
-    return time.process_time() - began, torch.cat(scores)
+    return time.process_time() - began, np.concatenate(scores)
 
 
 def made(scheme: str, options: argparse.Namespace) -> Predictor:

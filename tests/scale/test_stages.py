@@ -27,7 +27,7 @@ from timesformer_cli.scale.stages import ClipStage, ClusterJob, ModelStage, Wind
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.video.look import WIDTH
 from timesformer_cli.weights.hub.locate import locate
-from timesformer_cli.weights.load import revision_of
+from timesformer_cli.weights.revision import revision_of
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

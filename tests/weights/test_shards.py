@@ -14,7 +14,8 @@ from tests.weights.test_weights import same
 from timesformer_cli.errors import WeightsError
 from timesformer_cli.weights.hub import download as fetching
 from timesformer_cli.weights.hub import locate as names
-from timesformer_cli.weights.load import load_model, revision_of, save_model
+from timesformer_cli.weights.load import load_model, save_model
+from timesformer_cli.weights.revision import revision_of
 
 REPO = "org/model"
 

@@ -10,7 +10,7 @@ from timesformer_cli.benchmark.options import ModelBenchmarkOptions
 from timesformer_cli.callbacks import StepCallback, ignore_step
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.open import RunnableModel
+    from timesformer_cli.inference.runnable import RunnableModel
     from timesformer_cli.weights.hub.locate import Located
 
 WARMUP = 2  # turns that are not timed

@@ -217,7 +217,7 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     from timesformer_cli.inference.classify import Failed
     from timesformer_cli.library.fill import Filling
     from timesformer_cli.library.store import Library, Making
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     asked = context.params
     if output.exists() and not output.is_dir():

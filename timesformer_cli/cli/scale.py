@@ -78,7 +78,7 @@ def _job(context: typer.Context, located: Any, *, library: bool) -> "ClusterJob"
     from timesformer_cli.parquet import LOOK, Columns
     from timesformer_cli.scale.stages import ClusterJob
     from timesformer_cli.timelines.options import TimelineOptions
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     asked, verb = context.params, context.command.name
     vectors = verb == "embed"

@@ -154,7 +154,7 @@ def _embedded(library: "Library", clip: Path, since: float, until: float, **how:
     from timesformer_cli.library.embed import EmbedResult, embed_videos, embed_windows
     from timesformer_cli.timelines.options import TimelineOptions
     from timesformer_cli.video import find_videos
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     made = library.making
     located = locate_shown(made.model, bare=True)

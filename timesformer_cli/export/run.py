@@ -223,7 +223,7 @@ def _shaped(model: "TimeSformer", options: ExportOptions) -> "TimeSformer":
 def _manifest(model: "TimeSformer", located: "Located", options: ExportOptions) -> "Manifest":
     from timesformer_cli.inference.exported.manifest import Manifest
     from timesformer_cli.weights.description import Description
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     path = Path(options.model)
     return Manifest(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.own_labels import OwnLabel
-from timesformer_cli.errors import ErrorKind, VideoError
+from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.little_seen import little_seen
 from timesformer_cli.inference.process_tuning import let_threads_sleep
@@ -119,6 +119,12 @@ class Failed:
 
 
 Result = Classified | Failed
+# What was asked of the decoders before the model was open, and what they give.
+Asked = tuple[
+    "tuple[Sampling, Preprocessing, ClassifyOptions] | None", "Iterator[Decoded | VideoError]"
+]
+NOTHING_ASKED: Asked = (None, iter(()))
+EARLY_BYTES = 64 << 20  # of pixels that are decoded while the model is opened
 # seen(result, pixels): each result, and the pixels of its views, `(views t h w 3)`; None without any.
 SeenCallback = Callable[[Result, "Pixels | None"], None]
 
@@ -160,10 +166,14 @@ def score_paths(
         if not readable:  # nothing to load a model for
             yield from ((video, video.error, None) for video in videos if video.error)
             return
-    if readable != 1:  # with one video no decoder works beside the model
-        let_threads_sleep()
+    let_threads_sleep(soon=readable != 1)  # with one video no decoder works beside the model
     with WarmModel(
-        options, note, decoders=readable, early=early or 1, answers=not features
+        options,
+        note,
+        decoders=readable,
+        early=early or 1,
+        answers=not features,
+        first=videos if isinstance(videos, Sequence) else (),
     ) as warm:
         for video, outcome in with_outcomes(videos, partial(warm.scored, features=features)):
             yield video, outcome, warm.scorer
@@ -201,12 +211,14 @@ class WarmModel:
         decoders: int | None = None,
         early: int | None = None,
         answers: bool = True,
+        first: Sequence[VideoPath] = (),
         shared: bool = False,
     ) -> None:
         """Open the model, with at most so many decoders, of which so many as `early` start at once.
 
         None means as many as the options say, and all of them. For features alone no `answers` are
-        needed.
+        needed. The videos that are scored `first`, where they are known, are decoded while the model
+        is opened.
 
         Raises UsageError, WeightsError, DeviceError.
         """
@@ -223,6 +235,7 @@ class WarmModel:
                     debug=options.debug,
                 )
             )
+            self._asked = self._ask_early(first)
             self.scorer: Scorer = open_scorer(
                 options, note, stack, answers=answers, multi_label=options.multi_label
             )
@@ -261,7 +274,11 @@ class WarmModel:
 
         options = options or self.options
         clips = self._clips_for(options)
-        decoded = self._pool.decode(videos, *clips, options.clips, options.crops, until=until)
+        (asked, first), self._asked = self._asked, NOTHING_ASKED
+        if asked == (*clips, options):
+            decoded = (outcome for _, outcome in zip(videos, first, strict=True))
+        else:
+            decoded = self._pool.decode(videos, *clips, options.clips, options.crops, until=until)
         yield from score_videos(self.scorer, decoded, options.batch_size, features=features)
 
     def classified(
@@ -280,6 +297,26 @@ class WarmModel:
     def whole_pictures(self, videos: Iterable[VideoPath]) -> Iterator["Decoded | VideoError"]:
         """One clip of each video, as the model takes it, but not cropped."""
         return self._pool.decode(videos, *self._clips_for(self.options), 1, 0)
+
+    def _ask_early(self, videos: Sequence[VideoPath]) -> "Asked":
+        """Have the first videos decoded as the model's files say, where these say all of it."""
+        from timesformer_cli.weights.assumed import foretold
+        from timesformer_cli.weights.hub.locate import Located
+
+        options = self.options
+        if not videos or not isinstance(options.model, Located):
+            return NOTHING_ASKED
+        if (description := foretold(options.model)) is None:
+            return NOTHING_ASKED
+        try:
+            clips = clips_for(description, options)
+        except UsageError:  # said once the model is open
+            return NOTHING_ASKED
+        sampling, (height, width) = clips[0], clips[1].crop
+        size = options.clips * max(1, options.crops) * sampling.frames * height * width * 3
+        ahead = EARLY_BYTES // size
+        outcomes = self._pool.decode(videos, *clips, options.clips, options.crops, ahead=ahead)
+        return (*clips, options), outcomes
 
     def _clips_for(self, options: ClassifyOptions) -> "tuple[Sampling, Preprocessing]":
         if options.threshold is not None:

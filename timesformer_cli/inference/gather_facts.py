@@ -28,7 +28,8 @@ from timesformer_cli.weights.description import (
 )
 from timesformer_cli.weights.hub import locate
 from timesformer_cli.weights.hub.locate import Located
-from timesformer_cli.weights.load import read_located, revision_of
+from timesformer_cli.weights.load import read_located
+from timesformer_cli.weights.revision import revision_of
 from timesformer_cli.weights.tensors import read_file
 
 CATALOGUE, ASSUMED, TENSORS = "the catalogue", "assumed", "the shapes of its tensors"

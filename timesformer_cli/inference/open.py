@@ -1,14 +1,12 @@
 """Open what `--model` names so that it can run: a checkpoint made fast, or an exported file."""
 
 from timesformer_cli.inference.device import find_device, find_dtype, slow_dtype
-from timesformer_cli.inference.exported.model import ExportedModel
 from timesformer_cli.inference.exported.open import open_located, read_manifest
-from timesformer_cli.inference.fast.model import FastModel, make_fast
+from timesformer_cli.inference.fast.model import make_fast
+from timesformer_cli.inference.runnable import RunnableModel
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.load import load_model, read_located
-
-RunnableModel = FastModel | ExportedModel
 
 
 def open_model(

@@ -12,19 +12,17 @@ from torch import Tensor
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import memory_explained
 from timesformer_cli.inference.fast.model import FastModel
-from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
+from timesformer_cli.inference.label_choice import LabelChoice
 from timesformer_cli.inference.outputs import ModelOutputs, Pending, no_number
-from timesformer_cli.weights.description import Description
+from timesformer_cli.inference.runnable import ModelScorer
 
 
-class Predictor:
-    """Runs an opened model: uint8 frames in, scores out.
+class Predictor(ModelScorer):
+    """Runs a model's fast form: uint8 frames in, scores out.
 
-    `name` is what its errors call the model; `choice` has the words of a model that takes some,
-    without which its scores are what it makes of a clip. On CUDA a batch is copied on its own stream
-    while the batch before it is computed. To profit, start the next batch before you wait for this
-    one; `ahead` says how many to start. With `multi_label` each class is scored by itself, whatever the
-    model says.
+    Without a `choice`, the scores of a model that takes words are what it makes of a clip. On CUDA a
+    batch is copied on its own stream while the batch before it is computed. To profit, start the next
+    batch before you wait for this one; `ahead` says how many to start.
     """
 
     def __init__(
@@ -35,14 +33,11 @@ class Predictor:
         *,
         multi_label: bool = False,
     ) -> None:
-        self.model, self.name = model, name
-        self.description = Description.of(model)
-        if multi_label:
-            self.description = self.description.of_several(name)
-        self.choice = choice or choose_classes(self.description, (), name)
+        super().__init__(model, name, choice, multi_label=multi_label)
+        self.model = model
         self.device = str(model.device)
         self.dtype = str(model.dtype).removeprefix("torch.")
-        self.ahead, self._copies = 0, None
+        self._copies = None
         if model.device.type == "cuda":
             self.ahead, self._copies = 1, torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]
 

@@ -65,11 +65,16 @@ def use_threads(threads: int | None) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def let_threads_sleep() -> None:
-    """Leave the processors to the decoders; call this before torch is imported.
+def let_threads_sleep(*, soon: bool = True) -> None:
+    """Leave the processors to others while threads wait; call this before torch is imported.
 
     OpenMP's threads wait for one another by spinning, which takes time from the decoders: with many
-    clips and a small model a tenth of the whole (docs/performance.md). A variable that the user has
-    set is kept.
+    clips and a small model a tenth of the whole. Where `soon` is false, nothing of ours works beside
+    the model: threads then spin for some ten microseconds first. GNU's own ten milliseconds took
+    twice the processor time of the whole command on a busy machine (docs/performance.md). Variables
+    that the user has set are kept.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if soon:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    elif "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

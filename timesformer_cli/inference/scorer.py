@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from timesformer_cli.dataset.own_labels import OwnLabel
     from timesformer_cli.inference.batching import Scorer
     from timesformer_cli.inference.label_choice import LabelChoice
-    from timesformer_cli.inference.open import RunnableModel
+    from timesformer_cli.inference.runnable import RunnableModel
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.weights.description import Description
     from timesformer_cli.weights.hub.locate import Located
@@ -88,7 +88,7 @@ def model_name(model: "AnyModel") -> str:
 def model_revision(model: "AnyModel") -> str:
     """Which weights a located model has; empty for others, whose weights have no name."""
     from timesformer_cli.weights.hub.locate import Located
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     return revision_of(model) if isinstance(model, Located) else ""
 
@@ -181,8 +181,10 @@ def scorer_of(
         from timesformer_cli.inference.exported.scorer import ExportedScorer
 
         return ExportedScorer(model, name, choice, multi_label=multi_label)
+    from timesformer_cli.inference.fast.model import FastModel
     from timesformer_cli.inference.predictor import Predictor
 
+    assert isinstance(model, FastModel)
     return Predictor(model, name, choice, multi_label=multi_label)
 
 

@@ -1,33 +1,28 @@
 """Scores of windows that share frames: what one frame gives by itself is computed once.
 
-A model is cut in two (`FastModel.per_frame` and `over_time`). The first part runs once on each frame,
-or tubelet, and is kept as long as a later window may have the same one. The second part runs for
-each window. Where patches of different frames never meet, the first part is nearly all of the
-model. Exported models, models on several devices, models with a fast path and models whose stem is
-a convolution over frames run on whole windows.
+Where a model can be cut in two, its first part runs once on each frame, or tubelet (`frame_scores`).
+Exported models, models on several devices, models with a fast path and models whose stem is a
+convolution over frames run on whole windows.
 """
 
 import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.device import memory_explained
-from timesformer_cli.inference.fast.model import FastModel
-from timesformer_cli.inference.outputs import ModelOutputs
-from timesformer_cli.inference.predictor import Predictor
+from timesformer_cli.inference.exported.scorer import ExportedScorer
+from timesformer_cli.inference.outputs import Floats, ModelOutputs, as_floats
 from timesformer_cli.inference.shared_scorer import SharedScorer
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.stream import StreamedWindow
 
-Unit = tuple[int, ...]  # the numbers of a tubelet's frames
-Parts = tuple[list[Tensor], list[Tensor]]  # scores and features, a batch after another
+if TYPE_CHECKING:
+    from timesformer_cli.inference.frame_scores import FrameScorer
+
+Parts = tuple[list[Floats], list[Floats]]  # scores and features, a batch after another
 
 
 class WindowScorer:
@@ -41,13 +36,10 @@ class WindowScorer:
         scorer = scorer.scorer if isinstance(scorer, SharedScorer) else scorer
         self.scorer, self.batch_size, self.features = scorer, batch_size, features
         self._pixels: dict[int, Pixels] = {}  # of frames that a later window may have
-        self._units: dict[Unit, Tensor] = {}  # what they give by themselves
-        model = scorer.model if isinstance(scorer, Predictor) else None
-        shares = isinstance(model, FastModel) and model.frames_start_alone
-        self._model = cast(FastModel, model) if shares else None
+        self._frames = _frame_scorer(scorer, batch_size, features=features)
 
     def score(self, windows: Sequence[StreamedWindow]) -> ModelOutputs:
-        """Scores, float32 `(windows classes)`, on the CPU, and features where they were asked for.
+        """Scores, an array `(windows classes)`, and features where they were asked for.
 
         Raises DeviceError and WeightsError, and UsageError for the features of an exported model.
         """
@@ -56,14 +48,14 @@ class WindowScorer:
         for window in windows:
             self._pixels.update(window.fresh)
         work = partial(self._whole, clips)
-        if self._model is not None:
-            work = partial(self._per_frame, self._model, clips)
+        if self._frames is not None:
+            work = partial(self._frames.score, clips, self._pixels)
         given = work() if self._shared_by is None else self._shared_by.call(work)
         oldest = windows[-1].window.oldest
         self._pixels = {n: pixels for n, pixels in self._pixels.items() if n >= oldest}
-        self._units = {unit: kept for unit, kept in self._units.items() if unit[0] >= oldest}
-        scores, features = (torch.cat(parts) if parts else None for parts in given)
-        assert scores is not None
+        if self._frames is not None:
+            self._frames.forget_before(oldest)
+        scores, features = (np.concatenate(parts) if parts else None for parts in given)
         return ModelOutputs(scores, time.perf_counter() - began, features)
 
     def _whole(self, clips: Sequence[tuple[int, ...]]) -> Parts:
@@ -71,31 +63,17 @@ class WindowScorer:
         batches = (frames[i : i + self.batch_size] for i in range(0, len(frames), self.batch_size))
         pending = [self.scorer.start(batch, features=self.features) for batch in batches]
         outputs = [ask() for ask in pending]
-        features = [each.features for each in outputs if each.features is not None]
-        return [torch.as_tensor(each.scores) for each in outputs], features
+        features = [as_floats(each.features) for each in outputs if each.features is not None]
+        return [as_floats(each.scores) for each in outputs], features
 
-    @torch.inference_mode()
-    def _per_frame(self, model: FastModel, clips: Sequence[tuple[int, ...]]) -> Parts:
-        predictor = self.scorer
-        assert isinstance(predictor, Predictor)
-        length = model.config.tubelet
-        cut = [[clip[i : i + length] for i in range(0, len(clip), length)] for clip in clips]
-        new = [unit for unit in dict.fromkeys(chain.from_iterable(cut)) if unit not in self._units]
-        with memory_explained(model.device):
-            # Frames that stand alone cost as many passes as the clips that they are cut from.
-            most = self.batch_size * len(cut[0])
-            for first in range(0, len(new), most):
-                some = new[first : first + most]
-                pixels = np.stack([np.stack([self._pixels[n] for n in unit]) for unit in some])
-                given = model.per_frame(torch.from_numpy(pixels).to(model.device))
-                self._units.update(zip(some, given.unbind(), strict=True))
-            scores: list[Tensor] = []
-            features: list[Tensor] = []
-            for first in range(0, len(cut), self.batch_size):
-                batch = cut[first : first + self.batch_size]
-                units = torch.stack([torch.cat([self._units[u] for u in clip]) for clip in batch])
-                head_input = model.over_time(units)
-                logits = model.logits(head_input)
-                scores.append(predictor.checked(predictor.scores(logits).cpu()))
-                features += [head_input.float().cpu()] * self.features
-        return scores, features
+
+def _frame_scorer(scorer: Scorer, batch_size: int, *, features: bool) -> "FrameScorer | None":
+    """What scores windows by their frames, where the model can be cut in two."""
+    if isinstance(scorer, ExportedScorer):  # asked first, since the rest needs torch
+        return None
+    from timesformer_cli.inference.frame_scores import FrameScorer
+    from timesformer_cli.inference.predictor import Predictor
+
+    if not isinstance(scorer, Predictor) or not scorer.model.frames_start_alone:
+        return None
+    return FrameScorer(scorer, batch_size, features=features)

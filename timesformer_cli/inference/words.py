@@ -26,7 +26,7 @@ from timesformer_cli.weights.tokenizer import TextTokenizer, TokenBatch
 from timesformer_cli.weights.weight_files import require_weight_files
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.open import RunnableModel
+    from timesformer_cli.inference.runnable import RunnableModel
     from timesformer_cli.inference.scorer import ScorerOptions
     from timesformer_cli.model import TimeSformer
     from timesformer_cli.model.text import TextTower

@@ -50,7 +50,7 @@ class ClusterJob:
 def _located(job: ClusterJob) -> "Located":
     """The model on this machine; one that the driver has in a file of its own is asked for by name."""
     from timesformer_cli.weights.hub.locate import Located, locate
-    from timesformer_cli.weights.load import revision_of
+    from timesformer_cli.weights.revision import revision_of
 
     told = Located.from_text(job.located)
     here = told if told.path.exists() else replace(locate(told.name), bare=told.bare)

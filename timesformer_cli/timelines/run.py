@@ -189,14 +189,14 @@ class TimelineRun:
         looks = None if told.looks is None else told.looks.of(told.waiting)
         clips = [window.window.clip for window in told.waiting]
         outputs = told.scorer.score(told.waiting)
-        scores = outputs.scores.numpy()
+        scores = outputs.scores
         told.past.add(clips, scores)
         told.waiting = []
         if journal is not None:
             journal.windows(clips, scores)
         step = self._step(video, told, self._scored(clips, scores, len(told.past.shots)))
         given = outputs.features
-        return step if given is None else step._replace(features=given.numpy(), looks=looks)
+        return step if given is None else step._replace(features=given, looks=looks)
 
     def _scored(self, clips: Sequence[Clip], scores: Scores, shot: int) -> list[ScoredWindow]:
         choice, most = self.scorer.choice, self.options.top_k

@@ -30,9 +30,8 @@ from timesformer_cli.video.windows import Window, WindowPlan
 from timesformer_cli.weights.catalogue import DEFAULT
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from timesformer_cli.inference.batching import Scorer
+    from timesformer_cli.inference.label_choice import Outputs
     from timesformer_cli.inference.scorer import AnyModel
 
 BEAT = 0.25  # seconds between two signs of life while a stream is lost
@@ -221,7 +220,7 @@ class Watcher:
                 dropped=sums.dropped,
             )
 
-    def _label(self, outputs: "Tensor") -> str | None:
+    def _label(self, outputs: "Outputs") -> str | None:
         """The best label, where no other class is likelier and it reaches the threshold."""
         choice, described = self.scorer.choice, self.scorer.description
         if described.config.multi_label:

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -91,47 +91,43 @@ class DecodePool:
         only that part is looked at. `clips` and `crops` are per video and
         per clip; 0 crops gives whole pictures. `jitters` holds one entry per video. While the
         caller works, at least `ahead` files are being decoded or wait decoded; the number is
-        bounded, so memory does not grow with the list. Where a `Pause` is among the videos,
+        bounded, so memory does not grow with the list. The first of them are asked for by the call
+        itself, before the first outcome is wanted. Where a `Pause` is among the videos,
         nothing behind it is asked for before all results until then were taken. At `until`, a moment of `time.monotonic`,
         what is not decoded is stopped.
         """
         waiting: deque[Future[Outcome]] = deque()
         remaining = zip(videos, jitters, strict=False)
-        try:
-            while True:
-                pause = False
-                # One more than the workers, so that none is idle while the caller takes a result.
-                while len(waiting) <= max(len(self._slots), ahead):
-                    if (following := next(remaining, None)) is None:
-                        break
-                    video, jitter = following
-                    if not isinstance(video, VideoPath):
-                        video = VideoPath(os.fspath(video))
-                    shard, *place = video.member or (video.path,)
-                    request = DecodeRequest(
-                        path=shard,
-                        sampling=sampling,
-                        preprocessing=preprocessing,
-                        clips=clips,
-                        crops=crops,
-                        decoder=self._decoder,
-                        jitter=jitter,
-                        fps=video.fps,
-                        start=video.start,
-                        end=video.end,
-                        part=TarPart(*place) if place else None,
-                    )
-                    waiting.append(self._submit(request, video, until))
-                    if pause := isinstance(video.error, Pause):
-                        break
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-                while pause and waiting:
-                    yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+
+        def ask() -> bool:
+            """Ask for what may be under way beside the caller's work; whether a pause ended that."""
+            # One more than the workers, so that none is idle while the caller takes a result.
+            while len(waiting) <= max(len(self._slots), ahead):
+                if (following := next(remaining, None)) is None:
+                    break
+                video, jitter = following
+                if not isinstance(video, VideoPath):
+                    video = VideoPath(os.fspath(video))
+                shard, *place = video.member or (video.path,)
+                request = DecodeRequest(
+                    path=shard,
+                    sampling=sampling,
+                    preprocessing=preprocessing,
+                    clips=clips,
+                    crops=crops,
+                    decoder=self._decoder,
+                    jitter=jitter,
+                    fps=video.fps,
+                    start=video.start,
+                    end=video.end,
+                    part=TarPart(*place) if place else None,
+                )
+                waiting.append(self._submit(request, video, until))
+                if isinstance(video.error, Pause):
+                    return True
+            return False
+
+        return _in_turn(waiting, ask, ask())
 
     def close(self) -> None:
         """Kill the workers, whatever they are doing; files not yet decoded are dropped."""
@@ -246,6 +242,21 @@ class DecodePool:
             more = "stopped; --timeout allows more"
             return VideoError(ErrorKind.TIMEOUT, f"made no progress in {self._timeout:g} s: {more}")
         return VideoError(ErrorKind.DECODER_CRASHED, f"crashed its decoder ({death})")
+
+
+def _in_turn(
+    waiting: deque[Future[Outcome]], ask: Callable[[], bool], paused: bool
+) -> Iterator[Outcome]:
+    """The outcomes in the order of what was asked for; after a pause, all before the next is asked."""
+    try:
+        while waiting:
+            yield waiting.popleft().result()
+            while paused and waiting:
+                yield waiting.popleft().result()
+            paused = ask()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _taken(request: DecodeRequest, frames: Pixels) -> Outcome:

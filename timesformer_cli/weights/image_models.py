@@ -10,10 +10,11 @@ from typing import Any
 
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import WeightsError
+from timesformer_cli.weights.assumed import PUBLISHED_SPAN
 from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.infer_config import infer_config
 from timesformer_cli.weights.layout_tables import OFFICIAL
-from timesformer_cli.weights.model_folder import PUBLISHED_SPAN, Checkpoint
+from timesformer_cli.weights.model_folder import Checkpoint
 from timesformer_cli.weights.read_model import read_model
 from timesformer_cli.weights.weight_files import require_weight_files
 

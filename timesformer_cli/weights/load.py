@@ -19,8 +19,7 @@ from timesformer_cli.model.inflate import inflate
 from timesformer_cli.model.network import make_head
 from timesformer_cli.weights.catalogue import ENCODER, Weights
 from timesformer_cli.weights.description import TOKENIZER, Description
-from timesformer_cli.weights.digest import SHA256, update
-from timesformer_cli.weights.hub.intact import SNAPSHOTS, require_intact
+from timesformer_cli.weights.hub.intact import require_intact
 from timesformer_cli.weights.hub.locate import Located, as_located
 from timesformer_cli.weights.image_models import read_vit
 from timesformer_cli.weights.model_folder import (
@@ -29,7 +28,6 @@ from timesformer_cli.weights.model_folder import (
 )
 from timesformer_cli.weights.read_model import ReadFile
 from timesformer_cli.weights.tensors import read_file
-from timesformer_cli.weights.weight_files import require_weight_files
 from timesformer_cli.weights.write_folder import write_folder
 
 Notes = tuple[str, ...]
@@ -137,17 +135,6 @@ def _in_users_words(located: Located) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(located.in_words(str(error))) from error
-
-
-def revision_of(located: Located) -> str:
-    """Say which weights these are: the commit on the hub, or else the SHA-256 of their file."""
-    path = located.path
-    if path.parent.name == SNAPSHOTS:
-        return path.name
-    hasher = SHA256.start(0)  # of a file, or of all files of a sharded model in their order
-    for file in require_weight_files(path) if path.is_dir() else (path,):
-        update(hasher, file)
-    return f"sha256:{hasher.hexdigest()}"
 
 
 def save_model(model: TimeSformer, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -12,12 +12,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
+from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import UsageError, WeightsError
-from timesformer_cli.weights.catalogue import DEFAULT, WEIGHTS, Weights, read_labels
+from timesformer_cli.weights.assumed import NO_LABELS, complete
+from timesformer_cli.weights.catalogue import Weights
 from timesformer_cli.weights.description import (
     CONFIG,
-    PREPROCESSOR,
     WEIGHT_FILES,
     Description,
     PartialDescription,
@@ -30,10 +30,6 @@ from timesformer_cli.weights.tensors import is_finite, read_file
 from timesformer_cli.weights.weight_files import require_weight_files
 from timesformer_cli.weights.write_layout import PATCH_WEIGHT
 
-# Frames at 30 fps that a published Kinetics clip spans (8x32 and 16x16), assumed for a model that
-# does not say.
-PUBLISHED_SPAN = 256
-NO_LABELS = "no label names in it; classes are shown as LABEL_<index>"
 SMALL = 1 << 20  # bytes; a smaller tensor is copied, since it would keep its stretch of the file
 HALVES = (torch.bfloat16, torch.float16)
 CONFIG_KEY = "tsf"  # in the metadata of a safetensors file
@@ -170,7 +166,7 @@ def read_checkpoint(
             described, assumed = _describe_file(path, read_whole)
         except (UsageError, WeightsError) as error:
             raise WeightsError(f"{path}: {error}") from error
-    description, notes = _complete(described, row, found.layout)
+    description, notes = complete(described, row, found.layout)
     notes = [*found.notes, *([assumed] if assumed else []), *notes]
     return Checkpoint(
         file=files[0],
@@ -213,57 +209,6 @@ def _describe_file(path: Path, read: ReadModel) -> tuple[PartialDescription, str
     if fault is not None:
         raise fault
     return PartialDescription(config=config), assumed
-
-
-def _complete(
-    described: PartialDescription, row: Weights | None, layout: Layout | None
-) -> tuple[Description, list[str]]:
-    """Fill in labels, sampling and preprocessing that no file gives; notes say what was assumed."""
-    notes = []
-    config = described.config
-    labels, sampling, preprocessing = (
-        described.labels,
-        described.sampling,
-        described.preprocessing,
-    )
-    numbered = tuple(f"LABEL_{index}" for index in range(config.classes))
-    known = row is not None and row.classes == config.classes and row.labels
-    if known and labels in ((), numbered):
-        labels = read_labels(known)
-    elif not labels and numbered:
-        labels = numbered
-        notes.append(NO_LABELS)
-    # Whoever publishes no more than a network has most often trained it as its authors did.
-    like = row or WEIGHTS[layout.typical if layout else DEFAULT]
-    if sampling is None:
-        stride = like.stride
-        if row is None and like.name == DEFAULT:  # published with many counts of frames
-            stride = max(1, PUBLISHED_SPAN // config.frames)
-        sampling = Sampling(frames=config.frames, stride=stride)
-        if row is None:
-            taken = "frames spread over the whole video are"
-            taken = taken if stride is None else f"a stride of {stride} is"
-            notes.append(f"no sampling rate in it; {taken} assumed (--stride)")
-    if preprocessing is None:
-        preprocessing = Preprocessing(
-            resize=(row and row.resize) or min(config.height, config.width),
-            crop=(config.height, config.width),
-            mean=like.mean,
-            std=like.std,
-            filter=like.filter,
-        )
-        if row is None:
-            mean, std = (
-                ", ".join(f"{x:g}" for x in dict.fromkeys(channels))
-                for channels in (like.mean, like.std)
-            )
-            notes.append(
-                f"no {PREPROCESSOR}; mean {mean} and std {std} are assumed, as of {like.name}"
-            )
-    complete = Description(
-        config=config, labels=labels, sampling=sampling, preprocessing=preprocessing
-    )
-    return complete, notes
 
 
 def _listed(names: Iterable[str], most: int = 3) -> str:

@@ -8,20 +8,16 @@ import numpy.typing as npt
 
 from timesformer_cli.errors import UsageError
 from timesformer_cli.inference.exported.model import ExportedModel
-from timesformer_cli.inference.label_choice import LabelChoice, choose_classes
+from timesformer_cli.inference.label_choice import LabelChoice
 from timesformer_cli.inference.outputs import ModelOutputs, no_number, softmax
-from timesformer_cli.weights.description import Description
+from timesformer_cli.inference.runnable import ModelScorer
 
 if TYPE_CHECKING:
     from timesformer_cli.inference.outputs import Pending
 
 
-class ExportedScorer:
-    """Runs an exported model; what a `Predictor` is for the others.
-
-    `name` is what its errors call the model. With `multi_label` each class is scored by itself,
-    whatever the model says.
-    """
+class ExportedScorer(ModelScorer):
+    """Runs an exported model: uint8 frames in, scores out."""
 
     def __init__(
         self,
@@ -31,12 +27,9 @@ class ExportedScorer:
         *,
         multi_label: bool = False,
     ) -> None:
-        self.model, self.name = model, name
-        self.description = Description.of(model)
-        if multi_label:
-            self.description = self.description.of_several(name)
-        self.choice = choice or choose_classes(self.description, (), name)
-        self.device, self.dtype, self.ahead = "cpu", model.manifest.dtype, 0
+        super().__init__(model, name, choice, multi_label=multi_label)
+        self.model = model
+        self.device, self.dtype = "cpu", model.manifest.dtype
 
     def start(self, frames: npt.NDArray[np.uint8], *, features: bool = False) -> "Pending":
         """Run on RGB frames, uint8 `(b t h w c)`; calling the answer gives the outputs.
