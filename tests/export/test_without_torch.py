@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
 from timesformer_cli.config import Preprocessing, Sampling
+from timesformer_cli.inference.exported.open import foretold_export, read_manifest
+from timesformer_cli.weights.hub.locate import locate
 from timesformer_cli.weights.load import save_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -96,6 +98,15 @@ def test_an_onnx_file_answers_as_its_model_does(places):
             {row["label"]: row["score"] for row in each["predictions"]} for each in (first, second)
         ]
         assert scores[0] == pytest.approx(scores[1], abs=2e-5)
+
+
+def test_it_foretells_what_it_says_once_it_is_checked(places, tmp_path):
+    exported = Path(places[1])
+    assert foretold_export(locate(places[1])) == read_manifest(exported).description
+    broken = tmp_path / "broken.onnx"
+    for content in (b"", b"nothing", exported.read_bytes()[:-1]):
+        broken.write_bytes(content)
+        assert foretold_export(locate(str(broken))) is None
 
 
 def test_its_timeline_is_that_of_the_model(places):

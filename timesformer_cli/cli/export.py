@@ -118,10 +118,11 @@ def export(
         export_model,
         validate_export_options,
     )
-    from timesformer_cli.inference.process_tuning import use_threads
+    from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
 
     with errors_explained(debug), quietly(quiet):
         use_threads(threads)
+        let_threads_sleep(soon=False)
         wanted: dict[Kind, bool] = {"onnx": onnx, "pt2": pt2, "aoti": aoti}
         kinds = [kind for kind, given in wanted.items() if given]
         if len(kinds) > 1:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.dataset.own_labels import OwnLabel
-from timesformer_cli.errors import ErrorKind, UsageError, VideoError
+from timesformer_cli.errors import ErrorKind, VideoError
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.little_seen import little_seen
 from timesformer_cli.inference.process_tuning import let_threads_sleep
-from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
+from timesformer_cli.inference.scorer import clips_for, early_clips, model_name, open_scorer
 from timesformer_cli.inference.several_labels import require_several, said_labels
 from timesformer_cli.results import IF_ANY, when
 from timesformer_cli.video import DecodePool, VideoPath
@@ -276,7 +276,9 @@ class WarmModel:
         clips = self._clips_for(options)
         (asked, first), self._asked = self._asked, NOTHING_ASKED
         if asked == (*clips, options):
-            decoded = (outcome for _, outcome in zip(videos, first, strict=True))
+            decoded: Iterator[Decoded | VideoError] = (
+                outcome for _, outcome in zip(videos, first, strict=True)
+            )
         else:
             decoded = self._pool.decode(videos, *clips, options.clips, options.crops, until=until)
         yield from score_videos(self.scorer, decoded, options.batch_size, features=features)
@@ -300,17 +302,8 @@ class WarmModel:
 
     def _ask_early(self, videos: Sequence[VideoPath]) -> "Asked":
         """Have the first videos decoded as the model's files say, where these say all of it."""
-        from timesformer_cli.weights.assumed import foretold
-        from timesformer_cli.weights.hub.locate import Located
-
         options = self.options
-        if not videos or not isinstance(options.model, Located):
-            return NOTHING_ASKED
-        if (description := foretold(options.model)) is None:
-            return NOTHING_ASKED
-        try:
-            clips = clips_for(description, options)
-        except UsageError:  # said once the model is open
+        if not videos or (clips := early_clips(options)) is None:
             return NOTHING_ASKED
         sampling, (height, width) = clips[0], clips[1].crop
         size = options.clips * max(1, options.crops) * sampling.frames * height * width * 3

@@ -207,6 +207,22 @@ def clips_for(description: "Description", options: ScorerOptions) -> tuple[Sampl
     return replace(sampling, frames=frames, stride=options.stride or sampling.stride), preprocessing
 
 
+def early_clips(options: ScorerOptions) -> tuple[Sampling, Preprocessing] | None:
+    """As `clips_for` will say once the model is open; None where its files do not tell it fast."""
+    from timesformer_cli.inference.exported.open import foretold_export
+    from timesformer_cli.weights.assumed import foretold
+    from timesformer_cli.weights.hub.locate import Located
+
+    model = options.model
+    if not isinstance(model, Located):
+        return None
+    try:
+        description = foretold_export(model) if model.exported else foretold(model)
+        return None if description is None else clips_for(description, options)
+    except UsageError:  # said once it is open
+        return None
+
+
 def windows_for(
     description: "Description", options: ScorerOptions
 ) -> tuple[Sampling, Preprocessing, float]:

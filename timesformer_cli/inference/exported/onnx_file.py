@@ -1,11 +1,11 @@
 """Run an ONNX file that tsf wrote, and refuse any other before onnxruntime opens it."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy.typing as npt
 
@@ -19,9 +19,11 @@ from timesformer_cli.inference.exported.manifest import (
     changed_since_export,
 )
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.inference.exported.skeleton import without_tensor_bytes
 from timesformer_cli.inference.outputs import Floats
 from timesformer_cli.installing import how_to_install
-from timesformer_cli.weights.digest import SHA256
+from timesformer_cli.weights.description import Description
+from timesformer_cli.weights.digest import BLOCK, SHA256
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -105,25 +107,8 @@ def validate_onnx(path: Path) -> Manifest:
     ones, tensors outside the file's folder, tensors larger than their file, and inputs or outputs
     that `tsf export` does not write.
     """
-    require_packages("onnx", "onnxruntime")
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    if path.stat().st_size > LARGEST:
-        raise WeightsError(f"{path}: an ONNX file cannot have more than 2 GB; refused")
-    try:
-        with regular_file(path) as (file, _):
-            content = file.read(LARGEST)
-        # From bytes, because onnx.load would also open the files that the tensors name.
-        model = onnx.load_model_from_string(content)
-    except OSError as error:
-        raise WeightsError(f"{path}: {error.strerror}") from error
-    except DecodeError as error:
-        raise WeightsError(
-            f"{path}: not an ONNX file, or a damaged one; export it again"
-        ) from error
-    strings = {entry.key: entry.value for entry in model.metadata_props}
-    if DIGEST in strings and not _is_whole(content, strings[DIGEST]):
+    model, strings, whole = _read(path)
+    if not whole:
         raise changed_since_export(path)
     manifest = Manifest.from_strings(strings, path)
     graph = model.graph
@@ -136,10 +121,48 @@ def validate_onnx(path: Path) -> Manifest:
     return manifest
 
 
-def _is_whole(content: bytes, digest: str) -> bool:
+def describe_unproven(path: Path) -> Description:
+    """What the file says of itself, before anything else of it is looked at.
+
+    Good for work that can begin before it is validated. Raises WeightsError, UsageError.
+    """
+    return Manifest.from_strings(_read(path, hashed=False)[1], path).description
+
+
+def _read(path: Path, *, hashed: bool = True) -> tuple["ModelProto", dict[str, str], bool]:
+    """The model without its tensors' bytes, its metadata, and whether its digest is right."""
+    require_packages("onnx", "onnxruntime")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        if path.stat().st_size > LARGEST:
+            raise WeightsError(f"{path}: an ONNX file cannot have more than 2 GB; refused")
+        with regular_file(path) as (file, _):
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                kept = without_tensor_bytes(content)
+            # From bytes, because onnx.load would also open the files that the tensors name.
+            model = onnx.load_model_from_string(kept)
+            strings = {entry.key: entry.value for entry in model.metadata_props}
+            whole = not hashed or DIGEST not in strings or _is_whole(file, strings[DIGEST])
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
+    except (DecodeError, ValueError) as error:  # ValueError also of a file without a byte
+        raise WeightsError(
+            f"{path}: not an ONNX file, or a damaged one; export it again"
+        ) from error
+    return model, strings, whole
+
+
+def _is_whole(file: BinaryIO, digest: str) -> bool:
     """Whether the digest, the file's last entry, is that of all that comes before it."""
-    before = memoryview(content)[: -len(_entry(DIGEST, digest))]
-    return hashlib.sha256(before).hexdigest() == digest
+    left = os.fstat(file.fileno()).st_size - len(_entry(DIGEST, digest))
+    hasher = SHA256.start(left)
+    file.seek(0)
+    while left > 0 and (block := file.read(min(left, BLOCK))):
+        hasher.update(block)
+        left -= len(block)
+    return hasher.hexdigest() == digest
 
 
 def _is_whole_beside(

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from timesformer_cli.errors import DeviceError, UsageError, WeightsError
+from timesformer_cli.errors import DeviceError, TsfError, UsageError, WeightsError
 from timesformer_cli.files import NOT_REGULAR
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
+from timesformer_cli.weights.description import Description
 from timesformer_cli.weights.file_kinds import require_no_stand_in
 from timesformer_cli.weights.hub.locate import Located
 
@@ -17,6 +18,18 @@ def read_manifest(path: Path) -> Manifest:
     """What the exported model in that file says of itself; raises WeightsError, UsageError."""
     validate, _ = _functions(path)
     return validate(path)
+
+
+def foretold_export(located: Located) -> Description | None:
+    """What an exported file says of itself, where that is told fast; `weights.assumed` for others."""
+    if located.path.suffix != ".onnx":
+        return None
+    from timesformer_cli.inference.exported.onnx_file import describe_unproven
+
+    try:
+        return describe_unproven(located.path)
+    except TsfError:  # said where it is opened
+        return None
 
 
 def open_exported(path: Path, device: str = "auto", dtype: str = "auto") -> ExportedModel:
