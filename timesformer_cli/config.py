@@ -105,10 +105,14 @@ class ModelConfig:
                 "rotary positions need a global class token (lucidrains), groups along one or two "
                 "axes and heads of 4, 8, 12 ..."
             )
-        if self.scheme.has_cls and (self.positions == "rotary-3d" or self.pooler_blocks):
+        if self.scheme.has_cls and self.positions == "rotary-3d":
             raise UsageError(
-                f"{self.scheme_name} has class tokens: rotary-3d positions and a pooler need a scheme "
-                "without"
+                f"{self.scheme_name} has class tokens: rotary-3d positions need a scheme without"
+            )
+        if self.pooler_blocks and (self.scheme.frame_blocks or self.scheme.fused):
+            raise UsageError(
+                f"{self.scheme_name} has a second transformer beside its patches, which a pooler "
+                "would not read"
             )
         if self.time_blocks and not self.scheme.time_blocks:
             raise UsageError(f"{self.scheme_name} has no second transformer over time")
@@ -182,7 +186,7 @@ class ModelConfig:
     @property
     def frames_apart(self) -> bool:
         """Whether the first of two transformers makes of a frame, or tubelet, what it shows alone."""
-        second = self.scheme.cls_per_frame or self.time_blocks
+        second = (self.scheme.cls_per_frame and not self.pooler_blocks) or self.time_blocks
         return bool(second) and not self.scheme.mixes_time and not self.token_shift
 
     @property

@@ -24,9 +24,19 @@ def clip_of(model, seed=1):
     return torch.randn(1, config.frames, 3, config.height, config.width, generator=generator)
 
 
-@pytest.mark.parametrize("attention", [*SCHEMES, *TYPED.values()])
-def test_maps_leave_the_answer_as_it_is_and_share_out_one(attention):
-    model = model_of(attention, heads=2)
+POOLED = {"pooler_blocks": 2}
+
+
+@pytest.mark.parametrize(
+    ("attention", "changes"),
+    [
+        *((attention, {}) for attention in (*SCHEMES, *TYPED.values())),
+        ("divided", POOLED),
+        ("space", POOLED),
+    ],
+)
+def test_maps_leave_the_answer_as_it_is_and_share_out_one(attention, changes):
+    model = model_of(attention, heads=2, **changes)
     clip = clip_of(model)
     with torch.no_grad():
         plain = model(clip)[0]

@@ -120,6 +120,7 @@ SLOW = pytest.mark.slow  # torch's ONNX exporter takes seconds a model
 VARIANTS = [{"attention": name} for name in (*SCHEMES, *TYPED.values())] + [
     {"embedding": "conv-stem"},
     {"tubelet": 2},
+    {"pooler_blocks": 1},
 ]
 
 

@@ -66,6 +66,7 @@ def model(scheme, changes):
             for changes in ({}, VARIANTS[-1])
         ),
         *((scheme, "plain", POOLED) for scheme in ("vivit-3", "vivit-4", "windowed")),
+        *((scheme, "plain", {"pooler_blocks": 2}) for scheme in (*PAPER, "videomae", "lucidrains")),
     ],
     ids=str,
 )

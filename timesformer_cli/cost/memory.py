@@ -159,7 +159,7 @@ def _query_bytes(
     if config.pooler is None:
         return None
     width, wide = query_maps(config)
-    count = batch_size * tokens(config)
+    count = batch_size * tokens(config.pooler)  # it reads no class token
     normed, keys = (0 if wide else count * config.dim * item_bytes), count * width * item_bytes
     copied = 0
     if kernel == "math":  # in float32; keys are scaled, and values of several clips laid out anew

@@ -183,11 +183,11 @@ def _of_encoder(facts: ModelFacts, config: ModelConfig) -> ModelFacts:
 
 
 def _readout(config: ModelConfig) -> str:
-    if config.class_tokens:
-        return "class token"
     if config.pooler_blocks:
         blocks = "1 block" if config.pooler_blocks == 1 else f"{config.pooler_blocks} blocks"
         return f"a pooler of {blocks}, over all tokens"
+    if config.class_tokens:
+        return "class token"
     if config.readout == "normed-mean":
         return "mean of all normed tokens"
     return f"{config.readout} of all tokens"

@@ -16,6 +16,7 @@ from timesformer_cli.model.encoders import (
     FrameEncoder,
     Fusion,
     HeadsPooler,
+    State,
     TimeEncoder,
 )
 from timesformer_cli.model.patches import EMBEDDINGS
@@ -82,12 +83,34 @@ class TimeSformer(nn.Module):
     def features(self, clip: Tensor, frames: Tensor | None = None) -> Tensor:
         """What the head sees, `(b d)`: the class token, or else the mean of all tokens or the first.
 
-        An attentive pooler, where there is one, reads all tokens instead of their mean. With a fast
-        path the features of both paths stand side by side. `frames` `(b t)` is false for frames
-        that only fill up a batch of clips of different lengths; models with a global class token
-        take it. It is kept for parity with lucidrains' TimeSformer, which has such a mask: parity
-        tests give it, no command does.
+        An attentive pooler, where there is one, reads all patches instead. With a fast path the
+        features of both paths stand side by side. `frames` `(b t)` is false for frames that only
+        fill up a batch of clips of different lengths; models with a global class token take it. It
+        is kept for parity with lucidrains' TimeSformer, which has such a mask: parity tests give it,
+        no command does.
         """
+        cls, patches, fast = self._encoded(clip, frames)
+        if self.pooler is not None:
+            patches = self.norm(patches)  # under its own name: what it was made of is freed
+            pooled: Tensor = self.pooler(patches)
+            return unit(pooled) if self.config.unit_features else pooled
+        if self.over_frames is not None:
+            cls = self.over_frames(cls)
+        tokens = patches.flatten(1, 3) if self.cls is None else cls
+        features: Tensor = read_out(tokens, self.norm, self.config)
+        if self.fast is not None and fast is not None:
+            features = torch.cat([features, self.fast.read(fast)], dim=-1)
+        return features
+
+    def tokens(self, clip: Tensor) -> Tensor:
+        """What a pooler reads: all patches after the last block and the norm, `(b t h w d)`."""
+        normed: Tensor = self.norm(self._encoded(clip, None)[1])
+        return normed
+
+    def _encoded(
+        self, clip: Tensor, frames: Tensor | None
+    ) -> tuple[Tensor, Tensor, State | None]:
+        """Class tokens, patches and the fast path after all blocks."""
         self._require_fitting(clip, frames)
         fast = None if self.fast is None else self.fast.start(clip)
         patches = self.patches(clip)
@@ -103,17 +126,7 @@ class TimeSformer(nn.Module):
             cls, patches = block(cls, patches, frames)
         if self.over_time is not None:
             patches = self.over_time(patches)
-        if self.pooler is not None:
-            patches = self.norm(patches)  # under its own name: what it was made of is freed
-            pooled: Tensor = self.pooler(patches)
-            return unit(pooled) if self.config.unit_features else pooled
-        if self.over_frames is not None:
-            cls = self.over_frames(cls)
-        tokens = patches.flatten(1, 3) if self.cls is None else cls
-        features: Tensor = read_out(tokens, self.norm, self.config)
-        if self.fast is not None and fast is not None:
-            features = torch.cat([features, self.fast.read(fast)], dim=-1)
-        return features
+        return cls, patches, fast
 
     def reset_parameters(self) -> None:
         """Initialise as published: truncated normal 0.02, biases and extra passes zero."""

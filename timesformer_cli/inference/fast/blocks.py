@@ -63,8 +63,10 @@ class FastEncoder(nn.Module):
         make: LayerFactory,
         *,
         consume: bool,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
+        self.pooled = pooled  # whether its patches are read, be there class tokens or not
         cls = None if source.cls is None else source.cls.to(make.dtype, copy=True)
         self.register_buffer("cls", cls)
         self.cls_per_frame = source.config.scheme.cls_per_frame
@@ -74,14 +76,14 @@ class FastEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for index in range(len(source.blocks)):
             block = cast(Block, source.blocks[index])
-            last = index + 1 == len(source.blocks)
+            last = index + 1 == len(source.blocks) and not pooled
             self.blocks.append(FastBlock(block, make, last=last, consume=consume))
             if consume:  # the source's block is freed before the next one is copied
                 source.blocks[index] = nn.Identity()
                 return_freed_memory()
 
     def forward(self, patches: Tensor) -> Tensor:
-        """From patches `(b t h w d)` to class tokens `(b c d)`, or to all tokens where none are."""
+        """From patches `(b t h w d)` to the tokens that are read: see `read`."""
         tokens, grid = self.start(patches)
         for block in self.blocks:
             tokens = block(tokens, grid)
@@ -98,8 +100,10 @@ class FastEncoder(nn.Module):
         return tokens, (t, h, w)
 
     def read(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """The class tokens after the last block; all tokens in a model without class tokens."""
+        """The class tokens after the last block, `(b c d)`; without any, or for a pooler, the patches."""
         classes = self._classes(grid)
+        if self.pooled:
+            return tokens[:, classes:]
         return tokens[:, :classes] if classes else tokens
 
     def _classes(self, grid: Grid) -> int:

@@ -47,7 +47,8 @@ class FastModel(nn.Module):
         encoders += [] if model.over_time is None else [model.over_time]
         self.between = None if model.over_time is None else make.copy(model.over_time.norm)
         self.encoders = nn.ModuleList(
-            FastEncoder(encoder, make, consume=consume) for encoder in encoders
+            FastEncoder(encoder, make, consume=consume, pooled=model.pooler is not None)
+            for encoder in encoders
         )
         self.fast = None
         if model.fast is not None:
