@@ -201,6 +201,7 @@ _OPTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("--gradient-accumulation-steps", ("say --accumulate",)),
     ("--early-stopping --early-stopping-patience", ("say --patience",)),
     ("--freeze --linear-probe", ("say --freeze-backbone",)),
+    ("--attentive-probe", ("say --probe attentive",)),
     ("--hub-model-id", ("say --push-to-hub",)),
     ("--dynamic", ("say --batch dynamic",)),
     ("--opset-version", ("say --opset",)),

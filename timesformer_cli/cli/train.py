@@ -146,6 +146,19 @@ def train(
             rich_help_panel=RECIPE,
         ),
     ] = False,
+    probe: Annotated[
+        Literal["attentive"] | None,
+        typer.Option(
+            help="Keep the network as it is, and train a pooler that attends, and a head, on tokens that "
+            "are computed once.",
+            show_default="none",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    probe_blocks: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Blocks of that pooler.", rich_help_panel=RECIPE),
+    ] = 1,
     val_fraction: Annotated[
         float,
         typer.Option(

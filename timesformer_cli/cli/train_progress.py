@@ -71,6 +71,9 @@ def showing_training() -> "Iterator[TrainingCallbacks]":
         def checked(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
+        def seen(done: int, total: int) -> None:
+            progress.update(task, description="computing tokens", completed=done, total=total)
+
         def tick(tick: "Tick") -> None:
             progress.update(
                 task,
@@ -89,6 +92,7 @@ def showing_training() -> "Iterator[TrainingCallbacks]":
                 checked=checked,
                 found=show_check,
                 started=stop.listen,
+                seen=seen,
                 tick=tick,
                 epoch=epoch,
                 stopping=lambda: stop.number > 0,

@@ -107,9 +107,7 @@ class TimeSformer(nn.Module):
         normed: Tensor = self.norm(self._encoded(clip, None)[1])
         return normed
 
-    def _encoded(
-        self, clip: Tensor, frames: Tensor | None
-    ) -> tuple[Tensor, Tensor, State | None]:
+    def _encoded(self, clip: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor, State | None]:
         """Class tokens, patches and the fast path after all blocks."""
         self._require_fitting(clip, frames)
         fast = None if self.fast is None else self.fast.start(clip)

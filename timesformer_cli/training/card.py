@@ -101,9 +101,16 @@ def _training(plan: TrainingPlan, report: "TrainingReport") -> Iterator[str]:
             f"turn; in {took}, seed {options.seed}.\n"
         )
         return
+    how = f"Trained {origin} with the recipe `{options.preset}`"
+    if options.probe is not None:
+        mirrored = ", and of its mirror image" if options.recipe.flip else ""
+        how = (
+            f"Its network is that of `{options.init}`, frozen. A pooler of {options.probe_blocks} "
+            f"block{'s' * (options.probe_blocks > 1)} and a head were trained on the tokens of each "
+            f"clip's middle{mirrored}"
+        )
     yield (
-        f"Trained {origin} with the recipe `{options.preset}`: "
-        f"{len(report.history)} epochs, of which {report.best_epoch} is kept, in "
+        f"{how}: {len(report.history)} epochs, of which {report.best_epoch} is kept, in "
         f"{took}; batches of {options.batch_size}"
         f"{f' x {options.accumulate}' if options.accumulate > 1 else ''}, seed {options.seed}.\n"
     )

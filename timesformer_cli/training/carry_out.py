@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from timesformer_cli.errors import VideoError
@@ -41,6 +42,8 @@ def _trained(
     from timesformer_cli.training.card import card
     from timesformer_cli.training.frozen import train_frozen
     from timesformer_cli.training.loop import Training
+    from timesformer_cli.training.probe import token_samples
+    from timesformer_cli.training.processes import Processes
     from timesformer_cli.training.state import TrainingStopped
     from timesformer_cli.weights.load import load_path
     from timesformer_cli.weights.opened import opens_elsewhere
@@ -67,19 +70,29 @@ def _trained(
             session.write(training.result, folder, training.best_scores)
 
     heard = replace(callbacks, epoch=write_history, lost=note_loss, save=save, best=write_best)
-    if session.plan.options.freeze_backbone:
-        if not first:  # a head is fitted at once, by one process
-            return None
+    options = session.plan.options
+    if options.frozen and not first:  # what reads a frozen network is made by one process
+        return None
+    if options.freeze_backbone:
         save({})
         callbacks.started()
         position = train_frozen(session, folder, heard)
     else:
-        training = Training(session.learner, session.settings, session.processes, heard)
-        if state is not None:
+        processes = Processes() if options.frozen else session.processes
+        training = Training(session.learner, session.settings, processes, heard)
+        if state:
             training.load(state)
         callbacks.started()
         try:
-            training.run(*session.samples())
+            if options.probe is None:
+                training.run(*session.samples())
+            elif not training.finished:
+                if not state:
+                    save({})
+                began = perf_counter()
+                samples = token_samples(session, folder, heard)
+                training.position.seconds += perf_counter() - began
+                training.run(*samples)
         except TrainingStopped:
             raise TrainingStopped(folder) from None
         if not first:

@@ -13,6 +13,7 @@ import torch
 
 from timesformer_cli.errors import TsfError
 from timesformer_cli.training.closed_head import ClosedHead, Numbers, fit_head
+from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.samples import Features
 from timesformer_cli.training.state import Position, TrainingCallbacks, TrainingStopped
 from timesformer_cli.training.validate import ValidationScores, validate_model
@@ -59,7 +60,7 @@ def train_frozen(
         f"the head is a ridge regression, {head.strength:.1g} strong, on {len(groups)} views; of "
         f"clips left out in turn, {row['accuracy']:.1%} are right"
     )
-    session.write(session.model.head, folder, scores)
+    session.write(session.model, folder, scores)
     callbacks.epoch([row])
     return Position(epoch=1, history=[row], best_epoch=1, seconds=seconds)
 
@@ -90,7 +91,7 @@ def _validated(
         features,
         settings.device,
         settings.dtype,
-        session.processes,
+        Processes(),  # the others have gone home
         heed,
         classes=settings.classes,
         multi_label=settings.multi_label,

@@ -7,7 +7,7 @@ from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.config import ModelConfig, Preprocessing, Sampling
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.imbalance import NONE, require_balance
-from timesformer_cli.training.options import OF_STEPS, SCRATCH, TrainOptions
+from timesformer_cli.training.options import OF_NETWORK, OF_STEPS, SCRATCH, TrainOptions
 
 if TYPE_CHECKING:
     from timesformer_cli.model import TimeSformer
@@ -72,6 +72,8 @@ def _from_weights(
     start = source.config  # what is not asked for stays as the initial model has it
     if options.attention not in (None, start.attention):
         start = start.with_attention(options.attention)
+    if options.probe is not None:
+        start = replace(start, pooler_blocks=options.probe_blocks, worded=False)
     config = replace(
         start,
         classes=len(labels),
@@ -85,7 +87,11 @@ def _from_weights(
     # The same labels in any order keep the head, so they must keep the order that it has learned.
     model.labels = source.labels if same else labels
     model.sampling = replace(model.sampling, **_given(stride=options.stride))
-    if not same:
+    if options.probe is not None:
+        model.labels = labels
+        model.renew_readout()
+        note(f"{options.init}: new pooler and head for {len(labels)} classes")
+    elif not same:
         _new_head(model)
         note(f"{options.init}: new head for {len(labels)} classes")
     return model
@@ -111,6 +117,7 @@ def validate_train_options(options: TrainOptions) -> None:
         raise UsageError("training in float16 needs its losses scaled; take bfloat16 or float32")
     if options.recipe.learning_rate <= 0:
         raise UsageError(f"--learning-rate {options.learning_rate} must be above 0")
+    _require_probe_fits(options)
     for name, plain in OF_STEPS.items():
         if options.freeze_backbone and getattr(options, name) != plain:
             raise UsageError(
@@ -120,3 +127,22 @@ def validate_train_options(options: TrainOptions) -> None:
     if options.freeze_backbone and options.multi_label and options.class_weights != NONE:
         raise UsageError("--class-weights with --freeze-backbone weighs clips of one label each")
     require_balance(options.class_weights, options.sampler, multi_label=options.multi_label)
+
+
+def _require_probe_fits(options: TrainOptions) -> None:
+    """Raise UsageError for what does not go together with a probe, or is for one alone."""
+    if options.probe is None:
+        if options.probe_blocks != 1:
+            raise UsageError("--probe-blocks is for --probe attentive")
+        return
+    if options.freeze_backbone:
+        raise UsageError(
+            "--freeze-backbone computes a head at once, --probe trains a pooler; take one of them"
+        )
+    if options.init == SCRATCH:
+        raise UsageError("--probe reads a network that has learned something; scratch has not")
+    for name in OF_NETWORK:
+        if getattr(options, name) != OF_STEPS[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for a network that learns; --probe keeps it as it is"
+            )

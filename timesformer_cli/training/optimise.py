@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from timm.optim import param_groups_layer_decay
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
 from timesformer_cli.training.recipe import Recipe
@@ -30,12 +30,16 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     Biases, norms, positions, class tokens and a pooler's query do not decay.
     """
-    groups = param_groups_layer_decay(
-        _Layers(model),  # type: ignore[arg-type]
-        weight_decay=recipe.weight_decay,
-        no_weight_decay_list=NEVER_DECAY,
-        layer_decay=recipe.layer_decay,
-    )
+    if recipe.layer_decay == 1:  # timm would warn of it where there is one layer
+        alike = param_groups_weight_decay(model, recipe.weight_decay, NEVER_DECAY)
+        groups = [{**group, "lr_scale": 1.0} for group in alike]
+    else:
+        groups = param_groups_layer_decay(
+            _Layers(model),  # type: ignore[arg-type]
+            weight_decay=recipe.weight_decay,
+            no_weight_decay_list=NEVER_DECAY,
+            layer_decay=recipe.layer_decay,
+        )
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2))

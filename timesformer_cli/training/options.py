@@ -9,7 +9,7 @@ from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.labelled import GROUP, class_names
 from timesformer_cli.errors import UsageError
 from timesformer_cli.training.imbalance import NONE, SHUFFLE
-from timesformer_cli.training.recipe import PRESETS, Recipe
+from timesformer_cli.training.recipe import PRESETS, PROBE, Recipe
 from timesformer_cli.training.shortcuts import Shortcut
 from timesformer_cli.weights.catalogue import DEFAULT
 
@@ -27,6 +27,9 @@ OF_STEPS = {
     "preset": "modern",
     "sampler": SHUFFLE,
 }
+# Options that only mean something where the network learns, too.
+OF_NETWORK = ("preset", "checkpoint_gradients")
+ATTENTIVE = "attentive"  # the only kind of probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,9 @@ class TrainOptions:
     sampler: str = SHUFFLE  # balanced takes each class equally often in an epoch
     flip: bool = True  # False never mirrors a clip, whatever the preset says
     patience: int | None = None  # epochs without a better one before it ends; None trains them all
-    freeze_backbone: bool = False  # whether the head alone learns
+    freeze_backbone: bool = False  # whether the head alone is fitted, in closed form
+    probe: str | None = None  # ATTENTIVE: a pooler and a head learn from tokens of a frozen network
+    probe_blocks: int = 1  # of that pooler; the last one is the query's
     checkpoint_gradients: bool = False  # less memory, more computing
     val_fraction: float = 0.2  # held out of each class where the data has no split of its own
     group_by: str = GROUP  # clips of one group stay in one split
@@ -69,11 +74,16 @@ class TrainOptions:
     debug: bool = False  # whether the messages of child processes reach stderr
 
     @property
+    def frozen(self) -> bool:
+        """Whether the network stays as it is, and only what reads it out is new."""
+        return self.freeze_backbone or self.probe is not None
+
+    @property
     def recipe(self) -> Recipe:
         """The preset, changed by what was asked for. Raises UsageError for an unknown preset."""
         if self.preset not in PRESETS:
             raise UsageError(f"unknown preset '{self.preset}'; there are {', '.join(PRESETS)}")
-        recipe = PRESETS[self.preset]
+        recipe = PRESETS[self.preset] if self.probe is None else PROBE
         if self.init == SCRATCH:  # no layer has learned anything yet that should change slowly
             recipe = replace(recipe, layer_decay=1.0)
         return replace(

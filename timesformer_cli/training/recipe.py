@@ -75,6 +75,18 @@ _MODERN = Recipe(
     mixed=0.2,
 )
 
+# For a pooler and a head on tokens that were computed once: nothing else can be varied.
+PROBE = Recipe(
+    optimizer="adamw",
+    learning_rate=1e-3,
+    schedule="cosine",
+    epochs=40,
+    weight_decay=0.05,
+    warmup=0.1,
+    clip_gradient=1.0,
+    label_smoothing=0.1,
+)
+
 PRESETS = {
     # The authors' configuration for Kinetics (arXiv 2102.05095, section 4, and their YAML).
     "paper": Recipe(

@@ -68,6 +68,35 @@ class ClipSamples:
             yield augmented, self.clips.example(index).target
 
 
+@torch.no_grad()
+def look_at(
+    see: Callable[[Tensor], Tensor],
+    clips: ClipSamples,
+    dtype: torch.dtype,
+    *,
+    mirrored: bool = False,
+    heed: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, list[Tensor] | VideoError]]:
+    """What a frozen network sees in each clip, float32, by the clip's number, in order.
+
+    With `mirrored` each clip is seen again, left to right. `heed` is called after each batch.
+    """
+    device = clips.device
+    stream = enumerate(clips.stream(range(len(clips)), 0))
+    while batch := list(islice(stream, BATCH)):
+        known = [sample[0] for _, sample in batch if not isinstance(sample, VideoError)]
+        views: list[Tensor] = []
+        if known:
+            stacked = torch.stack(known)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                views = [see(stacked).float()]
+                views += [see(stacked.flip(-1)).float()] if mirrored else []
+        rows = zip(*views, strict=True)
+        for place, sample in batch:
+            yield place, sample if isinstance(sample, VideoError) else list(next(rows))
+        heed()
+
+
 @dataclass(frozen=True)
 class Features:
     """Features `(n d)` that a frozen backbone computed once, with their classes."""
@@ -84,40 +113,31 @@ class Features:
         clips: ClipSamples,
         dtype: torch.dtype,
         *,
+        see: Callable[[Tensor], Tensor] | None = None,
         mirrored: bool = False,
         heed: Callable[[], None] = lambda: None,
         lost: Callable[[VideoError], None] = lambda error: None,
     ) -> "Features":
-        """The input of the model's head for each clip that can be read.
+        """The input of the model's head for each clip that can be read, or what `see` gives of them.
 
         With `mirrored` each clip comes again, left to right. `heed` is called after each batch, and
         `lost` hears of clips that cannot be read.
         """
-        model.eval()
-        device = clips.device
-        seen: list[Tensor] = []
+        rows: list[Tensor] = []
         targets: list[Target] = []
         places: list[int] = []
-        stream = enumerate(clips.stream(range(len(clips)), 0))
-        while batch := list(islice(stream, BATCH)):
-            known = []
-            for place, sample in batch:
-                if isinstance(sample, VideoError):
-                    lost(sample)
-                else:
-                    known.append((place, sample[0], sample[1]))
-            if known:
-                at, inputs, numbers = zip(*known, strict=True)
-                stacked = torch.stack(inputs)
-                for looked_at in (stacked, stacked.flip(-1)) if mirrored else (stacked,):
-                    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                        seen.append(model.features(looked_at).float())
-                    targets += numbers
-                    places += at
-            heed()
-        if not seen:
+        model.eval()
+        see = see or model.features
+        for place, seen in look_at(see, clips, dtype, mirrored=mirrored, heed=heed):
+            if isinstance(seen, VideoError):
+                lost(seen)
+                continue
+            rows += seen
+            targets += [clips.clips.example(place).target] * len(seen)
+            places += [place] * len(seen)
+        if not rows:
             raise TsfError("none of the clips could be read; see the notes above")
-        return cls(torch.cat(seen), targets, places)
+        return cls(torch.stack(rows), targets, places)
 
     def __len__(self) -> int:
         return len(self.targets)

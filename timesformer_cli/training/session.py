@@ -17,6 +17,7 @@ from timesformer_cli.training.augment import augmentation, normalisation
 from timesformer_cli.training.clips import Target, TrainingClip, TrainingClips
 from timesformer_cli.training.imbalance import BALANCED
 from timesformer_cli.training.options import TrainingPlan
+from timesformer_cli.training.probe import Probe
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import ORDER, generator
 from timesformer_cli.training.recipe import Recipe
@@ -61,7 +62,10 @@ class TrainingSession:
         self.model = model.to(device)
         if options.checkpoint_gradients:
             checkpoint_gradients(model.blocks)
-        self.learner: nn.Module = model.head if options.freeze_backbone else model
+        self.learner: nn.Module = model
+        if options.probe is not None:
+            assert model.pooler is not None
+            self.learner = Probe(model.pooler, model.head)
         # With fewer clips than a step takes, an epoch would have no step: batches get smaller.
         together = options.accumulate * processes.count
         batch_size = min(options.batch_size, len(plan.of_split("train")) // together)
@@ -110,7 +114,7 @@ class TrainingSession:
     @property
     def kept(self) -> dict[str, Any]:
         """What a checkpoint needs beside the state of the loop: the arguments of `of_plan`."""
-        frozen = self.plan.options.freeze_backbone
+        frozen = self.plan.options.frozen
         return {
             "setup": self.plan.to_dict(),
             "backbone": self.model.state_dict() if frozen else {},
@@ -122,7 +126,7 @@ class TrainingSession:
 
     def held_out_clips(self) -> ClipSamples | None:
         """What to validate on; None where nothing is held out."""
-        held_out = self._clips("val")
+        held_out = self.middle_clips("val")
         return held_out if len(held_out) else None
 
     def frozen_samples(
@@ -135,7 +139,7 @@ class TrainingSession:
         mirrored = self.settings.recipe.flip > 0
         seen = Features.of_clips(
             self.model,
-            self._clips("train"),
+            self.middle_clips("train"),
             self.settings.dtype,
             mirrored=mirrored,
             heed=heed,
@@ -163,16 +167,13 @@ class TrainingSession:
         return ClipSamples(clips, transform, self.settings.device, self.settings.batch_size)
 
     def write(self, module: "nn.Module", folder: Path, scores: ValidationScores | None) -> None:
-        """Write a model folder with the weights of `module`: the learner's, or their average.
+        """Write a model folder with the weights of `module`: the learner, or its average.
 
         `scores` are those of these weights; of several labels, the thresholds found there are kept.
         """
         several = None if scores is None else scores.several
         thresholds = () if several is None else tuple(row.threshold for row in several.classes)
-        state = module.state_dict()
-        if self.plan.options.freeze_backbone:
-            head = {f"head.{name}": tensor for name, tensor in state.items()}
-            state = self.model.state_dict() | head
+        state = self.model.state_dict() | module.state_dict()  # a probe is a part of the model
         description = Description(
             # The drop path is a recipe's, not the model's.
             config=replace(self.plan.config, drop_path=0.0, thresholds=thresholds),
@@ -199,7 +200,7 @@ class TrainingSession:
         found = {
             split: validate_model(model, clips, device, dtype, Processes(), tell=tell, **how)
             for split in HELD_OUT
-            if len(clips := self._clips(split))
+            if len(clips := self.middle_clips(split))
         }
         return {split: scores for split, scores in found.items() if scores.clips}
 
@@ -211,8 +212,8 @@ class TrainingSession:
     def still_features(
         self, split: str, most: int
     ) -> "tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]":
-        """What the head would see of the middle frame of some clips, repeated; and their classes."""
-        still = self._clips(split, Sampling(frames=1, stride=None))
+        """What a head would see of the middle frame of some clips, repeated; and their classes."""
+        still = self.middle_clips(split, Sampling(frames=1, stride=None))
         examples = self.drawn(still.clips.examples, most)
         frames, look = self.plan.config.frames, still.transform
         clips = replace(
@@ -222,10 +223,15 @@ class TrainingSession:
         )
         if not examples:
             return np.empty((0, self.plan.config.features)), np.empty(0, dtype=np.int64)
-        seen = Features.of_clips(self.model, clips, self.settings.dtype)
+        # The pooler of a probe has not learned anything yet.
+        see = self.model.features if self.plan.options.probe is None else self._mean_token
+        seen = Features.of_clips(self.model, clips, self.settings.dtype, see=see)
         return seen.features.cpu().double().numpy(), np.array(seen.targets)
 
-    def _clips(self, split: str, sampling: Sampling | None = None) -> ClipSamples:
+    def _mean_token(self, clips: "Tensor") -> "Tensor":
+        return self.model.tokens(clips).mean(dim=(1, 2, 3))
+
+    def middle_clips(self, split: str, sampling: Sampling | None = None) -> ClipSamples:
         """The clips of a split as `tsf classify` takes them: the middle of each, one crop.
 
         With `sampling`, those frames of it in place of the model's.

@@ -80,6 +80,7 @@ class TrainingCallbacks:
     checked: Callable[[int, int], None] = _nothing  # (done, total): one more clip was checked
     found: "Callable[[Findings], None]" = _nothing  # all clips were checked
     started: Callable[[], None] = _nothing  # the first step is next
+    seen: Callable[[int, int], None] = _nothing  # (done, total): a frozen network saw one more clip
     tick: Callable[[Tick], None] = _nothing  # after every step
     epoch: Callable[[list[dict[str, Any]]], None] = _nothing  # after every epoch, with the history
     lost: Callable[[VideoError], None] = _nothing  # a clip could not be read during training
