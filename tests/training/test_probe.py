@@ -21,7 +21,7 @@ from timesformer_cli.training import probe
 from timesformer_cli.training.closed_head import fit_head
 from timesformer_cli.training.loop import Training
 from timesformer_cli.training.options import TrainOptions
-from timesformer_cli.training.probe import Probe, TokenFile, TokenSamples
+from timesformer_cli.training.probe import TokenFile, TokenReader, TokenSamples
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import seeded
 from timesformer_cli.training.recipe import PROBE
@@ -52,7 +52,9 @@ def test_a_pooler_finds_one_token_among_many_and_a_mean_does_not():
         model = TimeSformer(tiny(attention="videomae", pooler_blocks=1, dim=32, classes=2))
     recipe = replace(PROBE, epochs=6, learning_rate=3e-3)
     settings = Settings(recipe=recipe, classes=2, batch_size=8, seed=seed)
-    training = Training(Probe(model.pooler, model.head), settings, Processes(), TrainingCallbacks())
+    training = Training(
+        TokenReader(model.pooler, model.head), settings, Processes(), TrainingCallbacks()
+    )
     views = list(enumerate(known))
     training.run(TokenSamples(tokens, views, CPU, seed), None)
     with torch.no_grad():
@@ -112,7 +114,7 @@ def test_tokens_are_what_the_pooler_reads(scheme):
     with torch.no_grad():
         tokens = model.tokens(clips)
         expected = model(clips)
-        torch.testing.assert_close(Probe(model.pooler, model.head)(tokens), expected)
+        torch.testing.assert_close(TokenReader(model.pooler, model.head)(tokens), expected)
     assert tokens.shape == (2, *model.config.grid, 64)
 
 

@@ -31,7 +31,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Biases, norms, positions, class tokens and a pooler's query do not decay.
     """
     if recipe.layer_decay == 1:  # timm would warn of it where there is one layer
-        alike = param_groups_weight_decay(model, recipe.weight_decay, NEVER_DECAY)
+        alike = param_groups_weight_decay(
+            model, recipe.weight_decay, no_weight_decay_list=NEVER_DECAY
+        )
         groups = [{**group, "lr_scale": 1.0} for group in alike]
     else:
         groups = param_groups_layer_decay(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST_OF_FREE = 0.5  # of the free space of a disk, that tokens may take
 
 
-class Probe(nn.Module):
+class TokenReader(nn.Module):
     """The parts of a model that read its tokens, under their names in the model."""
 
     def __init__(self, pooler: nn.Module, head: nn.Module) -> None:

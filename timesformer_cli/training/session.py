@@ -17,7 +17,7 @@ from timesformer_cli.training.augment import augmentation, normalisation
 from timesformer_cli.training.clips import Target, TrainingClip, TrainingClips
 from timesformer_cli.training.imbalance import BALANCED
 from timesformer_cli.training.options import TrainingPlan
-from timesformer_cli.training.probe import Probe
+from timesformer_cli.training.probe import TokenReader
 from timesformer_cli.training.processes import Processes
 from timesformer_cli.training.randomness import ORDER, generator
 from timesformer_cli.training.recipe import Recipe
@@ -65,7 +65,7 @@ class TrainingSession:
         self.learner: nn.Module = model
         if options.probe is not None:
             assert model.pooler is not None
-            self.learner = Probe(model.pooler, model.head)
+            self.learner = TokenReader(model.pooler, model.head)
         # With fewer clips than a step takes, an epoch would have no step: batches get smaller.
         together = options.accumulate * processes.count
         batch_size = min(options.batch_size, len(plan.of_split("train")) // together)
