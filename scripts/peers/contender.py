@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.peers.products import product_rates
+from scripts.peers.runtimes import onnxruntime_on, openvino_on
 from timesformer_cli.benchmark import machine
 from timesformer_cli.children import die_with, receive, send, take_pipes
 from timesformer_cli.config import ModelConfig, Preprocessing
@@ -88,6 +89,22 @@ def lucidrains(folder: Path, dtype: str, device: torch.device, frames: Frames) -
     return run
 
 
+def exported(
+    folder: Path,
+    dtype: str,
+    device: torch.device,
+    frames: Frames,
+    *,
+    source: str,
+    runtime: Callable[[Path, str, str, torch.device, npt.NDArray[np.float32]], Run],
+) -> Run:
+    """Another runtime on an export of `tsf` or of transformers."""
+    description = read_description(folder)
+    assert description.preprocessing is not None
+    clip = normalised(frames, description.preprocessing).numpy()
+    return runtime(folder, source, dtype, device, clip)
+
+
 def products(folder: Path, dtype: str, device: torch.device, frames: Frames) -> Run:
     """No model: FLOP per second of the machine's matrix products at the model's shapes."""
     config = read_description(folder).config
@@ -100,6 +117,9 @@ CONTENDERS: dict[str, Builder] = {
     "tsf --compile": partial(tsf, compile=True),
     "transformers": transformers,
     "transformers compiled": partial(transformers, compile=True),
+    "onnxruntime": partial(exported, source="tsf", runtime=onnxruntime_on),
+    "onnxruntime on transformers": partial(exported, source="transformers", runtime=onnxruntime_on),
+    "OpenVINO": partial(exported, source="tsf", runtime=openvino_on),
     "timm ViT": frame_vit,
     "timesformer-pytorch": lucidrains,
     "products": products,

@@ -24,6 +24,15 @@ DTYPES = {
     "transformers": ("float32", "bfloat16"),
     "timesformer-pytorch": ("float32", "bfloat16"),
 }
+# All that one could use instead, on this kind of machine.
+FIELD = {
+    **DTYPES,
+    "transformers compiled": ("float32", "bfloat16"),
+    "onnxruntime": ("float32", "int8"),  # on our own export
+    "onnxruntime on transformers": ("float32", "int8"),  # on transformers' export
+    "OpenVINO": ("float32", "bfloat16"),  # on our own export
+}
+EXPORTED = ("onnxruntime", "onnxruntime on transformers", "OpenVINO")
 PRODUCTS = "products"
 DEFAULT = ("transformers", "float32")  # the default of transformers
 # Whose answers cannot be compared with ours, and the operations of each for a clip.
@@ -41,6 +50,8 @@ class ModelRow:
     clips_per_second: float
     times_default: float | None  # how many times as fast as DEFAULT, by medians
     times_same_dtype: float | None  # likewise, as transformers in the same dtype
+    # Likewise, as the fastest other runtime of the same network in this dtype; only of `tsf`.
+    times_fastest: float | None
     useful_gflops: float  # per clip
     share_of_peak: float | None  # useful FLOP per second over those of the fastest matrix product
     peak_bytes: int | None
@@ -135,6 +146,12 @@ def _row(
     if reference and name[0] not in OTHER_NETWORKS:
         same, difference = agreement(last["answer"], reference[-1]["answer"])
 
+    others = [
+        seconds[other].median
+        for other in seconds
+        if other[1] == name[1] and other[0] != "tsf" and other[0] not in OTHER_NETWORKS
+    ]
+
     def times(other: Name) -> float | None:
         return seconds[other].median / own if other in seconds else None
 
@@ -146,6 +163,7 @@ def _row(
         clips_per_second=batch_size / own,
         times_default=times(DEFAULT),
         times_same_dtype=times(("transformers", name[1])),
+        times_fastest=min(others) / own if others and name[0] == "tsf" else None,
         useful_gflops=flops / 1e9,
         share_of_peak=flops * batch_size / own / peak if peak else None,
         peak_bytes=last["peak_bytes"],

@@ -14,7 +14,14 @@ from timesformer_cli import cost
 from timesformer_cli.benchmark import machine
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.errors import DeviceError
-from timesformer_cli.inference.device import DTYPES, multiplies_int8, pack_weight, packs_weights
+from timesformer_cli.inference.device import (
+    DTYPES,
+    has_int8_maps,
+    int8_product,
+    multiplies_int8,
+    pack_weight,
+    packs_weights,
+)
 
 REPEATS = 10
 
@@ -42,7 +49,8 @@ def product_rates(config: ModelConfig, dtype: str, device: torch.device) -> list
     On the CPU both torch's own product and oneDNN's with packed weights are tried, where there is
     one; what is left out goes to stderr. Raises DeviceError where the device has no such product.
     """
-    if dtype == "int8" and not multiplies_int8(device):
+    multiplies = has_int8_maps if device.type == "cpu" else multiplies_int8
+    if dtype == "int8" and not multiplies(device):
         raise DeviceError(f"{device} multiplies no int8 matrices")
     if dtype != "int8" and device.type == "cpu" and not packs_weights(DTYPES[dtype]):
         print(f"left out: packed {dtype} products: this processor has none", file=sys.stderr)
@@ -67,6 +75,14 @@ def _ways(
     rows: int, before: int, after: int, dtype: str, device: torch.device
 ) -> Iterator[Callable[[], Tensor]]:
     """Yield each product that this device has."""
+    if dtype == "int8" and device.type == "cpu":
+        # As models multiply: torch's `_int_mm` lays out the weight anew in every call, and without
+        # VNNI it runs at a fiftieth of this.
+        digits = torch.randint(256, (rows, before), dtype=torch.uint8)
+        whole = torch.randint(-64, 65, (after, before), dtype=torch.int8)
+        product = int8_product(whole, torch.ones(after))
+        yield lambda: product(digits)
+        return
     if dtype == "int8":
         left, right = (
             torch.randint(-128, 128, shape, dtype=torch.int8, device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scripts.peers.decoding import DecodeRow
 from scripts.peers.models import ModelRow
 from scripts.peers.processes import ProcessRow
 from scripts.peers.turns import Spread
@@ -15,12 +16,17 @@ MODEL_NOTES = """\
 The model alone: TimeSformer-{size}, divided, 8 x 224 x 224, {classes} classes, the same random weights; `tsf` takes \
 uint8 frames, the others what was normalised beforehand. timesformer-pytorch and timm's ViT, which sees frames \
 one by one, are other networks of that width and depth. Speeds are against transformers in float32, its default, \
-and in the same dtype. Share: useful FLOPs ({useful}) \
+in the same dtype, and against the fastest other runtime of the same network in that dtype. onnxruntime and \
+OpenVINO run our own export, or transformers' model as torch exports it. Share: useful FLOPs ({useful}) \
 of the machine's fastest matrix product at the model's shapes: {peaks}. MB: the process's own peak since its start. \
 Top-1 and logits: against transformers in float32; the difference is the largest, in standard deviations of the logits."""
 PROCESS_NOTES = """\
 Whole processes, from start to end: `tsf` in {dtype}, its default here, and transformers' \
 `pipeline("video-classification")` in float32, its own. MB: resident at once in the process and all below it."""
+
+DECODE_NOTES = """\
+Processor time, all threads, of opening a file (ten seconds, 30 times over) and reading one clip of 8 frames from it; \
+`tsf` also resizes and crops them. Speed: against torchcodec in its exact mode."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +42,7 @@ class Report:
     products_gflops_per_second: dict[str, float]  # the fastest matrix product, by dtype
     models: Sequence[ModelRow]
     processes: Sequence[ProcessRow]
+    decoding: Sequence[DecodeRow] = ()
 
 
 def markdown(report: Report) -> str:
@@ -47,11 +54,13 @@ def markdown(report: Report) -> str:
     if report.processes:
         notes = PROCESS_NOTES.format(dtype=report.default_dtype)
         parts += [_process_table(report.processes), notes]
+    if report.decoding:
+        parts += [_decode_table(report.decoding), DECODE_NOTES]
     return "\n\n".join(parts) + "\n"
 
 
 def _model_table(rows: Iterable[ModelRow]) -> str:
-    head = "batch | model | dtype | ms a batch | clips/s | speed | same dtype | share of peak | MB | same top-1 | logits off"
+    head = "batch | model | dtype | ms a batch | clips/s | speed | same dtype | fastest peer | share of peak | MB | same top-1 | logits off"
     return table(
         head,
         (
@@ -63,6 +72,7 @@ def _model_table(rows: Iterable[ModelRow]) -> str:
                 f"{row.clips_per_second:.2f}",
                 _times(row.times_default),
                 _times(row.times_same_dtype),
+                _times(row.times_fastest),
                 "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
                 _megabytes(row.peak_bytes),
                 "" if row.same_top1 is None else f"{row.same_top1}/{row.batch_size}",
@@ -97,6 +107,16 @@ def _process_table(rows: Iterable[ProcessRow]) -> str:
                 _times(row.times_default),
                 _megabytes(row.peak_bytes),
             )
+            for row in rows
+        ),
+    )
+
+
+def _decode_table(rows: Iterable[DecodeRow]) -> str:
+    return table(
+        "where | decoder | ms of a processor | speed",
+        (
+            (row.where, row.contender, _spread(row.cpu_seconds, 1000, 1), _times(row.times_default))
             for row in rows
         ),
     )

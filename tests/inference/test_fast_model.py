@@ -103,6 +103,18 @@ def test_products_are_attention(shape, budget, masked, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_bfloat16_has_the_kernel_that_is_faster_on_this_processor(amx, monkeypatch):
+    monkeypatch.setattr(kernels, "cpu_has_amx", lambda: amx)
+    chosen = kernels.find_mix(CPU, torch.bfloat16)
+    assert (chosen is kernels.chunked_attention) == (not amx)
+    model, frames = randomised(tiny(heads=2)), coloured_frames(2, 8, 64, 64)
+    with torch.inference_mode():
+        expected = make_fast(model, CPU, torch.float32)(frames).softmax(dim=-1)
+        scores = make_fast(model, CPU, torch.bfloat16)(frames).softmax(dim=-1)
+    torch.testing.assert_close(scores, expected, atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize("scheme", ["divided", "vjepa2"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 def test_lower_precision_gives_nearly_the_same_scores(dtype, scheme):

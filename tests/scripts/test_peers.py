@@ -10,11 +10,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.peers import compare
+from scripts.peers import compare, decoding
 from scripts.peers import processes as peers_processes
 from scripts.peers import products as peers_products
 from scripts.peers.contender import CONTENDERS, made_frames, relative_flops
-from scripts.peers.models import agreement, compare_models
+from scripts.peers.decoding import compare_decoders, repeat_clip
+from scripts.peers.models import FIELD, agreement, compare_models
+from scripts.peers.processes import EXAMPLES
 from scripts.peers.products import product_rates, useful_macs
 from scripts.peers.turns import Spread, alternate, spread
 from tests.support.models import randomised, tiny
@@ -62,7 +64,7 @@ def test_every_linear_map_of_a_block_has_a_rate(dtype):
 
 def test_products_that_the_processor_lacks_are_left_out_and_said(monkeypatch, capsys):
     monkeypatch.setattr(peers_products, "packs_weights", lambda dtype: False)
-    monkeypatch.setattr(peers_products, "multiplies_int8", lambda device: False)
+    monkeypatch.setattr(peers_products, "has_int8_maps", lambda device: False)
     assert len(product_rates(tiny(), "bfloat16", CPU)) == 4
     assert "left out: packed bfloat16 products" in capsys.readouterr().err
     with pytest.raises(DeviceError, match="cpu multiplies no int8"):
@@ -123,6 +125,7 @@ def test_models_are_compared_in_processes_and_a_missing_peer_is_named(
     ours, theirs = rows
     assert (ours.contender, theirs.contender) == ("tsf", "transformers")
     assert theirs.times_default == theirs.times_same_dtype == 1
+    assert (ours.times_fastest, theirs.times_fastest) == (ours.times_same_dtype, None)
     assert ours.times_default == pytest.approx(theirs.seconds.median / ours.seconds.median)
     assert (ours.same_top1, ours.batch_size) == (2, 2)
     assert ours.logit_difference < 1e-4
@@ -175,13 +178,68 @@ def test_the_report_is_markdown_on_stdout_and_json_in_a_file(tmp_path, monkeypat
     assert "machine " in shown and f"| help | tsf |  | {row['seconds']['median']:.2f} (" in shown
 
 
+def test_a_clip_is_repeated_without_being_encoded_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "REPEATS", 3)
+    clip = min(EXAMPLES.glob("*.mp4"), key=lambda path: path.stat().st_size)
+    with av.open(clip) as once, av.open(repeat_clip(clip, tmp_path / "long.mp4")) as long:
+        first, every = ([*video.decode(video=0)] for video in (once, long))
+    assert len(every) == 3 * len(first)
+    for number, frame in enumerate(every):
+        given = first[number % len(first)]
+        np.testing.assert_array_equal(frame.to_ndarray(), given.to_ndarray())
+    steps = np.diff([frame.time for frame in every])
+    assert steps.min() > 0.5 * steps.mean()
+
+
+def test_every_decoder_reads_the_moments_it_is_asked_for(tmp_path, monkeypatch):
+    """The picture shown at each moment, as our own reader takes them."""
+    monkeypatch.setattr(decoding, "REPEATS", 3)
+    clip = min(EXAMPLES.glob("*.mp4"), key=lambda path: path.stat().st_size)
+    path = repeat_clip(clip, tmp_path / "long.mp4")
+    with av.open(path) as video:
+        frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)]
+    moments = [frames[len(frames) // 2 + 8 * number][0] + 0.001 for number in range(8)]
+    expected = [[kept for time, kept in frames if time <= moment][-1] for moment in moments]
+    np.testing.assert_array_equal(decoding._pyav(path, moments), expected)
+
+
+def test_decoders_are_compared_and_a_missing_one_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "REPEATS", 3)
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    clip = min(EXAMPLES.glob("*.mp4"), key=lambda path: path.stat().st_size)
+    rows = compare_decoders(clip, tmp_path, runs=1, warmup=0)
+    assert "left out: torchcodec" in capsys.readouterr().err
+    assert [(row.where, row.contender) for row in rows] == [
+        (where, name) for where in ("middle", "end") for name in ("tsf", "PyAV")
+    ]
+    assert all(0 < row.cpu_seconds.median < 5 and row.times_default is None for row in rows)
+
+
+def test_a_page_keeps_what_other_classes_of_processors_measured(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Speed\n\nWords.\n")
+    for title, text in (("AMX", "first"), ("AVX2", "other"), ("AMX", "second")):
+        compare.put_section(page, title, text)
+    written = page.read_text()
+    assert written.startswith("# Speed\n\nWords.\n\n<!-- measured: AMX -->\n## Measured on AMX\n")
+    assert written.count("## Measured on") == 2
+    assert "second" in written and "other" in written and "first" not in written
+
+
 @pytest.mark.slow
 def test_a_whole_run_has_every_part(tmp_path, monkeypatch):
-    pytest.importorskip("torchcodec")
     file = tmp_path / "report.json"
     arguments = ["--size", "tiny", "--runs", "1", "--warmup", "0", "--batches", "1"]
     monkeypatch.setattr(sys, "argv", ["compare.py", *arguments, "--json", str(file)])
     compare.main()
     report = json.loads(file.read_text())
-    assert len(report["models"]) == 7
+    names = {(row["contender"], row["dtype"]) for row in report["models"]}
+    left_out = {name for name in all_of(FIELD) if name[0] == "OpenVINO"}  # an extra of nobody's
+    assert names | left_out == all_of(FIELD)
     assert [row["what"] for row in report["processes"]] == "cold cold folder folder help".split()
+    assert {row["contender"] for row in report["decoding"]} >= {"tsf", "PyAV"}
+
+
+def all_of(contenders):
+    """Every contender in every dtype that it has."""
+    return {(name, dtype) for name, dtypes in contenders.items() for dtype in dtypes}

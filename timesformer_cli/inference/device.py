@@ -1,6 +1,6 @@
 """Devices and dtypes by name, what this processor can do, and errors for memory that runs out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -68,6 +68,12 @@ def cpu_has_bfloat16() -> bool:
     return has_instructions and packs_weights(torch.bfloat16)
 
 
+def cpu_has_amx() -> bool:
+    """Whether this processor multiplies tiles of bfloat16 and int8 (AMX)."""
+    # torch has no public function for this. Where a version lacks it, only speed is lost.
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
 def slow_dtype(dtype: torch.dtype, device: torch.device) -> str | None:
     """What to say of a dtype in which this device computes far slower than in float32."""
     halves = (torch.bfloat16, torch.float16)
@@ -109,6 +115,18 @@ def has_int8_maps(device: torch.device) -> bool:
     return device.type == "cpu" and int8_weight_limit() > 0
 
 
+def int8_product(weight: torch.Tensor, scales: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """A map from tokens, uint8 `(n in)`, to float32 `(n out)`: the product times each output's scale.
+
+    `weight` is int8 `(out in)`; oneDNN lays it out once.
+    """
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    zeros = torch.zeros(len(weight), dtype=torch.long)
+    linear = torch.ops.onednn.qlinear_pointwise
+    end: tuple[object, ...] = (1.0, 0, torch.float32, "none", [], "")
+    return lambda tokens: linear(tokens, 1.0, 0, packed, scales, zeros, None, *end)
+
+
 @cache
 def int8_weight_limit() -> int:
     """The largest weight by which the CPU multiplies 8-bit tokens right: 127, or 64, or 0 for none.
@@ -116,15 +134,11 @@ def int8_weight_limit() -> int:
     Processors without VNNI add two products in 16 bits and cut off what does not fit: of two tokens
     of 255 each, weights of 127 give 64,770, and 64 give 32,640. Two small products are tried.
     """
+    tokens = torch.full((1, 64), 255, dtype=torch.uint8)
     for limit in (127, 64):
-        tokens = torch.full((1, 64), 255, dtype=torch.uint8)
-        weight = torch.full((16, 64), limit, dtype=torch.int8)
         try:
-            packed = torch.ops.onednn.qlinear_prepack(weight, None)
-            product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-                *(tokens, 1.0, 0, packed, torch.ones(16), torch.zeros(16, dtype=torch.long), None),
-                *(1.0, 0, torch.float32, "none", [], ""),
-            )
+            multiply = int8_product(torch.full((16, 64), limit, dtype=torch.int8), torch.ones(16))
+            product = multiply(tokens)
         except (AttributeError, NotImplementedError, RuntimeError):
             return 0
         if bool((product == 255 * limit * 64).all()):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from timesformer_cli.inference.device import cpu_has_amx
 from timesformer_cli.model.routing import Mix
 
 FUSED = [
@@ -42,10 +43,10 @@ class CappedMix(Protocol):
 def find_mix(device: torch.device, dtype: torch.dtype) -> Mix:
     """The fastest kernel for a device and a dtype that never holds all scores of a long clip.
 
-    On a CPU, plain products are two to three times as fast in bfloat16 for short groups, and
-    torch's fused kernel is faster in float32 (docs/performance.md).
+    On a CPU without AMX, plain products are two to three times as fast in bfloat16 for short groups.
+    torch's fused kernel is faster in float32, and with AMX in bfloat16, too (docs/performance.md).
     """
-    if device.type == "cpu" and dtype == torch.bfloat16:
+    if device.type == "cpu" and dtype == torch.bfloat16 and not cpu_has_amx():
         return chunked_attention
     return F.scaled_dot_product_attention
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import (
     has_int8_maps,
+    int8_product,
     int8_weight_limit,
     pack_weight,
     packs_weights,
@@ -72,8 +73,6 @@ class Int8Linear(nn.Module):
     """
 
     bias: Tensor
-    scales: Tensor
-    zeros: Tensor
     sums: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
@@ -84,11 +83,9 @@ class Int8Linear(nn.Module):
         limit = int8_weight_limit()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12) / limit  # an output may be all zeros
         rounded = (weight / scales[:, None]).round_().to(torch.int8)
-        self.weight = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self.multiply = int8_product(rounded, scales)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.float()
         self.register_buffer("bias", bias)
-        self.register_buffer("scales", scales)
-        self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.long))
         self.register_buffer("sums", rounded.sum(dim=1) * scales)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -98,10 +95,7 @@ class Int8Linear(nn.Module):
         digits = rounded[:, :-8].contiguous()
         scale, least = rounded[:, -8:].contiguous().view(torch.float32).split(1, dim=1)
         # One pass more or less over the outputs is a tenth of the whole on processors with AMX.
-        mapped: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(digits, 1.0, 0, self.weight, self.scales, self.zeros, None),
-            *(1.0, 0, torch.float32, "none", [], ""),
-        )
+        mapped = self.multiply(digits)
         torch.addcmul(self.bias, mapped, scale, out=mapped)
         mapped.addcmul_(least, self.sums)
         if self.gelu:
