@@ -14,6 +14,7 @@ import av
 from scripts.peers.turns import Spread, alternate, spread
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.video.decode import decode
+from timesformer_cli.video.decoders.base import first_line
 from timesformer_cli.video.messages import DecodeRequest
 
 FRAMES, STRIDE, RATE = 8, 8, 30
@@ -38,7 +39,7 @@ def compare_decoders(clip: Path, folder: Path, *, runs: int, warmup: int) -> lis
     with av.open(path) as opened:
         assert opened.duration is not None
         seconds = opened.duration / av.time_base
-    readers, rows = _readers(), list[DecodeRow]()
+    readers, rows = _readers(path), list[DecodeRow]()
     for where, share in PLACES.items():
         start = share * (seconds - SPAN)
         moments = [start + number * STRIDE / RATE for number in range(FRAMES)]
@@ -83,15 +84,15 @@ def _timed(read: Callable[[Path, list[float]], object], path: Path, moments: lis
     return time.process_time() - began
 
 
-def _readers() -> dict[str, Callable[[Path, list[float]], object]]:
+def _readers(path: Path) -> dict[str, Callable[[Path, list[float]], object]]:
+    """The decoders that can open this file here."""
+    exact, approximate = (partial(_torchcodec, mode=mode) for mode in ("exact", "approximate"))
     readers = {"tsf": _tsf, "PyAV": _pyav}
     try:
-        from torchcodec.decoders import VideoDecoder  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:  # of its libraries, too
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        print(f"left out: torchcodec: {first}", file=sys.stderr)
+        exact(path, [0.0])
+    except (ImportError, RuntimeError, OSError) as error:  # it looks for FFmpeg's libraries, too
+        print(f"left out: torchcodec: {first_line(error)}", file=sys.stderr)
         return readers
-    exact, approximate = (partial(_torchcodec, mode=mode) for mode in ("exact", "approximate"))
     return {**readers, "torchcodec, exact": exact, "torchcodec, approximate": approximate}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {"tsf": write_tsf, "transformers": 
 
 
 def main(folder: Path, dtypes: list[str]) -> None:
+    logging.disable(logging.WARNING)  # onnxruntime advises other steps before rounding
     for source in SOURCES:
         try:
             WRITERS[source](folder)
