@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import tarfile
 import warnings
 from pathlib import Path
@@ -201,13 +202,19 @@ def test_splits_are_in_the_names_of_tar_files_or_of_their_folders(tmp_path):
 
 
 def test_a_folder_of_classes_stays_one(tmp_path):
-    shard(tmp_path / "all.tar", ("a.mp4", VIDEO))
+    shard(tmp_path / "all.tar", ("a.mp4", VIDEO), ("a.cls", "0"))
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "batch.png").write_bytes(b"")
+    assert [clip.file for clip in read(tmp_path)[0]] == [str(tmp_path / "all.tar")]
+    shutil.rmtree(tmp_path / "runs")
     for label in ("run", "walk"):
         (tmp_path / label).mkdir()
         clips.write(tmp_path / label / "a.mp4", 4)
     found, said = read(tmp_path)
     assert [clip.label for clip in found] == ["run", "walk"]
-    assert said == [f"{tmp_path}: tar files beside folders are not read ({tmp_path}/all.tar)"]
+    assert said == [
+        f"{tmp_path}: tar files beside folders of videos are not read ({tmp_path}/all.tar)"
+    ]
 
 
 def test_names_in_braces(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.dataset.split_names import split_named
 from timesformer_cli.errors import UsageError
+from timesformer_cli.video.listed import SUFFIXES
 from timesformer_cli.video.tar_members import SHARD
 
 PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4?))\Z", re.IGNORECASE)
@@ -86,7 +87,7 @@ def plain_name(source: Path) -> str:
 
 
 def _inside(folder: Path, note: NoteCallback) -> list[Path]:
-    """The tar files of a folder, or of its folders of splits; none where it has folders of classes."""
+    """The tar files of a folder, or of its folders of splits; none where other folders have videos."""
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -100,10 +101,19 @@ def _inside(folder: Path, note: NoteCallback) -> list[Path]:
     in_splits = [tar for listed in below.values() for tar in _tars(listed)]
     classes = [path for path in folders if path not in below]
     classes += [path for listed in below.values() for path in listed if path.is_dir()]
-    if classes and (found := tars + in_splits):
-        note(f"{folder}: tar files beside folders are not read ({found[0]})")
+    found = tars + in_splits
+    if found and any(map(_holds_videos, classes)):
+        note(f"{folder}: tar files beside folders of videos are not read ({found[0]})")
         return []
-    return tars + in_splits
+    return found
+
+
+def _holds_videos(folder: Path) -> bool:
+    return any(
+        os.path.splitext(name)[1].lower() in SUFFIXES
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 def _tars(paths: Sequence[Path]) -> list[Path]:
