@@ -189,6 +189,8 @@ def test_it_stays_within_its_bound_and_the_oldest_go(tmp_path):
     with DecodePool(1, cache=FrameCache(folder, limit)) as pool:  # another run, of other videos
         decoded(pool, made[5:], jitters=JITTERS[:1])
     assert total() <= limit and len(entries(folder)) == 3 and not set(before) & set(entries(folder))
+    FrameCache(folder, limit // 3)
+    assert len(entries(folder)) == 1
 
 
 def test_two_runs_share_it(videos, tmp_path):

@@ -73,13 +73,12 @@ class _Entry:
 class FrameCache:
     """A folder of decoded frames that takes at most `limit` bytes; several runs may share it.
 
-    `note` hears once of a full cache, and of a disk that takes no more. Raises UsageError where no
-    such folder can be.
+    Of one that holds more, what was not used for longest is removed at once. `note` hears once of a
+    full cache, and of a disk that takes no more. Raises UsageError where no such folder can be.
     """
 
     def __init__(self, folder: Path, limit: int, note: NoteCallback = ignore_note) -> None:
         require_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.limit, self.note = folder, limit, note
         self._began = time.time()
         self._lock = threading.Lock()
@@ -87,6 +86,12 @@ class FrameCache:
         self._clips_only: set[str] = set()  # keys of what gives no more than a clip at a time
         self._told = self._closed = False
         self._size, self._looked, self._took = 0, 0.0, 0.0  # bytes at the last look, and its cost
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder / LOCK):
+                self._look(0)
+        except OSError as error:
+            self._close(error)
 
     def key(self, request: DecodeRequest) -> str | None:
         """What the entry of a request is known by; None where its file cannot be looked at."""
