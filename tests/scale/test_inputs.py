@@ -142,6 +142,26 @@ def test_a_request_that_fails_is_made_again(storage: FlakyStorage):
     assert caught.value.kind == "not_found"
 
 
+def test_a_shard_is_listed_though_requests_fail(storage: FlakyStorage, tmp_path):
+    data = {f"{number}.mp4": os.urandom(20_000) for number in range(30)}
+    storage.put("s.tar", shard(tmp_path / "s.tar", data).read_bytes())
+    storage.failing = 0.3
+    url = f"s3://{storage.bucket}/s.tar"
+    assert [one.video for one in members(url)] == [f"{url}/{name}" for name in data]
+    assert storage.failed > 3
+    for cut in (
+        20_300,
+        20_512,
+        41_000,
+        50_000,
+    ):  # in the first content, at its end, in a header, later
+        storage.put("s.tar", (tmp_path / "s.tar").read_bytes()[:cut])
+        (tmp_path / "cut.tar").write_bytes((tmp_path / "s.tar").read_bytes()[:cut])
+        found, local = members(url), members(str(tmp_path / "cut.tar"))
+        assert [one[2:] for one in found] == [one[2:] for one in local]
+        assert found[-1].kind == "truncated_shard" and found[0].offset == 512
+
+
 def test_wrong_credentials_are_one_line(storage: FlakyStorage):
     storage.denying = True
     with pytest.raises(UsageError) as caught:

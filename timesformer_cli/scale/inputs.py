@@ -2,6 +2,7 @@
 
 import fnmatch
 import glob
+import io
 import os
 import posixpath
 import re
@@ -88,8 +89,8 @@ def members(shard: str) -> list[Input]:
     found: list[Input] = []
     try:
         filesystem, path = place_of(shard)
-        with filesystem.open_input_file(path) as file:
-            for name, part, error in tar_members(file, file.size(), _looks_like_video):
+        with filesystem.open_input_file(path) as raw:
+            for name, part, error in tar_members(_TarReader(raw), raw.size(), _looks_like_video):
                 video = f"{shard}/{name}" if name else shard
                 if error is None:
                     found.append(Input(video, shard, part.offset, part.size))
@@ -98,6 +99,19 @@ def members(shard: str) -> list[Input]:
     except OSError as error:
         found = [Input(shard, shard, kind=ErrorKind.CANNOT_FETCH, message=in_a_line(error))]
     return found
+
+
+class _TarReader(io.BufferedReader):
+    """A file in storage as `tarfile` reads it: single bytes, and past the end of one that is cut.
+
+    The client of S3 does not try again where a server's "busy" is longer than what was asked for,
+    and refuses to seek past the end.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a place, or to the end where it lies behind that."""
+        raw: Any = self.raw
+        return super().seek(min(offset, raw.size()), whence)
 
 
 def _looks_like_video(name: str) -> bool:
