@@ -1,5 +1,6 @@
 """What a tracker is told of a training, read back by its own reader."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.support import clips
@@ -56,10 +58,90 @@ def test_tensorboards_own_reader_has_the_right_numbers(begun, tmp_path):
     for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
         read = [(event.step, event.value) for event in events.Scalars(name)]
         assert read == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in rows]
-    images = events.Tags()["images"]
-    assert {"batch", "confusion/val"} <= set(images)
+    (batch,), (confusion,) = (events.Images(name) for name in ("batch", "confusion/val"))
+    assert np.array_equal(
+        pixels_of(io.BytesIO(batch.encoded_image_string)), pixels_of(out / "batch.png")
+    )
+    assert (confusion.width, confusion.height) == (218, 218)
     before, after = (load_path(path)[0].state_dict() for path in (plain, out))
     assert all(np.array_equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def pixels_of(path: Path | io.BytesIO) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def logged(begun, out: Path, tracker: str) -> list[dict]:
+    """The rows of a training that a tracker was told of."""
+    data, init = begun
+    ran = tsf(data, "--init", init, *SMALL, "--log", tracker, "-o", out)
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == str(out)  # whatever the tracker says is no answer
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trackios_own_reader_has_the_right_numbers_and_pictures(begun, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip("trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+    from trackio.utils import MEDIA_DIR
+
+    rows = logged(begun, tmp_path / "run", "trackio")
+    (name,) = SQLiteStorage.get_runs("tsf")
+    logs = SQLiteStorage.get_logs("tsf", name)
+    for key in ("loss", "val_loss", "learning_rate"):
+        read = [(log["step"], log[key]) for log in logs if key in log]
+        assert read == [(row["epoch"], pytest.approx(row[key])) for row in rows]
+    pictures = {
+        key: pixels_of(MEDIA_DIR / log[key]["file_path"])
+        for log in logs
+        for key in ("batch", "confusion/val")
+        if key in log
+    }
+    assert np.array_equal(pictures["batch"], pixels_of(tmp_path / "run" / "batch.png"))
+    assert pictures["confusion/val"].shape == (218, 218, 3)
+
+
+def records_of(path: Path) -> list[bytes]:
+    """The records of a file as LevelDB's logs are, in blocks of 32 KiB, after seven bytes of its own."""
+    content, at, found = path.read_bytes(), 7, [b""]
+    while at + 7 <= len(content):
+        if (left := 32768 - at % 32768) < 7:
+            at += left
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        found[-1] += content[at + 7 : at + 7 + length]
+        if kind in (1, 4):  # whole, or the last part of one
+            found.append(b"")
+        at += 7 + length
+    return found[:-1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_and_biases_has_the_right_numbers_and_pictures_without_a_network(
+    begun, tmp_path, monkeypatch
+):
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    rows = logged(begun, tmp_path / "run", "wandb")
+    (file,) = (tmp_path / "run").rglob("*.wandb")
+    logs = []
+    for content in records_of(file):
+        record = Record.FromString(content)
+        if record.HasField("history"):
+            items = record.history.item
+            logs.append({one.key or one.nested_key[0]: one.value_json for one in items})
+    read = [(int(log["_step"]), json.loads(log["loss"])) for log in logs if "loss" in log]
+    assert read == [(row["epoch"], pytest.approx(row["loss"])) for row in rows]
+    media = file.parent / "files" / "media"
+    (batch,) = media.rglob("batch_*.png")
+    assert np.array_equal(pixels_of(batch), pixels_of(tmp_path / "run" / "batch.png"))
+    (confusion,) = media.rglob("val_*.png")
+    assert pixels_of(confusion).shape == (218, 218, 3)
 
 
 def test_epochs_of_a_killed_run_are_read_once(tmp_path):
@@ -90,7 +172,7 @@ def test_a_tracker_that_is_not_installed_is_one_line(begun, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])
 def test_the_others_get_the_same_numbers_under_their_own_names(name, monkeypatch, tmp_path):
-    """What they are called with; the packages themselves need a network or a login."""
+    """What they are called with, where the packages themselves are not installed."""
     told = []
     module = SimpleNamespace(
         init=lambda **how: told.append(("init", how["project"], how["name"], how["resume"])),
