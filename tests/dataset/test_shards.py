@@ -182,6 +182,18 @@ def test_what_changed_since_it_was_listed_is_not_read(tmp_path):
         content(clip)
 
 
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_of_long_names_are_read_whoever_wrote_them(tmp_path, format):
+    stem = "/".join("é" * 20 for _ in range(3 if format == tarfile.USTAR_FORMAT else 8))
+    with tarfile.open(tmp_path / "s.tar", "w", format=format) as tar:
+        for name, data in ((f"./{stem}.mp4", VIDEO), (f"./{stem}.txt", b"run")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    (clip,), said = read(tmp_path / "s.tar")
+    assert (clip.label, content(clip), said) == ("run", VIDEO, [])
+
+
 def test_splits_are_in_the_names_of_tar_files_or_of_their_folders(tmp_path):
     member = ("a.mp4", VIDEO), ("a.cls", "0")
     for name in (

@@ -17,6 +17,7 @@ from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video import DecodePool, VideoPath
 from timesformer_cli.video import frame_cache as module
 from timesformer_cli.video.frame_cache import FrameCache
+from timesformer_cli.video.messages import DecodeRequest
 from timesformer_cli.video.sample import Jitter
 
 SIZE = Preprocessing(resize=36, crop=(32, 32))
@@ -172,7 +173,12 @@ def test_it_stays_within_its_bound_and_the_oldest_go(tmp_path):
     def total() -> int:
         return sum(path.stat().st_size for path in folder.rglob("*.frames*"))
 
-    with DecodePool(1, cache=FrameCache(folder, limit, said.append)) as pool:
+    cache = FrameCache(folder, limit, said.append)
+    asked = DecodeRequest(
+        path=made[0].path, sampling=SPREAD, preprocessing=SIZE, crops=0, jitter=JITTERS[0]
+    )
+    assert cache.asking(asked, "key").every
+    with DecodePool(1, cache=cache) as pool:
         decoded(pool, made[1:5], jitters=JITTERS[:1])
         assert total() <= limit and not first.exists() and not half.exists()
         assert len(entries(folder)) == 3, "what this run has used stays"
@@ -184,6 +190,7 @@ def test_it_stays_within_its_bound_and_the_oldest_go(tmp_path):
         f"{folder}: is full; what finds no room in it is decoded in every epoch (--cache-size allows "
         "more)"
     ]
+    assert not cache.asking(asked, "key").every, "all pictures are read only to be kept"
     assert foreign.exists()
     time.sleep(0.01)
     with DecodePool(1, cache=FrameCache(folder, limit)) as pool:  # another run, of other videos

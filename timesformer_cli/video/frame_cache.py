@@ -84,7 +84,7 @@ class FrameCache:
         self._lock = threading.Lock()
         self._writing: set[str] = set()
         self._clips_only: set[str] = set()  # keys of what gives no more than a clip at a time
-        self._told = self._closed = False
+        self._full = self._closed = False
         self._size, self._looked, self._took = 0, 0.0, 0.0  # bytes at the last look, and its cost
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,8 @@ class FrameCache:
 
     def asking(self, request: DecodeRequest, key: str) -> DecodeRequest:
         """The request for an answer that can be kept, where that is to be had."""
-        every = _takes_any(request) and key not in self._clips_only
+        room = not self._full and not self._closed
+        every = room and _takes_any(request) and key not in self._clips_only
         return replace(request, every=True) if every else request
 
     def keep(self, request: DecodeRequest, key: str, decoded: Decoded) -> Decoded:
@@ -148,7 +149,8 @@ class FrameCache:
         if every or not _takes_any(request):
             with self._lock:
                 mine = not self._closed and key not in self._writing
-                self._writing.add(key)
+                if mine:
+                    self._writing.add(key)
             if mine:
                 try:
                     # A file that changed while it was decoded is not what the key says.
@@ -187,8 +189,8 @@ class FrameCache:
                     self._look(size)
             fits = self._size + size <= self.limit
             self._size += size if fits else 0
-        if not fits and not self._told:
-            self._told = True
+        if not fits and not self._full:
+            self._full = True
             self.note(
                 f"{self.folder}: is full; what finds no room in it is decoded in every epoch "
                 "(--cache-size allows more)"
