@@ -24,7 +24,7 @@ from scripts.peers.contender import made_frames
 from scripts.peers.saved import save_random
 from scripts.peers.table import table
 from timesformer_cli.config import ModelConfig
-from timesformer_cli.inference.device import int8_weight_limit
+from timesformer_cli.inference.device import int8_pair_limit
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.linear import MakeLinear, PlainLinear
 from timesformer_cli.inference.fast.model import FastModel, make_fast
@@ -68,7 +68,7 @@ def error(logits: Tensor, exact: Tensor) -> float:
 
 
 def measure(name: str, clips: int) -> dict[str, float]:
-    """Of this process: int8's logits, their seconds of a processor, and the greatest weight."""
+    """Of this process: int8's logits, their seconds of a processor, and the greatest sum of two weights."""
     model = load_model(name)[0]
     frames = torch.from_numpy(made_frames(model.config, clips))
     form = make_fast(model, CPU, torch.int8, consume=True)
@@ -77,7 +77,7 @@ def measure(name: str, clips: int) -> dict[str, float]:
         began = time.process_time()
         logits = form(frames)
     seconds = (time.process_time() - began) / clips
-    return {"logits": logits.tolist(), "seconds": seconds, "limit": int8_weight_limit()}
+    return {"logits": logits.tolist(), "seconds": seconds, "limit": int8_pair_limit()}
 
 
 def compare(name: str, clips: int, classes: Sequence[str]) -> str:
@@ -95,7 +95,7 @@ def compare(name: str, clips: int, classes: Sequence[str]) -> str:
         rows.append(
             (isa, found["limit"], f"{own:.2e}", f"{own / ideal:.2f}", f"{found['seconds']:.2f}")
         )
-    head = "instructions | weights up to | error | of its ideal | CPU-seconds a clip"
+    head = "instructions | two weights up to | error | of its ideal | CPU-seconds a clip"
     return f"ideal: {ideal:.2e}\n\n{table(head, rows)}\n"
 
 

@@ -11,7 +11,7 @@ from timesformer_cli.inference.device import (
     cpu_has_bfloat16,
     find_dtype,
     has_int8_maps,
-    int8_weight_limit,
+    int8_pair_limit,
     multiplies_int8,
     packs_weights,
 )
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def fresh():
     """What is known of this processor is forgotten, before the test and after it."""
-    asked = (packs_weights, multiplies_int8, int8_weight_limit)
+    asked = (packs_weights, multiplies_int8, int8_pair_limit)
     for question in asked:
         question.cache_clear()
     yield

@@ -112,7 +112,7 @@ def pack_weight(weight: torch.Tensor, rows: int = PACKED_ROWS) -> torch.Tensor:
 
 def has_int8_maps(device: torch.device) -> bool:
     """Whether linear maps with 8-bit weights run there: only on a CPU with oneDNN."""
-    return device.type == "cpu" and int8_weight_limit() > 0
+    return device.type == "cpu" and int8_pair_limit() > 0
 
 
 def int8_product(weight: torch.Tensor, scales: torch.Tensor) -> Callable[..., torch.Tensor]:
@@ -128,20 +128,23 @@ def int8_product(weight: torch.Tensor, scales: torch.Tensor) -> Callable[..., to
 
 
 @cache
-def int8_weight_limit() -> int:
-    """The largest weight by which the CPU multiplies 8-bit tokens right: 127, or 64, or 0 for none.
+def int8_pair_limit() -> int:
+    """The largest sum of two neighbouring weights by which the CPU multiplies 8-bit tokens right.
 
-    Processors without VNNI add two products in 16 bits and cut off what does not fit: of two tokens
-    of 255 each, weights of 127 give 64,770, and 64 give 32,640. Two small products are tried.
+    254 is any sum, as weights reach 127; 0 means that there is no such product. Processors without
+    VNNI add two products in 16 bits and cut off what does not fit: with two tokens of 255, sums of
+    254 give 64,770, and sums of 128 give 32,640. Small products are tried.
     """
     tokens = torch.full((1, 64), 255, dtype=torch.uint8)
-    for limit in (127, 64):
+    # Weights whose neighbours are (0, 1) and (2, 3), whatever other two the processor might add.
+    rows = {254: [[127, 127, 127, 127]], 128: [[127, 1, 127, 1], [127, 1, 1, 127]]}
+    for limit, patterns in rows.items():
+        weight = torch.tensor(patterns, dtype=torch.int8).repeat(16, 16)
         try:
-            multiply = int8_product(torch.full((16, 64), limit, dtype=torch.int8), torch.ones(16))
-            product = multiply(tokens)
+            product = int8_product(weight, torch.ones(len(weight)))(tokens)
         except (AttributeError, NotImplementedError, RuntimeError):
             return 0
-        if bool((product == 255 * limit * 64).all()):
+        if bool((product[0] == 255 * weight.sum(dim=1)).all()):
             return limit
     return 0
 

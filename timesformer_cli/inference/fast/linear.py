@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from timesformer_cli.errors import DeviceError
 from timesformer_cli.inference.device import (
     has_int8_maps,
+    int8_pair_limit,
     int8_product,
-    int8_weight_limit,
     pack_weight,
     packs_weights,
 )
@@ -80,8 +80,7 @@ class Int8Linear(nn.Module):
         self.gelu = gelu
         self.out_features = len(weight)
         weight = weight.float()
-        limit = int8_weight_limit()
-        scales = weight.abs().amax(dim=1).clamp(min=1e-12) / limit  # an output may be all zeros
+        scales = int8_scales(weight, int8_pair_limit())
         rounded = (weight / scales[:, None]).round_().to(torch.int8)
         self.multiply = int8_product(rounded, scales)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.float()
@@ -101,6 +100,19 @@ class Int8Linear(nn.Module):
         if self.gelu:
             torch.ops.aten.gelu_(mapped)
         return mapped.view(*tokens.shape[:-1], self.out_features)
+
+
+def int8_scales(weight: Tensor, pair_limit: int) -> Tensor:
+    """The scale of each output by which its weights, `(out in)`, are divided and rounded.
+
+    Rounded weights reach at most 127, and two neighbours of one sign together `pair_limit`.
+    """
+    scales = weight.abs().amax(dim=1) / 127
+    if pair_limit < 2 * 127:
+        pairs = F.pad(weight, (0, weight.shape[1] % 2)).unflatten(1, (-1, 2))  # type: ignore[no-untyped-call]
+        sums = torch.cat([pairs.clamp(min=0).sum(dim=2), -pairs.clamp(max=0).sum(dim=2)], dim=1)
+        scales = torch.maximum(scales, sums.amax(dim=1) / (pair_limit - 1))  # 1 for the rounding
+    return scales.clamp(min=1e-14)  # an output may be all zeros
 
 
 def find_linear(device: torch.device, dtype: torch.dtype) -> MakeLinear:
