@@ -11,9 +11,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnx_ir
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 import timesformer_cli
@@ -24,9 +27,12 @@ from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import DeviceError, ExitCode, UsageError, WeightsError
 from timesformer_cli.export import run as task
 from timesformer_cli.export import write
+from timesformer_cli.export.onnx_bytes import write_inside
 from timesformer_cli.inference.exported.manifest import Manifest
 from timesformer_cli.inference.exported.model import normalise
 from timesformer_cli.inference.exported.open import open_exported
+from timesformer_cli.inference.fast.blocks import LayerFactory
+from timesformer_cli.inference.fast.model import FastModel
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.schemes import SCHEMES
 from timesformer_cli.weights.description import Description
@@ -407,3 +413,40 @@ def test_the_example_script_finds_the_label_with_nothing_of_ours(camera_motion, 
         [sys.executable, script, camera_motion, video], capture_output=True, text=True, timeout=60
     )
     assert ran.stdout.splitlines()[0].endswith(name.replace("_", " ")), ran.stderr
+
+
+def test_tracing_does_not_note_where_operators_were_called(monkeypatch):
+    def noting(*_):
+        raise AssertionError("it costs a sixth of the time, and is not written")
+
+    monkeypatch.setattr("torch.utils._traceback.CapturedTraceback.summary", noting)
+    before = vars(torch.fx.config).copy()
+    model = small()
+    write._trace(FastModel(model, LayerFactory()), manifest_of(model))
+    assert vars(torch.fx.config) == before
+
+
+def test_a_file_written_a_tensor_at_a_time_is_that_of_onnx(tmp_path):
+    arrays = {
+        "large": np.arange(5000, dtype=np.float32).reshape(50, 100),
+        "half": np.arange(5000, dtype=np.float16),
+        "small": np.array([3], np.int64),
+        "empty": np.zeros((0, 7), np.float32),
+    }
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 100])
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 100])
+    tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    plain = helper.make_model(helper.make_graph(nodes, "g", [value], [output], tensors))
+    plain.metadata_props.add(key="tsf.version", value="1")
+    write_inside(onnx_ir.from_proto(plain), tmp_path / "model.onnx")
+    read = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(read)
+    held = {tensor.name: tensor for tensor in read.graph.initializer}
+    assert held.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert held[name].data_type == helper.np_dtype_to_tensor_dtype(array.dtype)
+        np.testing.assert_array_equal(numpy_helper.to_array(held[name]), array)
+    for model in (plain, read):
+        del model.graph.initializer[:]
+    assert read == onnx_ir.to_proto(onnx_ir.from_proto(plain))
