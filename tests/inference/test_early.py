@@ -1,5 +1,6 @@
 """Videos are decoded while the model is opened, wherever its files say how clips are taken."""
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from timesformer_cli.errors import WeightsError
 from timesformer_cli.inference import classify as room
 from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
 from timesformer_cli.inference.open import describe_model
+from timesformer_cli.inference.process_tuning import let_threads_sleep
 from timesformer_cli.video import VideoPath
 from timesformer_cli.video.pool import DecodePool
 from timesformer_cli.video.worker_process import DecodeWorker
@@ -99,3 +101,18 @@ def test_a_model_that_does_not_open_is_the_error_and_ends_the_decoders(options, 
     with pytest.raises(WeightsError, match="no such weights"):
         list(classify_videos(VIDEOS, options))
     until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize(
+    ("given", "soon", "told"),
+    [
+        ({}, True, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        ({}, False, {"GOMP_SPINCOUNT": "1000"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, False, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "7"}, False, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_threads_that_wait_leave_the_processors_to_others(given, soon, told, monkeypatch):
+    monkeypatch.setattr("os.environ", dict(given))
+    let_threads_sleep(soon=soon)
+    assert os.environ == told

@@ -121,6 +121,7 @@ def export_model(
     """
     validate_export_options(options)
     watch(0, len(STEPS), STEPS[0])
+    from timesformer_cli.inference.process_tuning import return_freed_memory
     from timesformer_cli.weights.hub.locate import locate
     from timesformer_cli.weights.load import load_model
 
@@ -142,6 +143,7 @@ def export_model(
         weight_bytes = _write(shaped, manifest, written, options)
         del shaped  # a resized copy has to go before the file's weights are loaded
         gc.collect()  # what was traced, which holds another, refers to itself
+        return_freed_memory()
         watch(2, len(STEPS), STEPS[2])
         proof = prove(model, manifest, written, options.kind)
         if not proof.difference <= tolerance:  # written so that NaN is refused too
