@@ -2,8 +2,8 @@
 
 In: what `--model` names, and videos. Out: one result per video, in input order.
 
-1. `open` turns a name into a model that is ready to run: a checkpoint in its fast form (`fast/`) or
-   an exported file (`exported/`).
+1. `open` turns a name into a model that is ready to run (`runnable`): a checkpoint in its fast form
+   (`fast/`) or an exported file (`exported/`). The decoders are asked for the first videos before.
 2. `predictor` runs that model on batches of uint8 frames; `device_pool` does so on several devices,
    with one process for each.
 3. `batching` fills batches with the views of several videos and averages the scores per video.
