@@ -50,9 +50,9 @@ def main() -> None:
             report = compare(options)
             if stream:
                 json.dump(asdict(report), stream, indent=1)
-        if options.page:
-            put_section(options.page, processor_class(), markdown(report))
         print(markdown(report), end="")
+        if options.page:
+            put_section(options.page, processor_class(options.device), markdown(report))
     except (OSError, TsfError) as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -106,8 +106,11 @@ def compare(options: argparse.Namespace) -> Report:
     )
 
 
-def processor_class() -> str:
+def processor_class(device: str) -> str:
     """What decides which kernels run: results of two classes are never in one table."""
+    place = find_device(device)
+    if place.type != "cpu":
+        return machine.device_name(place)
     flags = {
         "AMX": cpu_has_amx(),
         "AVX512 with bfloat16": cpu_has_bfloat16(),
@@ -162,6 +165,11 @@ def _options() -> argparse.Namespace:
 
         return number
 
+    def there(text: str) -> Path:
+        if not Path(text).is_file():  # told before minutes are spent
+            raise argparse.ArgumentTypeError(f"no file {text}")
+        return Path(text)
+
     def batch_sizes(text: str) -> list[int]:
         return [at_least(1)(number) for number in text.split(",")]
 
@@ -186,7 +194,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, help="for folder; else copies of the examples")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
     parser.add_argument(
-        "--page", type=Path, help="put the tables there, under this class of processors"
+        "--page",
+        type=there,
+        metavar="FILE",
+        help="put the tables there, under this class of processors",
     )
     return parser.parse_args()
 

@@ -31,7 +31,7 @@ def test_the_page_has_answers_speed_training_and_decoding(small, tmp_path):
     for heading in ("# On a GPU", "## Answers", "## Speed", "## Training", "## Decoding"):
         assert heading in text
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    models = {(row[0], row[1], row[2]) for row in lines if len(row) == 11}
+    models = {(row[0], row[1], row[2]) for row in lines if len(row) == 12}
     for contender in gpu.CONTENDERS:
         assert {("1", contender, "float32"), ("2", contender, "bfloat16")} <= models
         assert ("2", contender, "float32") not in models
