@@ -93,8 +93,8 @@ class Int8Linear(nn.Module):
         rounded = torch.ops.quantized.embedding_bag_byte_prepack(tokens.flatten(0, -2).float())
         digits = rounded[:, :-8].contiguous()
         scale, least = rounded[:, -8:].contiguous().view(torch.float32).split(1, dim=1)
-        # One pass more or less over the outputs is a tenth of the whole on processors with AMX.
         mapped = self.multiply(digits)
+        # In place: each pass over the outputs costs a tenth of the product on processors with AMX.
         torch.addcmul(self.bias, mapped, scale, out=mapped)
         mapped.addcmul_(least, self.sums)
         if self.gelu:
