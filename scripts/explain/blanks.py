@@ -2,8 +2,9 @@
 
     python -m scripts.explain.blanks --model camera-motion examples/*.mp4
 
-Patches are blanked one at a time, or a place in all frames at once. Beside orders at random, which are scattered, stands the map itself, moved by a random distance along
-each axis: it is as compact, and means nothing.
+Patches are blanked one at a time, or a place in all frames at once. Beside orders at random, which
+are scattered, stands the map itself, moved by a random distance along each axis: it is as compact,
+and means nothing.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tests.support import clips
 from tests.support.models import randomised, tiny
 from timesformer_cli.cli.app import app
+from timesformer_cli.cli.draw import explain as draw
 from timesformer_cli.cli.draw.explain import STRIP, _film, as_colours
 from timesformer_cli.weights.load import save_model
 
@@ -128,6 +129,19 @@ def test_a_gif_keeps_the_colours_that_are_rare():
     with Image.open(written) as gif:
         shown = np.asarray(gif.convert("RGB"), int)
     assert np.abs(shown - frames[0]).max() <= 16
+
+
+def test_a_film_may_have_more_frames_than_pixels(monkeypatch):
+    monkeypatch.setattr(draw, "SMALLEST", 8)
+    result = SimpleNamespace(
+        label="a",
+        score=0.5,
+        map=np.ones((20, 1, 1), np.float32),
+        times=tuple(range(20)),
+        pictures=np.zeros((20, 8, 8, 3), np.uint8),
+        seen=(0, 0, 8, 8),
+    )
+    assert _film(result)[0].shape == (20, 8 + STRIP, 8, 3)
 
 
 def test_several_videos_go_into_a_folder(model, wide, tmp_path):

@@ -143,19 +143,23 @@ def _film(result: Explained) -> tuple[Pixels, Fraction]:
     high, wide = (side - side % 2 for side in drawn.shape[1:3])  # H.264 takes even sides only
     frames = np.zeros((len(drawn), high + STRIP, wide, 3), np.uint8)
     frames[:, :high] = drawn[:, :high, :wide]
+    bars = []
+    for number, share in enumerate(shares):
+        begin, end = (round(at * wide / len(shares)) for at in (number, number + 1))
+        tall = max(1, round((STRIP // 2 - 4) * share / (max(shares) or 1)))
+        bars.append((begin, STRIP // 2 - 1 - tall, max(begin, end - 2), STRIP // 2 - 2))
+    below = Image.new("RGB", (wide, STRIP))
+    for bar in bars:
+        ImageDraw.Draw(below).rectangle(bar, DULL)
     for number, frame in enumerate(frames):
-        strip = Image.new("RGB", (wide, STRIP))
+        strip = below.copy()
         pen = ImageDraw.Draw(strip)
         moment = f"{result.times[number]:.2f} s"
         left = wide - 2 * GAP - pen.textlength(moment, font)
         said = _fitting(f"{printable(result.label)} {result.score:.1%}", left, pen, font)
         pen.text((GAP, STRIP // 2), said, PALE, font)
         pen.text((wide - GAP, STRIP // 2), moment, PALE, font, anchor="ra")
-        for other, share in enumerate(shares):
-            begin, end = (round(at * wide / len(shares)) for at in (other, other + 1))
-            tall = max(1, round((STRIP // 2 - 4) * share / (max(shares) or 1)))
-            colour = "white" if other == number else DULL
-            pen.rectangle((begin, STRIP // 2 - 1 - tall, end - 2, STRIP // 2 - 2), colour)
+        pen.rectangle(bars[number], "white")
         frame[high:] = np.asarray(strip)
     spent = result.times[-1] - result.times[0]
     rate = Fraction((len(drawn) - 1) / spent if spent > 0 else 4.0).limit_denominator(1000)
