@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections import namedtuple
 from contextlib import closing
 from dataclasses import replace
@@ -149,6 +151,31 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(
     assert number == len(stops)
     one, other = (load_path(folder)[0].state_dict() for folder in (whole, out))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [("--freeze-backbone",), (*ATTENTIVE, "--epochs", "1")])
+def test_of_several_processes_one_makes_what_reads_the_network(
+    data,  # noqa: F811
+    init,  # noqa: F811
+    tmp_path,
+    how,
+):
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m")
+    words = (
+        "timesformer_cli",
+        "train",
+        data,
+        "--init",
+        init,
+        *how,
+        *FAST[2:],
+        "-o",
+        tmp_path / "r",
+    )
+    ran = subprocess.run([*torchrun, *map(str, words)], capture_output=True, text=True, timeout=200)
+    assert ran.returncode == 0, ran.stderr
+    assert load_path(tmp_path / "r")[0].config.classes == 2
 
 
 def test_an_encoder_gets_a_pooler_of_as_many_blocks(data, tmp_path):  # noqa: F811
