@@ -66,7 +66,7 @@ def break_some(folder: Path, count: int) -> None:
 def require_same(found: list[dict], single: list[dict]) -> None:
     """The rows of one process, in any order, with scores to 1e-5."""
     expected = {row["video"]: row for row in single}
-    assert Counter(row["video"] for row in found) == Counter(expected)
+    assert Counter(row["video"] for row in found) == Counter(iter(expected))
     for row in found:
         other = expected[row["video"]]
         assert (row["status"], row["error_kind"]) == (other["status"], other["error_kind"])
