@@ -232,6 +232,17 @@ def test_rows_that_are_not_finite_end_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+    monkeypatch.setattr(probe, "TemporaryFile", lambda **how: full)
+    with (
+        closing(TokenFile(tmp_path, (1, 2, 2, 3), torch.float32)) as file,
+        pytest.raises(TsfError, match=r"tokens cannot be kept \(No space left"),
+    ):
+        file.add(torch.randn(1, 2, 2, 3))
+
+
 def test_a_clip_without_tokens_is_lost_in_every_epoch():
     gone = VideoError(ErrorKind.CANNOT_DECODE, "gone.mp4")
     samples = TokenSamples(torch.zeros(1, 1, 1, 1, 2), [(0, 1), (gone, 0)], CPU)

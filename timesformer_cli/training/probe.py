@@ -10,7 +10,7 @@ A mean of tokens says what there is on the whole. A pooler also finds what is in
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -99,22 +99,28 @@ class TokenFile:
             numbers = row.cpu().numpy().astype(self._kind)
         if not np.isfinite(numbers).all():
             raise TsfError("the network's tokens are not finite; try --dtype float32")
-        try:
+        with self._writing():
             self._file.write(numbers.tobytes())
-        except OSError as error:
-            raise TsfError(f"{self.folder}: tokens cannot be kept ({error.strerror})") from error
         self.count += 1
         return self.count - 1
 
     def rows(self) -> Tensor:
-        """All rows, read from disk where they are used."""
-        self._file.flush()
+        """All rows, read from disk where they are used; raises TsfError where it is full."""
+        with self._writing():
+            self._file.flush()
         if not self.count:
             return torch.empty(0, *self.shape)
         # Copied where written to, since torch takes no numbers that it may not write to.
         return torch.from_numpy(
             np.memmap(self._file, self._kind, mode="c", shape=(self.count, *self.shape))
         )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TsfError(f"{self.folder}: tokens cannot be kept ({error.strerror})") from error
 
     def close(self) -> None:
         """Write no more; rows that were asked for stay."""
