@@ -22,7 +22,7 @@ VIDEO = ASSETS / "proof.mp4"
 REAL, NOISE = 3, 2  # clips of the video, and of random colours
 # A file for any number of clips is traced with two. One and five show that it did not keep the two.
 BATCHES = (1, 2, REAL + NOISE)
-RUNS, FEWEST = 7, 3  # that are timed: so many, or fewer of a model that takes long
+RUNS, FEWEST = 7, 2  # that are timed: so many, or fewer of a model that takes long
 ENOUGH = 8.0  # seconds of timed runs, after which the fewest are enough
 
 
