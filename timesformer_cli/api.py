@@ -21,7 +21,8 @@ from timesformer_cli.explain.options import MODEL_FREE, ExplainOptions
 from timesformer_cli.explain.results import Explanation
 from timesformer_cli.explain.run import Explainer, open_explained
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.classify import ClassifyOptions, Result, WarmModel, with_outcomes
+from timesformer_cli.inference.classified import Result
+from timesformer_cli.inference.classify import ClassifyOptions, WarmModel, with_outcomes
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.keywords import (
     ClassifyKeywords,

@@ -19,7 +19,7 @@ from timesformer_cli.results import AXES, IF_ANY, SCHEMA, WHEN, written_fields, 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # What each result is, and where its type stands: only what is asked for is imported.
 RESULTS = {
-    "classify": ("one video", "inference.classify:Result"),
+    "classify": ("one video", "inference.classified:Result"),
     "timeline": ("one video", "timelines.results:TimelineResult"),
     "watch": ("one window of a stream", "timelines.watch:WatchedWindow"),
     "explain": ("one video", "explain.results:Explanation"),

@@ -19,7 +19,8 @@ from timesformer_cli.cli.show import classify as show_classify
 from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.export.proof import Proof
 from timesformer_cli.export.run import Exported
-from timesformer_cli.inference.classify import Classified, Failed, Fault, Prediction, Seconds
+from timesformer_cli.inference.classified import Classified, Failed, Fault, Seconds
+from timesformer_cli.inference.classify import Prediction
 
 STRAY = os.fsdecode(b"caf\xe9")  # a name in Latin-1, as old disks have them
 PROOF = Proof(

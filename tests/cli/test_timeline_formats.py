@@ -14,7 +14,7 @@ from opentimelineio import opentime
 from tests.support.timelines import segment, timeline
 from timesformer_cli.cli.show.timeline import RENDERERS
 from timesformer_cli.errors import ErrorKind, UsageError
-from timesformer_cli.inference.classify import Failed, Fault
+from timesformer_cli.inference.classified import Failed, Fault
 from timesformer_cli.results import to_json
 from timesformer_cli.timelines import edit_lists
 from timesformer_cli.timelines.edit_lists import require_edit_lists, timecode_rate, to_edl, to_otio

@@ -13,7 +13,8 @@ from tests.video.test_windows import shots
 from timesformer_cli.config import Sampling
 from timesformer_cli.dataset.own_labels import OwnLabel
 from timesformer_cli.errors import UsageError
-from timesformer_cli.inference.classify import ClassifyOptions, Failed, classify_videos
+from timesformer_cli.inference.classified import Failed
+from timesformer_cli.inference.classify import ClassifyOptions, classify_videos
 from timesformer_cli.results import to_plain
 from timesformer_cli.timelines.journal import Journal, journal_path
 from timesformer_cli.timelines.options import TimelineOptions

@@ -13,7 +13,7 @@ from timesformer_cli.cli.options import parse_shard
 from timesformer_cli.cli.stderr import complain, note, stderr
 from timesformer_cli.errors import ExitCode, UsageError
 from timesformer_cli.files import AnyFile, require_folder
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.parquet import require_parquet
 from timesformer_cli.video import VideoPath, find_videos
 from timesformer_cli.video.coming import coming_videos

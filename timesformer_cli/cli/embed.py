@@ -214,7 +214,7 @@ def _fill(context: typer.Context, output: Path) -> ExitCode:
     from timesformer_cli.cli.answers import complain_of, find_videos_named
     from timesformer_cli.cli.progress import first_at_once, locate_shown, with_progress
     from timesformer_cli.cli.stderr import stderr
-    from timesformer_cli.inference.classify import Failed
+    from timesformer_cli.inference.classified import Failed
     from timesformer_cli.library.fill import Filling
     from timesformer_cli.library.store import Library, Making
     from timesformer_cli.weights.revision import revision_of
@@ -275,7 +275,7 @@ def _results(
     """The vectors as they come, with progress on stderr; `known` is what need not be computed."""
     from timesformer_cli.cli.answers import known_videos, may_be_readable, without_pauses
     from timesformer_cli.cli.stderr import note
-    from timesformer_cli.inference.classify import failed
+    from timesformer_cli.inference.classified import failed
     from timesformer_cli.library.embed import embed_videos, embed_windows
 
     every, normalise = context.params["every"], context.params["normalise"]

@@ -181,7 +181,7 @@ def _drawing(
 ) -> "Iterator[Explanation]":
     """Pass the results through, and write a file for each that there is a map of."""
     from timesformer_cli.cli.draw.explain import WRITERS
-    from timesformer_cli.inference.classify import Failed
+    from timesformer_cli.inference.classified import Failed
 
     for result in results:
         if not isinstance(result, Failed):

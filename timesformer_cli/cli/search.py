@@ -150,7 +150,8 @@ def _embedded(library: "Library", clip: Path, since: float, until: float, **how:
     """The clip's vectors, made as those of the library; raises UsageError for other weights."""
     from timesformer_cli.cli.progress import locate_shown
     from timesformer_cli.cli.stderr import interrupted_at_once, note
-    from timesformer_cli.inference.classify import ClassifyOptions, Failed
+    from timesformer_cli.inference.classified import Failed
+    from timesformer_cli.inference.classify import ClassifyOptions
     from timesformer_cli.library.embed import EmbedResult, embed_videos, embed_windows
     from timesformer_cli.timelines.options import TimelineOptions
     from timesformer_cli.video import find_videos

@@ -59,7 +59,8 @@ def suggest(
     from timesformer_cli.cli.progress import locate_shown, with_progress
     from timesformer_cli.cli.show.suggest import RENDERERS
     from timesformer_cli.cli.stderr import claiming, errors_explained, note, quietly, stderr
-    from timesformer_cli.inference.classify import ClassifyOptions, Failed
+    from timesformer_cli.inference.classified import Failed
+    from timesformer_cli.inference.classify import ClassifyOptions
     from timesformer_cli.inference.process_tuning import use_threads
     from timesformer_cli.library.embed import embed_videos
     from timesformer_cli.library.suggest import suggest_clips

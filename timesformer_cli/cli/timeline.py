@@ -260,7 +260,7 @@ def _results(
     """The timelines, as they come; the model is opened at once, and closed with the stack."""
     from timesformer_cli.cli.answers import may_be_readable, without_pauses
     from timesformer_cli.cli.stderr import interrupted_at_once, note
-    from timesformer_cli.inference.classify import failed
+    from timesformer_cli.inference.classified import failed
 
     if not may_be_readable(files):  # nothing to open a model for
         return iter(failed(file.path, file.error) for file in files if file.error is not None)
@@ -278,7 +278,7 @@ def _kept(
     results: "Iterator[TimelineResult]", drawn: "list[Timeline]"
 ) -> "Iterator[TimelineResult]":
     """Pass the results through, and keep those that can be drawn."""
-    from timesformer_cli.inference.classify import Failed
+    from timesformer_cli.inference.classified import Failed
 
     for result in results:
         if not isinstance(result, Failed):

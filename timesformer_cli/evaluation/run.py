@@ -27,7 +27,7 @@ from timesformer_cli.evaluation.verdicts import (
     score_verdicts,
 )
 from timesformer_cli.inference import classify
-from timesformer_cli.inference.classify import Classified, Result
+from timesformer_cli.inference.classified import Classified, Result, SeenCallback
 from timesformer_cli.inference.label_choice import choose_classes
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def evaluate_models(
     options: EvaluateOptions,
     note: NoteCallback = ignore_note,
     watch: WrapResults = lambda results, total, doing: results,
-    seen: classify.SeenCallback | None = None,
+    seen: SeenCallback | None = None,
 ) -> tuple[EvaluationReport, list[Verdict]]:
     """The report, and the first model's verdict on each clip.
 

@@ -10,7 +10,7 @@ import numpy as np
 from timesformer_cli.dataset import metrics
 from timesformer_cli.dataset.clip import LabelledClip
 from timesformer_cli.dataset.multi_label import MultiLabelScores, join_labels, score_labels
-from timesformer_cli.inference.classify import Classified, Fault, Result
+from timesformer_cli.inference.classified import Classified, Fault, Result
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.results import IF_ANY
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timesformer_cli.explain.options import Method
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.results import IF_ANY, UNWRITTEN, array
 from timesformer_cli.video.facts import Pixels
 

@@ -21,7 +21,8 @@ from timesformer_cli.explain.blanking import (
 )
 from timesformer_cli.explain.options import MODEL_FREE, ExplainOptions
 from timesformer_cli.explain.results import CropBox, Explained, Explanation, Map
-from timesformer_cli.inference.classify import failed, with_outcomes
+from timesformer_cli.inference.classified import failed
+from timesformer_cli.inference.classify import with_outcomes
 from timesformer_cli.inference.scorer import clips_for, model_name, open_scorer
 from timesformer_cli.video import Decoded, DecodePool, VideoPath
 from timesformer_cli.video.facts import Pixels

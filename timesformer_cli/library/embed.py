@@ -12,12 +12,8 @@ import numpy.typing as npt
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.errors import VideoError
 from timesformer_cli.files import regular_file
-from timesformer_cli.inference.classify import (
-    ClassifyOptions,
-    Failed,
-    failed,
-    score_paths,
-)
+from timesformer_cli.inference.classified import Failed, failed
+from timesformer_cli.inference.classify import ClassifyOptions, score_paths
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.scorer import model_revision
 from timesformer_cli.results import IF_ANY, UNWRITTEN, array

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from timesformer_cli.errors import ErrorKind, VideoError
-from timesformer_cli.inference.classify import Failed, failed
+from timesformer_cli.inference.classified import Failed, failed
 from timesformer_cli.library.embed import Embedded, EmbedResult, content_of
 from timesformer_cli.library.store import Added, KnownFile, Library, file_facts
 from timesformer_cli.video import VideoPath

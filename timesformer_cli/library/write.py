@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from timesformer_cli.errors import ErrorKind
-from timesformer_cli.inference.classify import Failed, Fault
+from timesformer_cli.inference.classified import Failed, Fault
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding, EmbedResult, Vector
 from timesformer_cli.parquet import LOOK, PREDICTIONS, VECTOR, Columns

@@ -17,7 +17,7 @@ from PIL import Image
 from timesformer_cli.video.facts import Pixels
 
 if TYPE_CHECKING:
-    from timesformer_cli.inference.classify import Classified, Result
+    from timesformer_cli.inference.classified import Classified, Result
     from timesformer_cli.video.stream import StreamedWindow
 
 HIGH, WIDEST = 80, 160  # pixels of one picture

@@ -13,7 +13,8 @@ import numpy as np
 from timesformer_cli.callbacks import ignore_note
 from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.errors import ErrorKind, VideoError, WeightsError
-from timesformer_cli.inference.classify import ClassifyOptions, Failed, classified_of, failed
+from timesformer_cli.inference.classified import Failed, classified_of, failed
+from timesformer_cli.inference.classify import ClassifyOptions
 from timesformer_cli.inference.process_tuning import let_threads_sleep, use_threads
 from timesformer_cli.inference.scorer import open_scorer
 from timesformer_cli.library.embed import clip_embedded, content_of, windows_embedded

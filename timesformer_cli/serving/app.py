@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from timesformer_cli.errors import DeviceError, ErrorKind, TsfError, UsageError
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.json_text import dumps
 from timesformer_cli.results import to_json
 from timesformer_cli.serving.body import given_video

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from timesformer_cli.errors import ErrorKind
-from timesformer_cli.inference.classify import Fault
+from timesformer_cli.inference.classified import Fault
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 

@@ -5,11 +5,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from timesformer_cli.errors import VideoError
-from timesformer_cli.inference.classify import (
-    ClassifyOptions,
-    Result,
-    failed,
-)
+from timesformer_cli.inference.classified import Result, failed
+from timesformer_cli.inference.classify import ClassifyOptions
 from timesformer_cli.library.embed import (
     EmbedResult,
     clip_embedded,

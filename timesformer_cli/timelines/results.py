@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.results import IF_ANY
 from timesformer_cli.video.windows import Shot

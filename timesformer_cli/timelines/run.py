@@ -11,7 +11,7 @@ import numpy.typing as npt
 from timesformer_cli.callbacks import NoteCallback, ignore_note
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.inference.batching import Scorer
-from timesformer_cli.inference.classify import failed
+from timesformer_cli.inference.classified import failed
 from timesformer_cli.inference.scorer import model_revision, open_scorer, windows_for
 from timesformer_cli.inference.several_labels import least_scores
 from timesformer_cli.inference.window_scores import WindowScorer

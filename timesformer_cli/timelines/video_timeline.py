@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.timelines.results import ScoredWindow, Segment, TimelineResult
 from timesformer_cli.timelines.run import Step
 

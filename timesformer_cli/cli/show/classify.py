@@ -22,7 +22,7 @@ from timesformer_cli.cli.formats import (
 )
 from timesformer_cli.cli.stderr import note, printable
 from timesformer_cli.dataset.multi_label import join_labels
-from timesformer_cli.inference.classify import Failed, Result
+from timesformer_cli.inference.classified import Failed, Result
 from timesformer_cli.pages.page import render_report
 from timesformer_cli.parquet import FITTING, PREDICTIONS, Columns
 

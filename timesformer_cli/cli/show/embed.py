@@ -11,7 +11,7 @@ from timesformer_cli.cli.formats import csv_cell, write_json_lines, write_parque
 from timesformer_cli.cli.stderr import terminated_in_order
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import delivering
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.library.embed import EmbedResult
 from timesformer_cli.library.write import (
     COLUMNS,

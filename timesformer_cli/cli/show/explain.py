@@ -18,7 +18,7 @@ from timesformer_cli.explain.results import (
     Explanation,
     MapProof,
 )
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.video.facts import Pixels
 
 MOST = 2 / 3  # share of what all frames carry that the named ones carry at least

@@ -20,7 +20,7 @@ from timesformer_cli.cli.formats import (
 )
 from timesformer_cli.cli.stderr import complain, note, printable
 from timesformer_cli.errors import ErrorKind
-from timesformer_cli.inference.classify import Failed
+from timesformer_cli.inference.classified import Failed
 from timesformer_cli.pages.page import render_report
 from timesformer_cli.parquet import Columns
 from timesformer_cli.timelines.edit_lists import timecode_rate, to_edl, to_otio
