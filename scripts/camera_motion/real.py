@@ -23,7 +23,7 @@ from scripts.camera_motion.sheet import contact_sheet
 from timesformer_cli.errors import TsfError, VideoError
 from timesformer_cli.files import replace_file
 from timesformer_cli.inference.classified import Failed
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.inference.open import describe_model
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.timelines.results import Timeline

@@ -25,7 +25,7 @@ from scripts.camera_motion.things import Picture
 from scripts.timeline.score import CLASSES, MODEL, NEAR, cuts_of, near, timelines
 from timesformer_cli.api import classify, load_model
 from timesformer_cli.inference.classified import Classified
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.timelines.options import TimelineOptions
 from timesformer_cli.timelines.results import Timeline
 from timesformer_cli.video.find import find_videos

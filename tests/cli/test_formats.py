@@ -20,7 +20,7 @@ from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.export.proof import Proof
 from timesformer_cli.export.run import Exported
 from timesformer_cli.inference.classified import Classified, Failed, Fault, Seconds
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 
 STRAY = os.fsdecode(b"caf\xe9")  # a name in Latin-1, as old disks have them
 PROOF = Proof(

@@ -19,7 +19,7 @@ from tests.support import live
 from timesformer_cli.cli.app import app
 from timesformer_cli.cli.show.watch import Told, drawn, show_watched
 from timesformer_cli.errors import WeightsError
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.timelines.watch import WatchedWindow, WatchStatus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

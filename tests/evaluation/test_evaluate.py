@@ -20,7 +20,7 @@ from timesformer_cli.dataset.label_matching import match
 from timesformer_cli.errors import ErrorKind, UsageError
 from timesformer_cli.evaluation.verdicts import Judged, Unread, score_verdicts
 from timesformer_cli.inference.classified import Fault
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.installing import how_to_install
 from timesformer_cli.weights.load import load_model, save_model
 

@@ -32,7 +32,7 @@ FILLING = """
 import sys
 from pathlib import Path
 import numpy as np
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library import fill
 from timesformer_cli.library.embed import Embedded, Embedding
 from timesformer_cli.library.store import Library, Making

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from tests.support import clips
 from tests.support.contract import require_valid
 from timesformer_cli.cli.app import app
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library.embed import Embedded, Embedding
 from timesformer_cli.library.fill import Filling
 from timesformer_cli.library.search import Hit, labelled, similar

@@ -13,7 +13,7 @@ from timesformer_cli.cli.show import timeline as show_timeline
 from timesformer_cli.evaluation.run import Evaluation, EvaluationReport
 from timesformer_cli.evaluation.verdicts import Judged, Unread, score_verdicts
 from timesformer_cli.inference.classified import Fault
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.library.duplicates import Pair
 from timesformer_cli.library.search import Hit
 

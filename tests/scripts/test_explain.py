@@ -87,7 +87,6 @@ def test_a_pupil_learns_a_batch_and_its_stem_stays_narrow():
 def test_ways_to_blank_are_compared_on_the_same_maps(monkeypatch):
     monkeypatch.setattr("timesformer_cli.explain.blanking.STEPS", 2)
     monkeypatch.setattr(blanks, "RANDOM_ORDERS", 1)
-    monkeypatch.setattr(blanks, "BLANKS", {"blurred": blanks.blurred})
-    options = ExplainOptions(model="camera-motion")
-    found = blanks.measured(options, ["examples/static.mp4"])
-    assert blanks.row("blurred", found["blurred"]).count("|") == 8
+    options, ways = ExplainOptions(model="camera-motion"), ["places, first frame", "patches, grey"]
+    found = blanks.measured(options, ["examples/static.mp4"], ways)
+    assert [blanks.row(way, found[way]).count("|") for way in ways] == [8, 8]

@@ -1,7 +1,7 @@
 """Results as the commands give them, made by hand: for tests of what shows them."""
 
 from timesformer_cli.inference.classified import Classified, ClassifiedView, Failed, Fault, Seconds
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.timelines.results import Segment, Timeline
 from timesformer_cli.video.windows import Shot
 

@@ -1,6 +1,6 @@
 """Timelines made by hand, for tests of what is written of them."""
 
-from timesformer_cli.inference.classify import Prediction
+from timesformer_cli.inference.label_choice import Prediction
 from timesformer_cli.timelines.results import Segment, Timeline
 from timesformer_cli.video.windows import Shot
 
