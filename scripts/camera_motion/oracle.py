@@ -21,11 +21,10 @@ import numpy as np
 from scripts.camera_motion.paths import Floats
 from scripts.camera_motion.things import Picture
 from timesformer_cli.video.decoders.base import (
-    EPSILON,
     Reading,
     ReadJob,
     SmallPicture,
-    Unordered,
+    time_after,
 )
 from timesformer_cli.video.decoders.indexed import read_av
 from timesformer_cli.video.facts import UPRIGHT, Orientation
@@ -163,10 +162,7 @@ class MotionPicker:
     def offer(self, time: float | None, picture: Callable[[], Any], small: SmallPicture) -> bool:
         """Take the next frame; returns False once all stretches are measured. Raises Unordered."""
         if self.last is not None:
-            before = self.last[0]
-            time = before + self._interval if time is None else time
-            if time < before - EPSILON:
-                raise Unordered
+            time = time_after(self.last[0], time, self._interval)
         time = time or 0.0
         self.last = time, picture
         self.reading.decoded += 1

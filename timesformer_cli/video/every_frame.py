@@ -22,6 +22,7 @@ from timesformer_cli.video.decoders.base import (
     ReadJob,
     Unordered,
     no_beat,
+    time_after,
 )
 from timesformer_cli.video.decoders.pillow import pictures_of, probe_pictures, read_pictures
 from timesformer_cli.video.decoders.pyav import LONG_GAP
@@ -59,10 +60,7 @@ class _KeepAll:
         """Offer the next frame; returns False for the first one behind the end."""
         self.beat()
         if self.last is not None:
-            before = self.last[0]
-            time = before + self.interval if time is None else time
-            if time < before - EPSILON:
-                raise Unordered
+            time = time_after(self.last[0], time, self.interval)
             if self.start < time - EPSILON:
                 self._keep()
             if self.end is not None and self.end < time - EPSILON:

@@ -29,8 +29,8 @@ from timesformer_cli.video.decoders.base import (
     Beat,
     Reading,
     SmallPicture,
-    Unordered,
     no_beat,
+    time_after,
 )
 from timesformer_cli.video.facts import Pixels
 from timesformer_cli.video.sample import Clip, plan_clips, span, spread
@@ -176,10 +176,7 @@ class WindowPicker:
         """
         self.beat()
         if self.last is not None:
-            before = self.last[0]
-            time = before + self.interval if time is None else time
-            if time < before - EPSILON:
-                raise Unordered
+            time = time_after(self.last[0], time, self.interval)
         time = time or 0.0
         if self._undecided:
             self._undecided[-1].until = time

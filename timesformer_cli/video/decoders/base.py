@@ -37,6 +37,14 @@ class Unordered(Exception):
     """Times ran backwards, or a seek went too far: read again, and trust the file less."""
 
 
+def time_after(before: float, time: float | None, interval: float) -> float:
+    """A frame's time, or one interval after the frame before; raises Unordered if it ran backwards."""
+    time = before + interval if time is None else time
+    if time < before - EPSILON:
+        raise Unordered
+    return time
+
+
 def import_decoder(module: str) -> Any:
     """Import a decoder's module; raises DecoderMissing with advice on how to install it."""
     try:
@@ -187,10 +195,7 @@ class Picker:
         """
         self.beat()
         if self.last is not None:
-            before = self.last[0]
-            time = before + self.interval if time is None else time
-            if time < before - EPSILON:
-                raise Unordered
+            time = time_after(self.last[0], time, self.interval)
             self._take_before(time)
         self.last = (time or 0.0, picture)
         self.index += 1
