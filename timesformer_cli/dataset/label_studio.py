@@ -13,7 +13,7 @@ from timesformer_cli.dataset.part_times import require_time, seconds_of_frame
 from timesformer_cli.dataset.split_names import split_named
 from timesformer_cli.dataset.table_row import TableRow
 from timesformer_cli.errors import UsageError
-from timesformer_cli.video.listed import SUFFIXES
+from timesformer_cli.video.listed import has_video_suffix
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before an uploaded file's name
 RATES = ("fps", "framerate", "frame_rate")  # keys of a task's data that may say it
@@ -76,7 +76,7 @@ def _video_key(where: str, data: PlacedObject) -> str:
     found = [
         name
         for name, value in data.items()
-        if isinstance(value, str) and os.path.splitext(_file(value))[1].lower() in SUFFIXES
+        if isinstance(value, str) and has_video_suffix(_file(value))
     ]
     if len(found) != 1:
         raise UsageError(

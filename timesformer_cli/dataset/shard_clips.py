@@ -21,7 +21,7 @@ from timesformer_cli.dataset.part_times import parse_time, require_time, seconds
 from timesformer_cli.dataset.split_names import SPLITS, split_named
 from timesformer_cli.errors import UsageError
 from timesformer_cli.files import regular_file
-from timesformer_cli.video.listed import SUFFIXES, composed
+from timesformer_cli.video.listed import composed, has_video_suffix
 from timesformer_cli.video.tar_members import TarPart, tar_members
 
 TEXTS, JSON = ("cls", "txt"), "json"  # what says the label: the first that is there
@@ -80,7 +80,7 @@ def _of_shard(path: Path, split: str | None, reader: _Reader) -> Iterator[Labell
                     reader.faults.append(f"{path}{name}: {member.error}")
                 elif member.name in parts or member.name in said:
                     twice[member.name] = None
-                elif _is_video(member.name):
+                elif has_video_suffix(member.name):
                     parts[member.name] = member.part
                 else:
                     said[member.name] = _content(file, member.part)
@@ -109,15 +109,9 @@ def _of_shard(path: Path, split: str | None, reader: _Reader) -> Iterator[Labell
 def _is_known(name: str) -> bool:
     """Whether a member is a video or may say a label; hidden ones are neither."""
     hidden = os.path.basename(name).startswith(".")
-    return not hidden and (_is_video(name) or _suffix(name)[1:] in (*TEXTS, JSON))
-
-
-def _is_video(name: str) -> bool:
-    return _suffix(name) in SUFFIXES
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return not hidden and (
+        has_video_suffix(name) or os.path.splitext(name)[1].lower()[1:] in (*TEXTS, JSON)
+    )
 
 
 def _content(file: IO[bytes], part: TarPart) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.dataset.split_names import split_named
 from timesformer_cli.errors import UsageError
-from timesformer_cli.video.listed import SUFFIXES
+from timesformer_cli.video.listed import has_video_suffix
 from timesformer_cli.video.tar_members import SHARD
 
 PACKED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4?))\Z", re.IGNORECASE)
@@ -109,11 +109,7 @@ def _inside(folder: Path, note: NoteCallback) -> list[Path]:
 
 
 def _holds_videos(folder: Path) -> bool:
-    return any(
-        os.path.splitext(name)[1].lower() in SUFFIXES
-        for _, _, names in os.walk(folder)
-        for name in names
-    )
+    return any(has_video_suffix(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def _tars(paths: Sequence[Path]) -> list[Path]:

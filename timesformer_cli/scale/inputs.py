@@ -13,7 +13,7 @@ from timesformer_cli.callbacks import NoteCallback
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.scale.storage import REMOTE, in_a_line, place_of
 from timesformer_cli.video import find_videos
-from timesformer_cli.video.listed import SUFFIXES, read_list
+from timesformer_cli.video.listed import SUFFIXES, has_video_suffix, read_list
 from timesformer_cli.video.tar_members import SHARD, tar_members
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def members(shard: str) -> list[Input]:
     try:
         filesystem, path = place_of(shard)
         with filesystem.open_input_file(path) as raw:
-            for name, part, error in tar_members(_TarReader(raw), raw.size(), _looks_like_video):
+            for name, part, error in tar_members(_TarReader(raw), raw.size(), has_video_suffix):
                 video = f"{shard}/{name}" if name else shard
                 if error is None:
                     found.append(Input(video, shard, part.offset, part.size))
@@ -112,10 +112,6 @@ class _TarReader(io.BufferedReader):
         """Move to a place, or to the end where it lies behind that."""
         raw: Any = self.raw
         return super().seek(min(offset, raw.size()), whence)
-
-
-def _looks_like_video(name: str) -> bool:
-    return posixpath.splitext(name)[1].lower() in SUFFIXES
 
 
 def _one(name: str) -> Input:

@@ -49,6 +49,11 @@ CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 MOST_CONTROL = 1 / 20  # share of control characters, NUL aside, that no list of paths has
 
 
+def has_video_suffix(name: str) -> bool:
+    """Whether a name ends like that of a video, in any case."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
 def read_list(stream: Iterable[str | bytes]) -> list[str]:
     """The names in a list: one a line, or with NUL between them; in UTF-8, UTF-16 or any bytes.
 

@@ -14,6 +14,7 @@ BLOCK = tarfile.BLOCKSIZE  # bytes; a member's header is the block before its co
 LARGEST = 4 << 30  # bytes of one video that are held in memory
 PIECE = 8 << 20  # bytes read at a time
 CUT_SHORT = "is cut short; members before that are read"
+CUT_INSIDE = "lies where its tar file is cut short"
 CHANGED = "its tar file is another one than when it was listed"
 
 
@@ -73,7 +74,7 @@ def require_whole(part_end: int, length: int, size: int) -> None:
     if size > LARGEST:
         raise VideoError(ErrorKind.TOO_LARGE, f"has {size >> 20:,} MB; {LARGEST >> 20:,} are read")
     if part_end > length:
-        raise VideoError(ErrorKind.TRUNCATED_SHARD, "lies where its tar file is cut short")
+        raise VideoError(ErrorKind.TRUNCATED_SHARD, CUT_INSIDE)
 
 
 def member_pieces(shard: str, descriptor: int, part: TarPart) -> Iterator[bytes]:
@@ -93,7 +94,7 @@ def member_pieces(shard: str, descriptor: int, part: TarPart) -> Iterator[bytes]
     while left:
         piece = os.read(descriptor, min(PIECE, left))
         if not piece:
-            raise VideoError(ErrorKind.TRUNCATED_SHARD, "lies where its tar file is cut short")
+            raise VideoError(ErrorKind.TRUNCATED_SHARD, CUT_INSIDE)
         left -= len(piece)
         yield piece
 
