@@ -28,7 +28,7 @@ from scripts.camera_motion.paths import (
 from scripts.camera_motion.pictures import draw_texture, textures
 from scripts.camera_motion.texture import shows_edges, shows_nothing, shows_texture
 from scripts.camera_motion.things import draw_things
-from scripts.camera_motion.wear import Clip
+from scripts.camera_motion.wear import Clip, through_codec
 from scripts.camera_motion.world import CELLS, PLAIN, World, draw_world
 
 STEADY = Ease(0, 1, 1, 0)
@@ -123,6 +123,13 @@ def test_the_same_number_makes_the_same_clip() -> None:
         assert np.array_equal(one.clip, two.clip)
         assert np.array_equal(one.path, two.path, equal_nan=True)
     assert not np.array_equal(makers[0](0).clip, makers[0](11).clip)
+
+
+def test_an_encoder_gives_the_same_bits_again() -> None:
+    clip = np.stack([cv2.resize(frame, (192, 192)) for frame in film(1).repeat(3, axis=0)])
+    for codec in ("mpeg4", "libx264"):
+        one, *others = (through_codec(clip, codec, 30, preset="veryfast") for _ in range(8))
+        assert all(np.array_equal(one, other) for other in others)
 
 
 @pytest.mark.parametrize("label", range(len(LABELS)), ids=LABELS)
