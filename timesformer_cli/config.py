@@ -11,7 +11,7 @@ from timesformer_cli.sizes import SIZES
 from timesformer_cli.text_config import TextConfig
 from timesformer_cli.typed.schemes import canonical_scheme, find_scheme, scheme_label
 
-Embedding = Literal["linear", "conv-stem"]
+Embedding = Literal["linear", "conv-stem", "flow-stem"]
 Readout = Literal["mean", "normed-mean", "first"]
 
 LEAST = {"pooler_blocks": 0, "time_blocks": 0, "classes": 0}  # 1 for all other counts
@@ -92,6 +92,17 @@ class ModelConfig:
             raise UsageError(f"width {self.dim} does not divide into {self.heads} heads")
         if self.embedding == "conv-stem" and (self.patch & (self.patch - 1) or self.tubelet > 1):
             raise UsageError("conv-stem needs a patch that is a power of two, and tubelets of 1")
+        if self.embedding == "flow-stem" and (
+            self.patch % 2
+            or self.tubelet > 1
+            or self.frames < 2
+            or self.height < 16
+            or self.width < 16
+        ):
+            raise UsageError(
+                "flow-stem needs two frames or more of 16 pixels or more, an even patch, and tubelets "
+                "of 1"
+            )
         if self.heads < (most := max(len(grouping.parts) for grouping in self.scheme.passes)):
             raise UsageError(f"{self.scheme_name} shares out its heads: give {most} or more")
         # Turns are known for one axis, time, and for two, rows and columns.
@@ -274,6 +285,11 @@ class ModelConfig:
         """Channels after each stage of the convolutional stem: each halves height and width."""
         stages = self.patch.bit_length() - 1
         return tuple(max(8, self.dim >> (stages - 1 - stage)) for stage in range(stages))
+
+    @property
+    def flow_widths(self) -> tuple[int, int, int]:
+        """Channels of a flow stem: what it measures at each place, and after each stage there."""
+        return 24 + self.channels, max(8, self.dim // 2), max(8, self.dim // 2)
 
     @property
     def each_threshold(self) -> tuple[float, ...]:

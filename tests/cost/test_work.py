@@ -20,6 +20,7 @@ SHAPES = {
     "tubelets": {"tubelet": 2},
     "small patches": {"patch": 8, "height": 32, "width": 32},
     "conv-stem": {"embedding": "conv-stem", "tubelet": 1},
+    "flow-stem": {"embedding": "flow-stem", "tubelet": 1},
     "pooled": {"pooler_blocks": 2},
     "odd": {"frames": 12, "height": 80, "width": 144, "depth": 4},  # windows are padded, or apart
     "conv-stem, oblong": {
@@ -28,6 +29,14 @@ SHAPES = {
         "frames": 2,
         "height": 32,
         "width": 64,
+    },
+    "flow-stem, oblong": {
+        "embedding": "flow-stem",
+        "tubelet": 1,
+        "frames": 2,
+        "height": 32,
+        "width": 64,
+        "patch": 8,
     },
 }
 EVERY = pytest.mark.parametrize(

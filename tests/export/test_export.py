@@ -125,6 +125,7 @@ def artefact(made):
 SLOW = pytest.mark.slow  # torch's ONNX exporter takes seconds a model
 VARIANTS = [{"attention": name} for name in (*SCHEMES, *TYPED.values())] + [
     {"embedding": "conv-stem"},
+    {"embedding": "flow-stem"},
     {"tubelet": 2},
     {"pooler_blocks": 1},
 ]

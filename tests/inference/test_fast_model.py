@@ -14,11 +14,13 @@ from timesformer_cli.inference.fast.model import FastModel, make_fast
 from timesformer_cli.schemes import PAPER, RELATIVES, SCHEMES
 from timesformer_cli.weights.load import load_model
 
+BATCH_NORMS = torch.nn.BatchNorm2d | torch.nn.BatchNorm3d
 CPU = torch.device("cpu")
 VARIANTS = [
     {},
     {"tubelet": 2},
     {"embedding": "conv-stem", "tubelet": 1},
+    {"embedding": "flow-stem", "tubelet": 1},
     {"qkv_bias": False},
     {"positions": "table", "token_shift": True},
 ]
@@ -46,9 +48,9 @@ def model(scheme, changes):
         resize=64, crop=(64, 64), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)
     )
     for module in model.modules():
-        if isinstance(module, torch.nn.LayerNorm | torch.nn.BatchNorm3d):
+        if isinstance(module, torch.nn.LayerNorm | BATCH_NORMS):
             module.weight.data.uniform_(0.5, 1.5)
-        if isinstance(module, torch.nn.BatchNorm3d):
+        if isinstance(module, BATCH_NORMS):
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 1.5)
     return model
@@ -82,8 +84,10 @@ def test_it_gives_the_training_forms_logits(model, linear):
     with torch.inference_mode():
         expected = model(clip)
         assert expected.std(dim=0).max() > 1e-3  # what is seen matters
-        torch.testing.assert_close(form(frames), expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(form(clip), expected, atol=1e-5, rtol=0)
+        # Flow divides by small numbers where frames are noise.
+        close = {"atol": 1e-4 if model.config.embedding == "flow-stem" else 1e-5, "rtol": 0}
+        torch.testing.assert_close(form(frames), expected, **close)
+        torch.testing.assert_close(form(clip), expected, **close)
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 5, 5), (2, 3, 1, 7), (1, 2, 40, 64)])

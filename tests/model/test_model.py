@@ -20,6 +20,7 @@ VARIANTS = {
     "linear": {},
     "tubelets": {"tubelet": 2},
     "conv-stem": {"embedding": "conv-stem", "tubelet": 1},
+    "flow-stem": {"embedding": "flow-stem", "tubelet": 1},
 }
 
 
@@ -118,6 +119,7 @@ def test_a_clip_that_does_not_fit_is_refused_in_words(shape, words):
         ({"frames": 7, "tubelet": 2}, "frame count 7"),
         ({"attention": "sparse", "height": 112, "width": 112}, "7 rows do not divide"),
         ({"embedding": "conv-stem", "patch": 14}, "power of two"),
+        ({"embedding": "flow-stem", "patch": 14, "frames": 1}, "two frames or more"),
         ({"depth": 10**9}, "depth"),
         ({"drop_path": 1.0}, "drop_path"),
         ({"attention": "vivit-2", "pooler_blocks": 2}, "vivit-2 has a second transformer"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from timesformer_cli.config import ModelConfig
+from timesformer_cli.cost.stems import STEMS, stem_macs, stem_parameters
 from timesformer_cli.grouping import Grouping
 from timesformer_cli.text_config import TextConfig
 
@@ -211,29 +212,13 @@ def _table_parameters(config: ModelConfig) -> int:
     return (classes + tables.get(config.positions, 0)) * config.dim
 
 
-def _stem(config: ModelConfig) -> list[tuple[int, int, int]]:
-    """Channels in, channels out and output positions of each stage of the convolutional stem."""
-    rows = []
-    before, height, width = config.channels, config.height, config.width
-    for after in config.stem_widths:
-        height, width = height // 2, width // 2
-        rows.append((before, after, config.frames * height * width))
-        before = after
-    return rows
-
-
 def _embedding_macs(config: ModelConfig) -> int:
-    if config.embedding == "conv-stem":
-        *_, (_, last, positions) = stages = _stem(config)
-        # 27 is a kernel of 3 x 3 x 3.
-        convolutions = sum(27 * before * after * size for before, after, size in stages)
-        return convolutions + positions * last * config.dim
+    if config.embedding in STEMS:
+        return stem_macs(config)
     return prod(config.grid) * config.channels * config.tubelet * config.patch**2 * config.dim
 
 
 def _embedding_parameters(config: ModelConfig) -> int:
-    if config.embedding == "conv-stem":
-        stages = _stem(config)
-        convolutions = sum(27 * before * after + 2 * after for before, after, _ in stages)
-        return convolutions + stages[-1][1] * config.dim + config.dim
+    if config.embedding in STEMS:
+        return stem_parameters(config)
     return (config.channels * config.tubelet * config.patch**2 + 1) * config.dim

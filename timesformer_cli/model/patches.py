@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from timesformer_cli.config import ModelConfig
 from timesformer_cli.model.attention import TokenLinear
+from timesformer_cli.model.flow import FlowStem
 
 
 class LinearPatches(nn.Module):
@@ -52,4 +53,4 @@ class ConvStem(nn.Module):
         return rearrange(volume, "b d t h w -> b t h w d")
 
 
-EMBEDDINGS = {"linear": LinearPatches, "conv-stem": ConvStem}
+EMBEDDINGS = {"linear": LinearPatches, "conv-stem": ConvStem, "flow-stem": FlowStem}

@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.inference.fast.linear import MakeLinear
+from timesformer_cli.model.flow import FlowStem, measured_motion
 from timesformer_cli.model.patches import ConvStem, LinearPatches
 
 MIDDLE = 128  # subtracted from pixels: the difference is small, and exact in every dtype
@@ -99,6 +100,42 @@ class PixelStem(nn.Module):
         return embedded
 
 
+class PixelFlowStem(nn.Module):
+    """`FlowStem` for the same input, its batch norms folded likewise."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        stem: FlowStem,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+        linear: MakeLinear,
+    ) -> None:
+        super().__init__()
+        self.dtype, self.cell = dtype, stem.cell
+        stages: list[nn.Module] = []
+        for convolution, norm, activation in cast(list[nn.Sequential], [*stem.moves, stem.join]):
+            fused = fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
+            stages += [fused, activation]
+        self.stages = nn.Sequential(*stages).to(dtype)
+        self.proj = linear(stem.proj.weight.flatten(1), stem.proj.bias)
+        scale, shift = _normalisation(preprocessing)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        if not clip.is_floating_point():
+            clip = rearrange(clip * self.scale + self.shift, "b t h w c -> b t c h w")
+        motion = measured_motion(clip, self.cell).flatten(0, 1)
+        joined = rearrange(
+            self.stages(motion.to(self.dtype)), "(b t) d h w -> b t h w d", b=clip.shape[0]
+        )
+        embedded: Tensor = self.proj(joined)
+        return embedded
+
+
 def _over_one_frame(convolution: nn.Conv3d, volume: Tensor) -> Tensor:
     """A convolution of three frames over a single one, whose neighbours are zero.
 
@@ -112,6 +149,7 @@ def _over_one_frame(convolution: nn.Conv3d, volume: Tensor) -> Tensor:
 FROM_PIXELS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     LinearPatches: PixelPatches,
     ConvStem: PixelStem,
+    FlowStem: PixelFlowStem,
 }
 
 

@@ -1,0 +1,84 @@
+"""Measured flow: beside known motion, beside OpenCV's, and where nothing can be measured."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from timesformer_cli.model.flow import measured_motion, optical_flow
+
+SIDE, CELL = 96, 8
+
+
+def filmed(right, down=0.0, zoom=1.0, roll=0.0, side=SIDE):
+    """A picture before and after the camera's content moved so, about unit contrast."""
+    rng = np.random.default_rng(3)
+    picture = np.zeros((240, 240), np.float32)
+    for grain in (3, 8, 16):
+        layer = cv2.GaussianBlur(rng.standard_normal((240, 240)), (0, 0), grain)
+        picture += layer / layer.std()
+    picture /= picture.std()
+    frames = []
+    for share in (0, 1):
+        turn = cv2.getRotationMatrix2D((120, 120), -roll * share, 1 + (zoom - 1) * share)
+        turn[:, 2] += np.array([right, down]) * share - (240 - side) / 2
+        frames.append(cv2.warpAffine(picture, turn, (side, side), flags=cv2.INTER_CUBIC))
+    return [torch.from_numpy(frame).unsqueeze(0) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("right", "down"), [(0.4, 0), (0, -1.7), (5.5, 3.2), (-12, 8), (30, 0), (-21, -34)]
+)
+def test_a_shift_is_found_to_a_fraction_of_a_pixel(right, down):
+    shift, left, contrast, alike = optical_flow(*filmed(right, down), CELL)
+    inside = shift[0, :, 4:-4, 4:-4].flatten(1)
+    assert (inside.median(dim=1).values - torch.tensor([right, down])).abs().max() < 0.1
+    assert shift.shape == (1, 2, 12, 12)
+    assert left.shape == contrast.shape == (1, 12, 12)
+    inside = (..., slice(5, -5), slice(5, -5))
+    assert left[inside].median() < 0.01 * contrast[inside].median()  # windows found themselves
+    assert alike.item() > 0.8
+
+
+@pytest.mark.parametrize("changes", [{"zoom": 1.1}, {"zoom": 0.93}, {"roll": 6}, {"roll": -4}])
+def test_it_agrees_with_opencv(changes):
+    before, after = filmed(0, **changes)
+    shift = optical_flow(before, after, CELL)[0][0].permute(1, 2, 0).numpy()
+    grey = [(frame[0] * 40 + 128).clamp(0, 255).byte().numpy() for frame in (before, after)]
+    middles = np.stack(np.meshgrid(*[np.arange(12, dtype=np.float32) * 8 + 3.5] * 2), -1)
+    found, _, _ = cv2.calcOpticalFlowPyrLK(*grey, middles.reshape(-1, 1, 2), None, winSize=(13, 13))
+    apart = np.abs(found.reshape(12, 12, 2) - middles - shift)[2:-2, 2:-2]
+    assert np.median(apart) < 0.15
+
+
+def test_what_a_zoom_and_a_roll_do_is_said_outwards_and_clockwise():
+    for number, changes in ((2, {"zoom": 1.1}), (3, {"roll": 6})):
+        clip = torch.stack(filmed(0, **changes), dim=1).unsqueeze(2).expand(-1, -1, 3, -1, -1)
+        said = measured_motion(clip, CELL)[0, 0, :4].mean((1, 2))
+        assert said.argmax() == number
+
+
+@pytest.mark.parametrize("level", [0.0, -2.0])
+def test_where_nothing_moves_or_shows_the_shift_is_zero(level):
+    still, _ = filmed(0)
+    blank = torch.full_like(still, level)
+    for frame in (still, blank):
+        shift, left, *_ = optical_flow(frame, frame, CELL)
+        assert not shift.any() and not left.any()
+    for pair in ((still, blank), (blank, still)):  # a cut
+        shift, _, _, alike = optical_flow(*pair, CELL)
+        assert shift.isfinite().all() and shift.abs().max() < 100 and alike.abs().max() < 0.1
+
+
+def test_a_frame_that_is_not_there_moves_nowhere():
+    clip = torch.randn(2, 3, 3, 32, 48)
+    motion = measured_motion(clip, CELL)
+    assert motion.shape == (2, 3, 27, 4, 6)
+    assert not motion[:, -1, :12].any() and not motion[:, 0, 12:24].any()
+    torch.testing.assert_close(motion[:, 1:, 12:24], motion[:, :-1, :12])
+
+
+def test_light_that_grows_is_no_motion():
+    before, _ = filmed(0)
+    shift = optical_flow(before, before + 0.5, CELL)[0]
+    assert shift.abs().max() < 1e-3

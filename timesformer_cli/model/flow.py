@@ -1,0 +1,206 @@
+"""A stem that measures how each place of a frame moves into the next one, and learns from that.
+
+What motion is need not be learned: two streams of pictures and of measured flow have long been
+better than one of pictures (Simonyan and Zisserman, arXiv 1406.2199). Here flow is nearly all that
+is seen, so a model of motion cannot tell by what is in the picture.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from timesformer_cli.config import ModelConfig
+
+LEVELS = (8, 4, 2)  # pixels of the frame in one of a level, from the coarsest on
+REACH = 5  # pixels of the coarsest level: how far whole frames are looked for
+RATHER = 0.1  # added to the correlation of frames that stay where they are
+STEPS = 4  # of Gauss and Newton in a level
+WINDOW = 6  # pixels along each side, of every level
+SURE = 1e-4  # added to squared gradients: where there are none, nothing moves
+FARTHEST = 2.0  # that one step may go, and
+ASTRAY = 3.0  # what all steps of a level may go, or they count as lost; in its pixels
+
+
+def optical_flow(before: Tensor, after: Tensor, cell: int) -> tuple[Tensor, ...]:
+    """How far each place moves from one grey frame `(n h w)` to another, by Lucas and Kanade.
+
+    Places are the middles of cells of so many pixels. All begin with the shift by which the frames
+    as a whole are most alike. From the coarsest level to the finest, a window about each looks for
+    itself with the gradients of the first frame only (Baker and Matthews 2004, section 3.2; over
+    cells as Kroeger et al., arXiv 1603.03590), its mean brightness taken out, and the median of
+    three by three places is handed on.
+
+    Returns the shift in pixels, right and down `(n 2 y x)`; the mean squares of what is left of the
+    window's difference and of its contrast, `(n y x)`; and the whole frames' correlation `(n)`.
+    """
+    rows, columns = before.shape[-2] // cell, before.shape[-1] // cell
+    common, alike = _common_shift(*(F.avg_pool2d(one, LEVELS[0]) for one in (before, after)))
+    shift = (common * LEVELS[0]).view(-1, 2, 1, 1).expand(-1, -1, rows, columns)
+    for size in LEVELS:
+        first, second = (F.avg_pool2d(frame.unsqueeze(1), size) for frame in (before, after))
+        windows = _windows(rows, columns, cell, first, size)
+        moved, left, contrast = _matched(first, second, windows, shift / size)
+        shift = _median(moved) * size
+    return shift, left, contrast, alike
+
+
+def _common_shift(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """By which shift `(n 2)` two frames `(n h w)` are most alike, and their correlation then.
+
+    Of what both show under it; a shift that leaves little to be compared counts less.
+    """
+    h, w = first.shape[-2:]
+    off = torch.arange(-REACH, REACH + 1, device=first.device)
+    down = torch.arange(h, device=first.device).view(1, 1, h, 1) + off.view(-1, 1, 1, 1)
+    right = torch.arange(w, device=first.device).view(1, 1, 1, w) + off.view(1, -1, 1, 1)
+    inside = ((down >= 0) & (down < h) & (right >= 0) & (right < w)).flatten(2).flatten(0, 1)
+    places = (down.clamp(0, h - 1) * w + right.clamp(0, w - 1)).flatten()
+    shown = inside.to(first.dtype)
+    count = shown.sum(-1).clamp(min=1)
+    one, other = (frame.flatten(1) - frame.mean((1, 2)).unsqueeze(1) for frame in (first, second))
+    here = one.unsqueeze(1) * shown
+    there = other.index_select(1, places).view(-1, *inside.shape) * shown
+    mean, mean_there = here.sum(-1) / count, there.sum(-1) / count
+    both = (here * there).sum(-1) - mean * mean_there * count
+    own, others = (
+        (x.square().sum(-1) - m.square() * count).clamp(min=0)
+        for x, m in ((here, mean), (there, mean_there))
+    )
+    correlation = both / ((own * others).sqrt() + 1e-3)
+    steps = range(-REACH, REACH + 1)
+    shifts = first.new_tensor([(across, along) for along in steps for across in steps])
+    rather = (shifts == 0).all(dim=1) * RATHER
+    best = (correlation * (count / (h * w)) ** 0.3 + rather).argmax(dim=1)
+    chosen = correlation.gather(1, best.unsqueeze(1)).squeeze(1)
+    return shifts.index_select(0, best), chosen
+
+
+def _matched(
+    first: Tensor, second: Tensor, windows: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How far each window moves between two frames of one level, from where `start` has it.
+
+    A window that goes too far has not found itself: it stays at the start.
+    """
+    unit = first.new_tensor([2 / first.shape[-1], 2 / first.shape[-2]]).view(1, 2, 1, 1)
+
+    def seen(frame: Tensor, moved: Tensor) -> Tensor:
+        """The windows of a frame, moved so, less their means `(n c place pixel)`."""
+        at = windows + rearrange(moved * unit, "n s y x -> n y x 1 s")
+        pixels = F.grid_sample(frame, at.flatten(1, 2), padding_mode="border", align_corners=False)
+        return pixels - pixels.mean(-1, keepdim=True)
+
+    sloped = torch.cat([first, *_gradients(first)], dim=1)
+    template, right, down = seen(sloped, start * 0).unbind(1)
+
+    xx = right.square().mean(-1) + SURE
+    yy = down.square().mean(-1) + SURE
+    xy = (right * down).mean(-1)
+    determinant = xx * yy - xy.square()
+    moved = start
+    for _ in range(STEPS):
+        off = seen(second, moved).squeeze(1) - template
+        along, across = (right * off).mean(-1), (down * off).mean(-1)
+        newton = torch.stack([yy * along - xy * across, xx * across - xy * along], dim=1)
+        step = (newton / determinant.unsqueeze(1)).view(-1, *start.shape[1:])
+        moved = moved - step.clamp(-FARTHEST, FARTHEST)
+    off = seen(second, moved).squeeze(1) - template
+    left, contrast = (each.square().mean(-1).view(-1, *start.shape[2:]) for each in (off, template))
+    astray = (moved - start).abs().amax(dim=1, keepdim=True) > ASTRAY
+    return torch.where(astray, start, moved), left, contrast
+
+
+def measured_motion(clip: Tensor, cell: int) -> Tensor:
+    """What the flow of a normalised clip `(b t c h w)` says, `(b t s y x)`.
+
+    Of each frame to the next, and from the one before: shift right and down, outwards, and
+    clockwise (as a zoom and a roll have it), on a linear scale and on one that shows small ones;
+    the logarithms of the difference that is left, of the contrast, and of how much the colour
+    changes; and how alike the whole frames are. Zeros stand for a frame that is not there. Then the
+    mean colour of each place: a cut shows in it.
+    """
+    clip = clip.float()
+    grey = clip.mean(dim=2)
+    shift, left, contrast, alike = optical_flow(
+        grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1), cell
+    )
+    right, down = shift.unbind(1)
+    y, x = (
+        (torch.arange(count, device=clip.device) + 0.5) / count * 2 - 1 for count in right.shape[1:]
+    )
+    y = y.unsqueeze(1)
+    moves = torch.stack([right, down, x * right + y * down, x * down - y * right], dim=1)
+    colour = F.avg_pool2d(clip.flatten(0, 1), cell).view(*clip.shape[:3], *right.shape[1:])
+    change = (colour[:, 1:] - colour[:, :-1]).square().mean(dim=2).flatten(0, 1)
+    sizes = torch.stack([left, contrast, change], dim=1).add(1e-5).log() / 3
+    frames = alike.view(-1, 1, 1, 1).expand(-1, -1, *right.shape[1:])
+    said = torch.cat([moves / 8, moves.asinh(), sizes, frames], dim=1)
+    said = said.view(clip.shape[0], -1, *said.shape[1:])
+    others = (0,) * 6  # on no axis but time
+    return torch.cat([F.pad(said, (*others, 0, 1)), F.pad(said, (*others, 1, 0)), colour], dim=2)
+
+
+class FlowStem(nn.Module):
+    """Flow at twice the patch grid's size, and convolutions from it down to the patch grid."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.cell = config.patch // 2
+        measured, one, two = config.flow_widths
+        self.moves = nn.Sequential(_stage(measured, one, 1), _stage(one, two, 3))
+        self.join = _stage(two, config.dim, 3, stride=2)
+        self.proj = nn.Conv2d(config.dim, config.dim, 1)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        with torch.autocast(clip.device.type, enabled=False):  # to a fraction of a pixel
+            motion = measured_motion(clip, self.cell).flatten(0, 1)
+        joined = self.join(self.moves(motion.to(self.proj.weight.dtype)))
+        return cast(
+            Tensor, rearrange(self.proj(joined), "(b t) d h w -> b t h w d", b=clip.shape[0])
+        )
+
+
+def _stage(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A convolution, its batch norm and a ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _gradients(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes to the right and down of frames `(n 1 h w)`."""
+    wide = F.pad(frame, (1, 1, 0, 0), mode="replicate")
+    high = F.pad(frame, (0, 0, 1, 1), mode="replicate")
+    return (wide[..., 2:] - wide[..., :-2]) / 2, (high[..., 2:, :] - high[..., :-2, :]) / 2
+
+
+def _windows(rows: int, columns: int, cell: int, frame: Tensor, size: int) -> Tensor:
+    """Where the pixels of the windows about all places lie in a level, `(y x pixel 2)`.
+
+    As `grid_sample` has it: across and down, from -1 to 1.
+    """
+    sides = [(columns, frame.shape[-1]), (rows, frame.shape[-2])]
+    within = torch.arange(WINDOW, device=frame.device) - (WINDOW - 1) / 2
+    x, y = (
+        ((torch.arange(count, device=frame.device) + 0.5).unsqueeze(1) * cell / size + within)
+        * (2 / length)
+        - 1
+        for count, length in sides
+    )
+    shape = (rows, columns, WINDOW, WINDOW)
+    across = x[None, :, None, :].expand(shape)
+    down = y[:, None, :, None].expand(shape)
+    return torch.stack([across, down], dim=-1).flatten(2, 3)
+
+
+def _median(shift: Tensor) -> Tensor:
+    """The median of three by three places."""
+    wide = F.pad(shift, (1, 1, 1, 1), mode="replicate")
+    rows, columns = shift.shape[-2:]
+    near = [wide[..., i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return torch.stack(near).topk(5, dim=0).values[-1]
