@@ -64,7 +64,7 @@ def test_where_nothing_moves_or_shows_the_shift_is_zero(level):
     blank = torch.full_like(still, level)
     for frame in (still, blank):
         shift, left, *_ = optical_flow(frame, frame, CELL)
-        assert not shift.any() and not left.any()
+        assert shift.abs().max() < 1e-4 and left.max() < 1e-9
     for pair in ((still, blank), (blank, still)):  # a cut
         shift, _, _, alike = optical_flow(*pair, CELL)
         assert shift.isfinite().all() and shift.abs().max() < 100 and alike.abs().max() < 0.1

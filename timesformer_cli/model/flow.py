@@ -37,13 +37,25 @@ def optical_flow(before: Tensor, after: Tensor, cell: int) -> tuple[Tensor, ...]
     window's difference and of its contrast, `(n y x)`; and the whole frames' correlation `(n)`.
     """
     rows, columns = before.shape[-2] // cell, before.shape[-1] // cell
-    common, alike = _common_shift(*(F.avg_pool2d(one, LEVELS[0]) for one in (before, after)))
+    levels = [torch.stack([before, after], dim=1)]
+    while 2 ** (len(levels) - 1) < LEVELS[0]:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    common, alike = _common_shift(*levels[-1].unbind(1))
     shift = (common * LEVELS[0]).view(-1, 2, 1, 1).expand(-1, -1, rows, columns)
     for size in LEVELS:
-        first, second = (F.avg_pool2d(frame.unsqueeze(1), size) for frame in (before, after))
-        windows = _windows(rows, columns, cell, first, size)
-        moved, left, contrast = _matched(first, second, windows, shift / size)
-        shift = _median(moved) * size
+        pair = levels[size.bit_length() - 1]
+        first, second = pair[:, :1], pair[:, 1:]
+        windows, start = _windows(rows, columns, cell, first, size), shift / size
+        sloped = torch.cat([first, *_gradients(first)], dim=1)
+        still = _centred(_seen(sloped, windows, start * 0))
+        template, slopes = still[:, :1], still[:, 1:]
+        found = _matched(template, slopes, second, windows, start)
+        astray = (found - start).abs().amax(dim=1, keepdim=True) > ASTRAY
+        shift = _median(torch.where(astray, start, found)) * size
+    difference = _centred(_seen(second, windows, found)) - template
+    left, contrast = (
+        each.square().mean(-1).view(-1, rows, columns) for each in (difference, template)
+    )
     return shift, left, contrast, alike
 
 
@@ -79,38 +91,23 @@ def _common_shift(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matched(
-    first: Tensor, second: Tensor, windows: Tensor, start: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """How far each window moves between two frames of one level, from where `start` has it.
-
-    A window that goes too far has not found itself: it stays at the start.
-    """
-    unit = first.new_tensor([2 / first.shape[-1], 2 / first.shape[-2]]).view(1, 2, 1, 1)
-
-    def seen(frame: Tensor, moved: Tensor) -> Tensor:
-        """The windows of a frame, moved so, less their means `(n c place pixel)`."""
-        at = windows + rearrange(moved * unit, "n s y x -> n y x 1 s")
-        pixels = F.grid_sample(frame, at.flatten(1, 2), padding_mode="border", align_corners=False)
-        return pixels - pixels.mean(-1, keepdim=True)
-
-    sloped = torch.cat([first, *_gradients(first)], dim=1)
-    template, right, down = seen(sloped, start * 0).unbind(1)
-
+    template: Tensor, slopes: Tensor, second: Tensor, windows: Tensor, start: Tensor
+) -> Tensor:
+    """How far each window moves into the second frame of a level, from where `start` has it."""
+    right, down = slopes.unbind(1)
     xx = right.square().mean(-1) + SURE
     yy = down.square().mean(-1) + SURE
     xy = (right * down).mean(-1)
     determinant = xx * yy - xy.square()
+    still = (slopes * template).mean(-1)
     moved = start
     for _ in range(STEPS):
-        off = seen(second, moved).squeeze(1) - template
-        along, across = (right * off).mean(-1), (down * off).mean(-1)
+        # Slopes have a mean of zero, so the pixels' own does not count.
+        along, across = ((slopes * _seen(second, windows, moved)).mean(-1) - still).unbind(1)
         newton = torch.stack([yy * along - xy * across, xx * across - xy * along], dim=1)
         step = (newton / determinant.unsqueeze(1)).view(-1, *start.shape[1:])
         moved = moved - step.clamp(-FARTHEST, FARTHEST)
-    off = seen(second, moved).squeeze(1) - template
-    left, contrast = (each.square().mean(-1).view(-1, *start.shape[2:]) for each in (off, template))
-    astray = (moved - start).abs().amax(dim=1, keepdim=True) > ASTRAY
-    return torch.where(astray, start, moved), left, contrast
+    return moved
 
 
 def measured_motion(clip: Tensor, cell: int) -> Tensor:
@@ -196,6 +193,17 @@ def _windows(rows: int, columns: int, cell: int, frame: Tensor, size: int) -> Te
     across = x[None, :, None, :].expand(shape)
     down = y[:, None, :, None].expand(shape)
     return torch.stack([across, down], dim=-1).flatten(2, 3)
+
+
+def _seen(frame: Tensor, windows: Tensor, moved: Tensor) -> Tensor:
+    """The pixels of windows that are moved so, `(n c place pixel)`."""
+    unit = frame.new_tensor([2 / frame.shape[-1], 2 / frame.shape[-2]]).view(1, 2, 1, 1)
+    at = windows + rearrange(moved * unit, "n s y x -> n y x 1 s")
+    return F.grid_sample(frame, at.flatten(1, 2), padding_mode="border", align_corners=False)
+
+
+def _centred(windows: Tensor) -> Tensor:
+    return windows - windows.mean(-1, keepdim=True)
 
 
 def _median(shift: Tensor) -> Tensor:
