@@ -35,6 +35,7 @@ from scripts.camera_motion.world import PLAIN, draw_world
 
 SHAKES = MOTIONS.index("shake")
 DRAWN = (*range(len(LABELS)), 0)  # labels in turn: static twice, for it is the most common one
+TAUGHT = (*DRAWN, UNCLEAR)  # in training: of what is seldom one learns little
 DISSOLVES = 0.04  # share of the static clips
 # What makes a clip unclear, and how a report calls it.
 KINDS = {
@@ -42,6 +43,8 @@ KINDS = {
     "two moves": "two moves at once",
     "blank": "nothing to see motion by",
 }
+SHARES = (0.45, 0.4, 0.15)  # of KINDS
+SHARES_TAUGHT = (0.3, 0.6, 0.1)
 
 
 class Made(NamedTuple):
@@ -66,8 +69,17 @@ class Shot(NamedTuple):
 class Maker:
     """Makes numbered clips; the same seed and number always give the same clip."""
 
-    def __init__(self, seed: int, pictures: Sequence[Picture], drawn: Sequence[Picture]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        pictures: Sequence[Picture],
+        drawn: Sequence[Picture],
+        *,
+        teaches: bool = False,
+    ) -> None:
         self.seed = seed
+        self.labels = TAUGHT if teaches else DRAWN
+        self.shares = SHARES_TAUGHT if teaches else SHARES
         self.pictures = list(pictures)
         self.drawn = list(drawn)
         self.bars = bars(seed, 20)
@@ -78,23 +90,19 @@ class Maker:
         rng: np.random.Generator,
         camera: Camera,
         shows: Callable[[Picture, float], bool],
-        *,
-        plain: bool,
     ) -> tuple[Picture, Floats, float, Floats]:
         """Choose a picture, the camera's place over it, its view and its keystone.
 
         What the camera sees at its beginning, half way, and at its end must show its motion as far
         as `shows` asks, of a frame and its contrast: without texture there is no motion to see, and
-        the label would be a lie. Where `plain` scenes are let in, a third has less contrast: floors
-        and walls, before which people are easier to see than the scene.
+        the label would be a lie. A third of the scenes has less contrast: floors and walls, before
+        which people are easier to see than the scene.
         """
         path = camera(np.array([0.0, 0.5, 1.0]))
         while True:
             shelf = self.pictures if self.pictures and rng.random() < 0.8 else self.drawn
-            contrast = 1.0
-            if plain:
-                shelf = self.bars if rng.random() < 0.04 else shelf
-                contrast = log_uniform(rng, 0.25, 0.7) if rng.random() < 0.35 else 1.0
+            shelf = self.bars if rng.random() < 0.04 else shelf
+            contrast = log_uniform(rng, 0.25, 0.7) if rng.random() < 0.35 else 1.0
             picture = shelf[rng.integers(len(shelf))]
             if contrast < 1:
                 grey = picture.mean((0, 1)) * (1 - contrast)
@@ -126,14 +134,13 @@ class Maker:
         side: int,
         *,
         hardness: float,
-        plain: bool,
         blank: bool = False,
     ) -> Shot:
         """Film one scene at these times."""
         camera, size = draw_camera(rng, label)
         still = label == 0
-        shows = shows_nothing if blank else shows_edges if still and plain else shows_texture
-        picture, centre, view, keystone = self.scene(rng, camera, shows, plain=plain)
+        shows = shows_nothing if blank else shows_edges if still else shows_texture
+        picture, centre, view, keystone = self.scene(rng, camera, shows)
         things, world = [], PLAIN
         if not blank and rng.random() < (0.8 if still else 0.55) * hardness:
             things = draw_things(rng, self.pictures or self.drawn)
@@ -162,22 +169,19 @@ class Maker:
         }
         return Shot(clip, size, camera(times), frozenset(name for name in facts if facts[name]))
 
-    def __call__(
-        self, number: int, label: int | None = None, *, hardness: float = 1.0, plain: bool = True
-    ) -> Made:
+    def __call__(self, number: int, label: int | None = None, *, hardness: float = 1.0) -> Made:
         """Make clip `number`.
 
         `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
-        the model's card says. `plain` lets in plain scenes, bars and dissolves, and static twice.
+        the model's card says.
         """
         rng = np.random.default_rng([self.seed, number])
-        drawn = DRAWN if plain else range(len(LABELS))
-        label = drawn[number % len(drawn)] if label is None else label
+        label = self.labels[number % len(self.labels)] if label is None else label
         times = sampled_times(rng, hardness, shakes=label == SHAKES)
         side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
-        film = partial(self.shot, rng, side=side, hardness=hardness, plain=plain)
-        what = str(rng.choice(list(KINDS), p=[0.45, 0.4, 0.15]))
-        if plain and label == 0 and rng.random() < DISSOLVES * hardness:
+        film = partial(self.shot, rng, side=side, hardness=hardness)
+        what = str(rng.choice(list(KINDS), p=self.shares))
+        if label == 0 and rng.random() < DISSOLVES * hardness:
             clip, path, scene = self.dissolve(rng, film, times)
             size = 0.0
         elif label != UNCLEAR or what == "two moves":

@@ -25,10 +25,6 @@ PREPROCESSING = Preprocessing(
 NORMALISE = normalisation(PREPROCESSING)
 REACH = 3.0  # what a shift by one frame width counts, where the camera's path is learned
 USES = 2  # how often each clip is taken, each time under a symmetry drawn anew
-# The epoch from which on plain scenes are let in, bars, dissolves, and static twice. With them from
-# the start nothing was learned in three epochs, without them 41 % of the clips were right by then.
-PLAIN_FROM = 10
-EASY = 1 / 8  # share of the epochs over which clips go from undisturbed to fully disturbed
 
 
 def seen(clip: Clip) -> Tensor:
@@ -68,9 +64,7 @@ class MadeClips:
 
     make: Make
     count: int  # new clips per epoch
-    epochs: int  # of the whole training
     seed: int
-    easy: bool = True  # at the beginning, for a network that knows nothing yet
 
     def __len__(self) -> int:
         return self.count * USES
@@ -82,13 +76,11 @@ class MadeClips:
     def stream(self, indices: Sequence[int], epoch: int) -> Iterator[Sample]:
         """Yield the samples of these numbers; a clip is held in memory until its second use."""
         held: dict[int, Made] = {}
-        hardness = min(1.0, epoch / (EASY * self.epochs)) if self.easy else 1.0
-        how = {"hardness": hardness, "plain": not self.easy or epoch >= PLAIN_FROM}
         for index in indices:
             number = epoch * self.count + index % self.count
             made = held.pop(number, None)
             if made is None:
-                made = held[number] = self.make(number, **how)
+                made = held[number] = self.make(number)
             random = generator(self.seed, LOOK, epoch, index)
             clip, label, path = turn(made.clip, made.label, made.path, random)
             yield seen(clip), label, travelled(path)

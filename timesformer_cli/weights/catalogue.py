@@ -308,7 +308,7 @@ _ROWS = (
         licence=APACHE,
         bundled=True,
         # Of its model.safetensors: another training makes another.
-        sha256="b0afae1100df7165bf7ab4a77d97c34c34c350d5f9e83a59c9d1cbf03cd9cd0d",
+        sha256="6296068f6c15c3809fa33eb73bb3c7ad0109c0e6ed94810703b353bd6cceac2f",
     ),
     *_hub_rows(),
     *_mmaction2_rows(),
