@@ -51,7 +51,7 @@ What the camera does in a clip: {listed}.
 
 A TimeSformer with divided space-time attention and {parameters:.2f} million parameters: 8 frames of 96x96 pixels,
 {depth} blocks, width 128, 4 heads. Its tokens, of 16x16 pixels, know how each place moves into the next frame (measured
-flow, Lucas and Kanade) and nothing of what is in the picture. Trained from nothing by
+flow, Lucas and Kanade), how alike the frames are, and the mean colour of each place. Trained from nothing by
 `scripts/camera_motion/train.py` on clips whose motion is known because a virtual camera made it.
 
 {accuracy:.1%} of {clips:,} held-out clips are right, with every disturbance on and pictures never seen in
