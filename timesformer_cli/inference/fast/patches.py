@@ -4,7 +4,7 @@ Normalising pixels is linear, and so is the embedding: scale, mean and std becom
 weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -76,12 +76,7 @@ class PixelStem(nn.Module):
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        stages: list[nn.Module] = []
-        for convolution, norm, activation in zip(
-            *(stem.stages[i::3] for i in range(3)), strict=True
-        ):
-            stages += [fuse_conv_bn_eval(convolution, norm), activation]
-        self.stages = nn.Sequential(*stages).to(dtype)
+        self.stages = _folded([*stem.stages]).to(dtype)
         self.proj = linear(stem.proj.weight.flatten(1), stem.proj.bias)
         scale, shift = _normalisation(preprocessing)
         self.register_buffer("scale", scale)
@@ -115,11 +110,8 @@ class PixelFlowStem(nn.Module):
     ) -> None:
         super().__init__()
         self.dtype, self.cell = dtype, stem.cell
-        stages: list[nn.Module] = []
-        for convolution, norm, activation in cast(list[nn.Sequential], [*stem.moves, stem.join]):
-            fused = fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
-            stages += [fused, activation]
-        self.stages = nn.Sequential(*stages).to(dtype)
+        stages = cast(list[nn.Sequential], [*stem.moves, stem.join])
+        self.stages = _folded([module for stage in stages for module in stage]).to(dtype)
         self.proj = linear(stem.proj.weight.flatten(1), stem.proj.bias)
         scale, shift = _normalisation(preprocessing)
         self.register_buffer("scale", scale)
@@ -134,6 +126,15 @@ class PixelFlowStem(nn.Module):
         )
         embedded: Tensor = self.proj(joined)
         return embedded
+
+
+def _folded(modules: Sequence[nn.Module]) -> nn.Sequential:
+    """Convolutions, batch norms and activations in turn, each norm folded into its convolution."""
+    stages: list[nn.Module] = []
+    for convolution, norm, activation in zip(*(modules[i::3] for i in range(3)), strict=True):
+        fused = fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
+        stages += [fused, activation]
+    return nn.Sequential(*stages)
 
 
 def _over_one_frame(convolution: nn.Conv3d, volume: Tensor) -> Tensor:
