@@ -84,7 +84,8 @@ to 96 pixels (bilinear, antialiased), centre 96x96, mean 0.45, standard deviatio
 ## Scores
 
 Divided by {temperature:.2f} before the softmax, and that of "unclear", which was seen twice as often in training, made
-smaller by {less_unclear:.2f}: the best on {calibration_clips:,} held-out clips of their own. Both are part of the weights. On the {clips:,} clips the expected calibration error (10 bins) is {calibration_error:.3f}; {confident:.1%} of the
+smaller by {less_unclear:.2f}: the best on {calibration_clips:,} held-out clips of their own. Both are part of the weights.
+On the {clips:,} clips the expected calibration error (10 bins) is {calibration_error:.3f}; {confident:.1%} of the
 answers have a score of 0.8 or more, and {confident_right:.1%} of these are right.
 
 ## Data
@@ -96,7 +97,7 @@ packages {packages}
 split, and the pictures of the example clips are in neither. A moving camera looks only where there is texture to see
 its motion by, in 15 of 36 tiles, at the path's beginning, middle and end; a still one where there are some edges. A
 third of the scenes have a quarter to two thirds of their pictures' contrast, as plain floors and walls have. Of twelve
-clips two are static. No picture is part of this model.
+clips two are static; of thirteen in training two are static and two unclear. No picture is part of this model.
 
 What the camera does over the 2.1 seconds, drawn evenly on a logarithmic scale:
 
@@ -123,8 +124,8 @@ interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also wit
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
 of {batch}, bfloat16 matrix products, averaged weights. {beside} more outputs learned where the camera is
-at each frame; they are not part of this model. The weights are {mixed:.0%} those after {early:.0%} of the epochs and the rest those of
-the end: the earlier ones are right more often on real footage.
+at each frame; they are not part of this model. The weights are {mixed:.0%} those after {early:.0%} of the epochs and the
+rest those of the end: the earlier ones are right more often on real footage.
 
 ## Accuracy
 
