@@ -289,7 +289,7 @@ class ModelConfig:
     @property
     def flow_widths(self) -> tuple[int, int, int]:
         """Channels of a flow stem: what it measures at each place, and after each stage there."""
-        return 24 + self.channels, max(8, self.dim // 2), max(8, self.dim // 2)
+        return 60 + self.channels, max(8, self.dim // 2), max(8, self.dim // 2)
 
     @property
     def each_threshold(self) -> tuple[float, ...]:

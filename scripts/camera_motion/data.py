@@ -31,7 +31,7 @@ from scripts.camera_motion.pictures import bars
 from scripts.camera_motion.texture import shows_edges, shows_nothing, shows_texture
 from scripts.camera_motion.things import Picture, Thing, draw_things
 from scripts.camera_motion.wear import Clip, degrade, expose, through_low_rate
-from scripts.camera_motion.world import PLAIN, draw_world
+from scripts.camera_motion.world import draw_world
 
 SHAKES = MOTIONS.index("shake")
 DRAWN = (*range(len(LABELS)), 0)  # labels in turn: static twice, for it is the most common one
@@ -44,7 +44,7 @@ KINDS = {
     "blank": "nothing to see motion by",
 }
 SHARES = (0.45, 0.4, 0.15)  # of KINDS
-SHARES_TAUGHT = (0.3, 0.6, 0.1)
+SHARES_TAUGHT = (0.25, 0.55, 0.2)
 
 
 class Made(NamedTuple):
@@ -133,7 +133,6 @@ class Maker:
         times: Floats,
         side: int,
         *,
-        hardness: float,
         blank: bool = False,
     ) -> Shot:
         """Film one scene at these times."""
@@ -141,11 +140,10 @@ class Maker:
         still = label == 0
         shows = shows_nothing if blank else shows_edges if still else shows_texture
         picture, centre, view, keystone = self.scene(rng, camera, shows)
-        things, world = [], PLAIN
-        if not blank and rng.random() < (0.8 if still else 0.55) * hardness:
+        things: Sequence[Thing] = ()
+        if not blank and rng.random() < (0.8 if still else 0.55):
             things = draw_things(rng, self.pictures or self.drawn)
-        if rng.random() < hardness:
-            world = draw_world(rng, moving=0.4 if still else 0.2)
+        world = draw_world(rng, moving=0.4 if still else 0.2)
         clip = render(
             picture,
             camera,
@@ -169,24 +167,20 @@ class Maker:
         }
         return Shot(clip, size, camera(times), frozenset(name for name in facts if facts[name]))
 
-    def __call__(self, number: int, label: int | None = None, *, hardness: float = 1.0) -> Made:
-        """Make clip `number`.
-
-        `hardness` is the chance that a kind of disturbance is let in at all; its ranges stay as
-        the model's card says.
-        """
+    def __call__(self, number: int, label: int | None = None) -> Made:
+        """Make clip `number`."""
         rng = np.random.default_rng([self.seed, number])
         label = self.labels[number % len(self.labels)] if label is None else label
-        times = sampled_times(rng, hardness, shakes=label == SHAKES)
+        times = sampled_times(rng, shakes=label == SHAKES)
         side = int(rng.choice([96, 128, 160, 192], p=[0.2, 0.3, 0.2, 0.3]))
-        film = partial(self.shot, rng, side=side, hardness=hardness)
+        film = partial(self.shot, rng, side=side)
         what = str(rng.choice(list(KINDS), p=self.shares))
-        if label == 0 and rng.random() < DISSOLVES * hardness:
+        if label == 0 and rng.random() < DISSOLVES:
             clip, path, scene = self.dissolve(rng, film, times)
             size = 0.0
         elif label != UNCLEAR or what == "two moves":
             # What an encoder does between two frames of the clip is seen only with those between.
-            between = 3 if rng.random() < 0.08 * hardness else 1
+            between = 3 if rng.random() < 0.08 else 1
             clip, size, path, scene = film(label, filled_up(times, between))
             if between > 1:
                 clip, scene = through_low_rate(rng, clip), scene | {"few bits"}
@@ -204,14 +198,12 @@ class Maker:
             path, scene = np.full((FRAMES, 4), np.nan), frozenset[str]()
         if label == UNCLEAR:
             scene = frozenset({KINDS[what]})
-        if rng.random() < hardness:
-            clip = degrade(rng, clip)
+        clip = degrade(rng, clip)
         if side != SIDE:
             clip = np.stack(
                 [cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in clip]
             )
-        if rng.random() < hardness:
-            clip = expose(rng, clip, self.noise)
+        clip = expose(rng, clip, self.noise)
         if label == 0 and rng.random() < 0.1:
             clip[:] = clip[rng.integers(len(clip))]
         return Made(clip, label, size, path, scene)
@@ -228,7 +220,7 @@ class Maker:
         return blended.astype(np.uint8), one.path, frozenset({"a dissolve between still scenes"})
 
 
-def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) -> Floats:
+def sampled_times(rng: np.random.Generator, *, shakes: bool) -> Floats:
     """When the frames of a clip are taken, as shares of it: at a low rate, some late or repeated.
 
     A shake that is sampled seldom is none, so it is not.
@@ -238,10 +230,10 @@ def sampled_times(rng: np.random.Generator, hardness: float, *, shakes: bool) ->
     if chance < 0.05 and not shakes:
         coarse = int(rng.integers(5, 10))
         times = np.floor(times * coarse) / coarse
-    elif chance < 0.35 * hardness:  # the film's own rate
+    elif chance < 0.35:  # the film's own rate
         steps = rng.uniform(8, 30) * SECONDS
         times = np.floor(times * steps) / steps
-    if rng.random() < 0.08 * hardness and not shakes:
+    if rng.random() < 0.08 and not shakes:
         late = rng.integers(1, FRAMES)
         times[late] = times[late - 1]
     return times

@@ -51,7 +51,8 @@ What the camera does in a clip: {listed}.
 
 A TimeSformer with divided space-time attention and {parameters:.2f} million parameters: 8 frames of 96x96 pixels,
 {depth} blocks, width 128, 4 heads. Its tokens, of 16x16 pixels, know how each place moves into the next frame (measured
-flow, Lucas and Kanade), how alike the frames are, and the mean colour of each place. Trained from nothing by
+flow, Lucas and Kanade), which shift, zoom and roll most places share and how far they have led by then, how well the
+place fits them, how alike the frames are, and the mean colour of each place. Trained from nothing by
 `scripts/camera_motion/train.py` on clips whose motion is known because a virtual camera made it.
 
 {accuracy:.1%} of {clips:,} held-out clips are right, with every disturbance on and pictures never seen in
@@ -114,9 +115,10 @@ What the camera does over the 2.1 seconds, drawn evenly on a logarithmic scale:
 Half of the moves fill the clip, the others at least 40 % of it, even or eased. Besides: slow drift in the other
 directions; perspective; scenes in depth, through which the camera walks; parts of the scene that sway or run by
 themselves, as leaves, water and screens do; up to four people and things in front that walk, gesture, come closer and
-leave, together over at most about 60 % of the frame; motion blur, defocus, lost resolution, bars, captions, running
-clocks, drifting exposure and white balance, vignettes, noise, night, grey pictures, rows read one after another,
-interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also with few bits and all frames between.
+leave, as near as a third of the scene's distance, together over at most about 60 % of the frame; motion blur, defocus,
+lost resolution, bars, captions, running clocks, drifting exposure and white balance, vignettes, noise, night, grey
+pictures, rows read one after another, interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also with
+few bits and all frames between.
 
 ## Training
 
@@ -124,8 +126,7 @@ interlaced rows, low, late and repeated frames, JPEG, MPEG-4 and H.264, also wit
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
 of {batch}, bfloat16 matrix products, averaged weights. {beside} more outputs learned where the camera is
-at each frame; they are not part of this model. The weights are {mixed:.0%} those after {early:.0%} of the epochs and the
-rest those of the end: the earlier ones are right more often on real footage.
+at each frame; they are not part of this model.
 
 ## Accuracy
 

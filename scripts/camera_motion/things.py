@@ -14,6 +14,8 @@ from scripts.camera_motion.paths import SECONDS, Ease, Floats, draw_ease, log_un
 Picture = NDArray[np.uint8]
 SPRITE = 96  # pixels along each side of a thing's own picture
 POSES = 12  # in one cycle of a person's movement
+NEAREST = 3.0  # how many times as near as the scene something may be
+NEAREST_WALKED_UP_TO = 1.6  # where the camera walks, or it would fill the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Thing:
         """Matrix from frame coordinates to this thing's own pixels at time `t` (0..1)."""
         p = float(self.ease(np.array([t]))[0])
         sway, sway_down, rock = self.wobble * np.sin(2 * np.pi * self.beat * t)
-        right, down, magnification, roll = state * self.coupling
+        most = (np.inf, np.inf, NEAREST_WALKED_UP_TO, 1)  # what is near turns no faster
+        right, down, magnification, roll = state * np.minimum(self.coupling, most)
         size = self.size * np.exp(self.growth * p + magnification)
         cos, sin = np.cos(-roll), np.sin(-roll)
         own = self.start + self.travel * (p - 0.5) + (sway, sway_down)
@@ -100,7 +103,7 @@ def draw_thing(rng: np.random.Generator, pictures: Sequence[Picture], room: floa
         turn=rng.normal(0, 0.6) if rng.random() < 0.4 else 0.0,
         wobble=rng.normal(0, (0.06, 0.06, 0.3)) * (rng.random() < 0.4),
         beat=rng.uniform(0.5, 7),
-        coupling=float(rng.choice([0, 1, rng.uniform(1, 1.6)], p=[0.3, 0.5, 0.2])),
+        coupling=float(rng.choice([0, 1, log_uniform(rng, 1, NEAREST)], p=[0.3, 0.5, 0.2])),
         ease=draw_ease(rng),
     )
 
@@ -216,7 +219,7 @@ def draw_person(rng: np.random.Generator, pictures: Sequence[Picture], room: flo
         turn=rng.normal(0, 0.25) if rng.random() < 0.15 else 0.0,
         wobble=np.array([rng.normal(0, 0.015), rng.normal(0, 0.015), rng.normal(0, 0.04)]),
         beat=2 * cadence,
-        coupling=float(rng.choice([0, 1, rng.uniform(1, 1.6)], p=[0.25, 0.45, 0.3])),
+        coupling=float(rng.choice([0, 1, log_uniform(rng, 1, NEAREST)], p=[0.25, 0.45, 0.3])),
         ease=draw_ease(rng),
     )
 

@@ -52,10 +52,6 @@ CONFIG = ModelConfig(
     classes=len(LABELS),
 )
 EPOCHS = 25  # which see 153,600 clips
-# The bundled weights lie between those of the end and those after a third of the epochs:
-# later ones are right more often on made clips, earlier ones on real footage (arXiv 2109.01903).
-EARLY = 1 / 3
-MIXED = 0.7  # share of the earlier ones
 CLIPS = 3072  # made in an epoch, by all processes together
 BATCH = 32  # clips a step, by all processes together
 RATE = 8e-4
@@ -90,8 +86,6 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
             lines = [json.dumps(row) + "\n" for row in history]
             replace_file(options.out / "log.jsonl", "".join(lines).encode())
             sys.stderr.write(lines[-1])
-            if len(history) == max(1, int(options.epochs * EARLY)):
-                save_model(finished(training.result), options.out / "early", torch.float16)
 
     with seeded(options.seed):
         model = TimeSformer(replace(CONFIG, classes=len(LABELS) + BESIDE))
@@ -133,14 +127,6 @@ def finished(trained: nn.Module) -> TimeSformer:
     return model
 
 
-def mixed(model: TimeSformer, early: TimeSformer) -> None:
-    """Move a model's weights towards those that it had earlier."""
-    before = early.state_dict()
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.lerp_(before[name].to(tensor.dtype), MIXED)
-
-
 def pictures_of(folder: Path, joined: Processes) -> dict[str, list[Picture]]:
     """The pictures by split; the first process prepares them for all processes."""
     pictures = load_pictures(folder) if joined.first else {}
@@ -159,7 +145,6 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
     with sdpa_kernel(SDPBackend.MATH):
         training.run(made, HeldOut(cache(unseen), WATCHED))
     model = finished(training.result)
-    mixed(model, load_path(options.out / "early")[0])
     by, less = calibration(model, unseen, options.calibration_clips, joined)
     if joined.first:
         with torch.no_grad():
@@ -175,8 +160,6 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()) / 1e6,
         "depth": model.config.depth,
-        "early": EARLY,
-        "mixed": MIXED,
         "packages": ", ".join(PACKAGES),
         "train_pictures": len(pictures["train"]),
         "held_out_pictures": len(pictures["held-out"]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from timesformer_cli.model.flow import measured_motion, optical_flow
+from timesformer_cli.model.flow import measured_motion, optical_flow, shared_motion
 
 SIDE, CELL = 96, 8
 
@@ -70,12 +70,51 @@ def test_where_nothing_moves_or_shows_the_shift_is_zero(level):
         assert shift.isfinite().all() and shift.abs().max() < 100 and alike.abs().max() < 0.1
 
 
+def moved(right, down, zoom, turn, rows=12, columns=16):
+    """How far places `(2 y x)` move under a similarity, and where they are, in pixels."""
+    y, x = np.mgrid[:rows, :columns] * CELL + (CELL - 1) / 2
+    x, y = x - (columns * CELL - 1) / 2, y - (rows * CELL - 1) / 2
+    places = np.stack([x, y], -1).reshape(-1, 2)
+    grown = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    shift = places @ grown.T + (right, down) - places
+    return torch.from_numpy(shift.T.reshape(2, rows, columns)).float(), places
+
+
+@pytest.mark.parametrize(
+    "motion", [(0, 0, 1, 0), (9, -4, 1, 0), (-2, 1, 1.2, 0), (1, 3, 0.9, -0.1), (30, 5, 1.05, 0.03)]
+)
+def test_what_most_places_share_is_found_past_others_and_agrees_with_opencv(motion):
+    shift, places = moved(*motion)
+    rng = np.random.default_rng(1)
+    shift += torch.from_numpy(rng.normal(0, 0.2, shift.shape)).float()
+    other, _ = moved(-11, 6, 1, 0)  # a third of the frame goes its own way
+    shift[:, 2:11, 3:11] = other[:, 2:11, 3:11]
+    trust = torch.ones(1, 12, 16)
+    shared, apart, fits = shared_motion(shift[None], trust)
+    after = places + shift.flatten(1).T.numpy()
+    (grown, _, right), (turned, _, down) = cv2.estimateAffinePartial2D(places, after)[0]
+    half = 12 * CELL / 2
+    expected = torch.tensor([right, down, (grown - 1) * half, turned * half]).float()
+    assert (shared[0] - expected).abs().max() < 0.15
+    assert fits[0, 2:11, 3:11].max() < 0.1 < 0.7 < fits[0, :, 12:].mean()
+    assert apart[0, :, :, 12:].abs().mean() < 0.3
+    # What is not trusted counts for nothing.
+    trust[:, 2:11, 3:11] = 0
+    assert (shared_motion(shift[None], trust)[0][0] - expected).abs().max() < 0.15
+    assert shared_motion(shift[None], trust * 0)[0].isfinite().all()
+
+
 def test_a_frame_that_is_not_there_moves_nowhere():
     clip = torch.randn(2, 3, 3, 32, 48)
     motion = measured_motion(clip, CELL)
-    assert motion.shape == (2, 3, 27, 4, 6)
-    assert not motion[:, -1, :12].any() and not motion[:, 0, 12:24].any()
-    torch.testing.assert_close(motion[:, 1:, 12:24], motion[:, :-1, :12])
+    assert motion.shape == (2, 3, 63, 4, 6)
+    assert not motion[:, -1, :26].any() and not motion[:, 0, 26:52].any()
+    torch.testing.assert_close(motion[:, 1:, 26:52], motion[:, :-1, :26])
+    # Where the camera has come to is the sum of its steps, seen from their mean.
+    steps = 8 * motion[:, :-1, 6:10, 0, 0]
+    path = 32 * motion[:, :, 52:56, 0, 0]
+    torch.testing.assert_close(path.diff(dim=1), steps, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(path.mean(dim=1), torch.zeros(2, 4), atol=1e-4, rtol=0)
 
 
 def test_light_that_grows_is_no_motion():

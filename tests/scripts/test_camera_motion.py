@@ -1,5 +1,7 @@
 """The clips that the camera-motion model is trained on show what their labels say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,12 +24,13 @@ from scripts.camera_motion.paths import (
     UNCLEAR,
     Camera,
     Ease,
+    Floats,
     draw_camera,
     transform,
 )
 from scripts.camera_motion.pictures import draw_texture, textures
 from scripts.camera_motion.texture import shows_edges, shows_nothing, shows_texture
-from scripts.camera_motion.things import draw_things
+from scripts.camera_motion.things import SPRITE, Thing, draw_things
 from scripts.camera_motion.wear import Clip, through_codec
 from scripts.camera_motion.world import CELLS, PLAIN, World, draw_world
 
@@ -181,7 +184,7 @@ def test_a_moving_camera_sees_texture_and_a_still_one_edges() -> None:
 def test_frames_come_late_or_twice_but_never_out_of_order() -> None:
     even = 0
     for seed in range(200):
-        times = sampled_times(np.random.default_rng(seed), 1.0, shakes=False)
+        times = sampled_times(np.random.default_rng(seed), shakes=False)
         assert (np.diff(times) >= 0).all() and times[0] >= 0 and times[-1] <= 1
         even += bool(np.allclose(times, TIMES))
     assert 60 < even < 180
@@ -200,3 +203,33 @@ def test_shake_is_far_above_the_jitter_of_still_and_of_moving_cameras() -> None:
     shaken = [wobble(SHAKES, seed) for seed in range(100)]
     others = [wobble(label, seed) for seed in range(100) for label in (0, 1, 5, 7)]
     assert max(others) < min(shaken)
+
+
+def test_what_is_near_is_passed_faster_but_turns_with_the_scene() -> None:
+    thing = Thing(
+        images=[],
+        masks=[],
+        cycles=0,
+        start=np.array([0.1, -0.2]),
+        travel=np.zeros(2),
+        size=0.4,
+        growth=0,
+        turn=0,
+        wobble=np.zeros(3),
+        beat=1,
+        coupling=1,
+        ease=STEADY,
+    )
+
+    def seen(coupling: float, *state: float) -> Floats:
+        """Where the thing's middle and its upper edge are in the frame, `(2 2)`."""
+        to_frame = np.linalg.inv(replace(thing, coupling=coupling).place(0.5, np.array(state)))
+        own = np.array([[SPRITE / 2, SPRITE / 2, 1], [SPRITE / 2, 0, 1]])
+        return (own @ to_frame.T)[:, :2]
+
+    still = seen(1, 0, 0, 0, 0)
+    assert np.allclose(still, [[0.1, -0.2], [0.1, -0.4]])
+    assert np.allclose(seen(0, 0.3, 0.2, 0.4, 0.5), still)
+    assert np.allclose(seen(3, 0.1, 0.2, 0, 0), still - [0.3, 0.6])
+    assert np.allclose(seen(3, 0, 0, 0, 0.5), seen(1, 0, 0, 0, 0.5))
+    assert np.allclose(seen(3, 0, 0, 0.3, 0), still * np.exp(0.3 * 1.6))

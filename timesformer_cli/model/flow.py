@@ -22,6 +22,9 @@ WINDOW = 6  # pixels along each side, of every level
 SURE = 1e-4  # added to squared gradients: where there are none, nothing moves
 FARTHEST = 2.0  # that one step may go, and
 ASTRAY = 3.0  # what all steps of a level may go, or they count as lost; in its pixels
+# How far from the motion of most places one may be, in pixels, and count a quarter: time by time.
+NEAR = (16.0, 8.0, 4.0, 2.0, 1.0, 1.0)
+PLAIN = 0.02  # squared contrast at which a place that is found again counts half
 
 
 def optical_flow(before: Tensor, after: Tensor, cell: int) -> tuple[Tensor, ...]:
@@ -110,34 +113,82 @@ def _matched(
     return moved
 
 
+def shared_motion(shift: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shift, zoom and roll that most places have in common: the camera's, as a rule.
+
+    A similarity by least squares, several times over: what it does not fit counts less the next
+    time, by the weights of Geman and McClure, and their scale shrinks (Black and Anandan 1996,
+    section 3). `shift` is `(n 2 y x)`; `trust` `(n y x)` says how much a place counts at first.
+
+    Returns how far the frame's middle moves right and down, and a point half a short side away from
+    it outwards and clockwise, in pixels `(n 4)`; what is left of each shift `(n 2 y x)`; and how
+    well each place fits `(n y x)`, 1 at best.
+    """
+    y, x = _axes(shift)
+    counts = trust
+    for near in NEAR:
+        share = counts / counts.sum((1, 2), keepdim=True).clamp(min=1e-6)
+
+        def mean(each: Tensor, share: Tensor = share) -> Tensor:
+            return (share * each).sum((1, 2), keepdim=True)
+
+        right, down = (mean(each) for each in shift.unbind(1))
+        off_x, off_y = x - mean(x), y - mean(y)
+        off_right, off_down = shift[:, 0] - right, shift[:, 1] - down
+        spread = mean(off_x.square() + off_y.square()) + 1e-2
+        outwards = mean(off_x * off_right + off_y * off_down) / spread
+        clockwise = mean(off_x * off_down - off_y * off_right) / spread
+        apart = torch.stack(
+            [
+                off_right - outwards * off_x + clockwise * off_y,
+                off_down - outwards * off_y - clockwise * off_x,
+            ],
+            dim=1,
+        )
+        fits = (1 + apart.square().sum(1) / near**2).pow(-2)
+        counts = trust * fits
+    right = right - outwards * mean(x) + clockwise * mean(y)
+    down = down - outwards * mean(y) - clockwise * mean(x)
+    return torch.cat([right, down, outwards, clockwise], dim=1).squeeze(2), apart, fits
+
+
 def measured_motion(clip: Tensor, cell: int) -> Tensor:
     """What the flow of a normalised clip `(b t c h w)` says, `(b t s y x)`.
 
-    Of each frame to the next, and from the one before: shift right and down, outwards, and
-    clockwise (as a zoom and a roll have it), on a linear scale and on one that shows small ones;
-    the logarithms of the difference that is left, of the contrast, and of how much the colour
-    changes; and how alike the whole frames are. Zeros stand for a frame that is not there. Then the
-    mean colour of each place: a cut shows in it.
+    Of each frame to the next, and from the one before: how far the place moves right and down,
+    outwards and clockwise (as a zoom and a roll have it), what of that is its own, and what most
+    places share, each on a linear scale and on one that shows small ones; how well it fits what is
+    shared; the logarithms of the difference that is left, of the contrast, and of how much the
+    colour changes; how alike the whole frames are, and how well all places fit. Zeros stand for a
+    frame that is not there. Then how far the shared motions have come by this frame, seen from
+    their middle, and the mean colour of the place: a cut shows in it.
     """
     clip = clip.float()
     grey = clip.mean(dim=2)
     shift, left, contrast, alike = optical_flow(
         grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1), cell
     )
+    trust = contrast / (contrast + left + PLAIN)
+    shared, apart, fits = shared_motion(shift, trust)
+    fit = (fits * trust).mean((1, 2)) / (trust.mean((1, 2)) + 1e-6)
     right, down = shift.unbind(1)
-    y, x = (
-        (torch.arange(count, device=clip.device) + 0.5) / count * 2 - 1 for count in right.shape[1:]
-    )
-    y = y.unsqueeze(1)
-    moves = torch.stack([right, down, x * right + y * down, x * down - y * right], dim=1)
-    colour = F.avg_pool2d(clip.flatten(0, 1), cell).view(*clip.shape[:3], *right.shape[1:])
+    y, x = _axes(shift)
+    size = right.shape[1:]
+    colour = F.avg_pool2d(clip.flatten(0, 1), cell).view(*clip.shape[:3], *size)
     change = (colour[:, 1:] - colour[:, :-1]).square().mean(dim=2).flatten(0, 1)
+    turns = torch.stack([x * right + y * down, x * down - y * right], dim=1)
+    moves = torch.cat([shift, turns, apart, _everywhere(shared, size)], dim=1)
     sizes = torch.stack([left, contrast, change], dim=1).add(1e-5).log() / 3
-    frames = alike.view(-1, 1, 1, 1).expand(-1, -1, *right.shape[1:])
-    said = torch.cat([moves / 8, moves.asinh(), sizes, frames], dim=1)
+    frames = _everywhere(torch.stack([alike, fit], dim=1), size)
+    said = torch.cat([moves / 8, moves.asinh(), sizes, fits.unsqueeze(1), frames], dim=1)
     said = said.view(clip.shape[0], -1, *said.shape[1:])
+    path = F.pad(shared.view(clip.shape[0], -1, 4), (0, 0, 1, 0)).cumsum(dim=1)
+    path = path - path.mean(dim=1, keepdim=True)
+    path = _everywhere(torch.cat([path / 32, path.asinh()], dim=2), size)
     others = (0,) * 6  # on no axis but time
-    return torch.cat([F.pad(said, (*others, 0, 1)), F.pad(said, (*others, 1, 0)), colour], dim=2)
+    return torch.cat(
+        [F.pad(said, (*others, 0, 1)), F.pad(said, (*others, 1, 0)), path, colour], dim=2
+    )
 
 
 class FlowStem(nn.Module):
@@ -167,6 +218,22 @@ def _stage(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequenti
         nn.BatchNorm2d(after),
         nn.ReLU(inplace=True),
     )
+
+
+def _axes(shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Where places `(n 2 y x)` lie below and to the right of the middle, in halves of a short side."""
+    rows, columns = shift.shape[-2:]
+    short = min(rows, columns)
+    y, x = (
+        (torch.arange(count, device=shift.device) + (0.5 - count / 2)) * (2 / short)
+        for count in (rows, columns)
+    )
+    return y.unsqueeze(1), x
+
+
+def _everywhere(each: Tensor, size: torch.Size) -> Tensor:
+    """Values `(... s)` at all places, `(... s y x)`."""
+    return each[..., None, None].expand(*each.shape, *size)
 
 
 def _gradients(frame: Tensor) -> tuple[Tensor, Tensor]:

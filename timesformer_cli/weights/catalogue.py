@@ -308,7 +308,7 @@ _ROWS = (
         licence=APACHE,
         bundled=True,
         # Of its model.safetensors: another training makes another.
-        sha256="6296068f6c15c3809fa33eb73bb3c7ad0109c0e6ed94810703b353bd6cceac2f",
+        sha256="17a81b2160a52c4832afcf0adf80d80697292989cea6a4d18943c534e4f0ead9",
     ),
     *_hub_rows(),
     *_mmaction2_rows(),

@@ -41,8 +41,8 @@ STORED = re.compile(r"(weight|tensor)_\d+")
 # The operators that our models consist of; another one in a file may do anything.
 ATEN = (
     "__and__ __or__ _assert_tensor_metadata abs add add_ alias all amax arange argmax asinh "
-    "avg_pool2d cat chunk clamp clone contiguous conv2d conv3d copy_ cos detach detach_ div "
-    "dropout eq expand eye flatten gather ge gelu grid_sampler gt index_select layer_norm le "
+    "avg_pool2d cat chunk clamp clone contiguous conv2d conv3d copy_ cos cumsum detach detach_ "
+    "div dropout eq expand eye flatten gather ge gelu grid_sampler gt index_select layer_norm le "
     "lift_fresh_copy linear log lt matmul mean meshgrid mul neg new_zeros outer pad permute "
     "pow relu relu_ repeat reshape roll rsqrt rsub scaled_dot_product_attention select "
     "sigmoid silu sin slice softmax split split_with_sizes sqrt square squeeze stack sub sum "
