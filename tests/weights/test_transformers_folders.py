@@ -340,8 +340,10 @@ def test_our_own_folders_keep_what_was_read(tmp_path, frames, multi_label):
         assert again.config == model.config and again.config.multi_label == multi_label
         assert again.preprocessing == model.preprocessing
         clip = torch.from_numpy(frames[:, :SIDE, :SIDE]).permute(0, 3, 1, 2)[None] / 255
+        torch.testing.assert_close(again.state_dict(), model.state_dict(), atol=0, rtol=0)
         with torch.no_grad():
-            assert torch.equal(again(clip), model(clip))
+            # Weights that lie elsewhere in memory may change the last bit of a sum.
+            torch.testing.assert_close(again(clip), model(clip), atol=1e-6, rtol=1e-6)
         if family == "timesformer":  # transformers reads that folder too
             require_alike(second, frames)
 
