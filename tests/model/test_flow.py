@@ -70,6 +70,20 @@ def test_where_nothing_moves_or_shows_the_shift_is_zero(level):
         assert shift.isfinite().all() and shift.abs().max() < 100 and alike.abs().max() < 0.1
 
 
+def test_a_plain_ground_stays_at_rest_behind_what_moves():
+    """Most of what the frame shows moves, and so the whole frames are most alike under its shift."""
+    rng = np.random.default_rng(0)
+    noise = [torch.from_numpy(rng.normal(0, 0.01, (1, SIDE, SIDE))).float() for _ in range(2)]
+    ground = [0.1 * filmed(0)[0] + each for each in noise]
+    walker, _ = filmed(0)
+    before, after = (each.clone() for each in ground)
+    before[:, 16:80, 8:56] = walker[:, 16:80, 8:56]
+    after[:, 16:80, 32:80] = walker[:, 16:80, 8:56]
+    shift = optical_flow(before, after, CELL)[0][0]
+    assert shift[:, :, -1].abs().median() < 0.2 and shift[:, -1].abs().median() < 0.2
+    assert (shift[0, 4:8, 3:5] - 24).abs().median() < 0.5
+
+
 def moved(right, down, zoom, turn, rows=12, columns=16):
     """How far places `(2 y x)` move under a similarity, and where they are, in pixels."""
     y, x = np.mgrid[:rows, :columns] * CELL + (CELL - 1) / 2

@@ -19,9 +19,11 @@ REACH = 5  # pixels of the coarsest level: how far whole frames are looked for
 RATHER = 0.1  # added to the correlation of frames that stay where they are
 STEPS = 4  # of Gauss and Newton in a level
 WINDOW = 6  # pixels along each side, of every level
-SURE = 1e-4  # added to squared gradients: where there are none, nothing moves
+SURE = 1e-4  # added to squares of gradients and contrasts: where there are none, nothing moves
 FARTHEST = 2.0  # that one step may go, and
 ASTRAY = 3.0  # what all steps of a level may go, or they count as lost; in its pixels
+# At rest a place must leave less than this share of what its start leaves, to begin there.
+CLEARLY = 0.9
 # How far from the motion of most places one may be, in pixels, and count a quarter: time by time.
 NEAR = (16.0, 8.0, 4.0, 2.0, 1.0, 1.0)
 PLAIN = 0.02  # squared contrast at which a place that is found again counts half
@@ -52,6 +54,7 @@ def optical_flow(before: Tensor, after: Tensor, cell: int) -> tuple[Tensor, ...]
         sloped = torch.cat([first, *_gradients(first)], dim=1)
         still = _centred(_seen(sloped, windows, start * 0))
         template, slopes = still[:, :1], still[:, 1:]
+        start = _or_at_rest(template, second, windows, start)
         found = _matched(template, slopes, second, windows, start)
         astray = (found - start).abs().amax(dim=1, keepdim=True) > ASTRAY
         shift = _median(torch.where(astray, start, found)) * size
@@ -91,6 +94,22 @@ def _common_shift(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     best = (correlation * (count / (h * w)) ** 0.3 + rather).argmax(dim=1)
     chosen = correlation.gather(1, best.unsqueeze(1)).squeeze(1)
     return shifts.index_select(0, best), chosen
+
+
+def _or_at_rest(template: Tensor, second: Tensor, windows: Tensor, start: Tensor) -> Tensor:
+    """Where each window begins: at `start`, or where it was, if it is clearly more alike there.
+
+    What most of the picture does is the start of all, and a plain ground before which people walk
+    has too few gradients to come back from it. At rest it must show more than it leaves, or a cut
+    would seem to rest. Where nothing shows, rounding must not decide.
+    """
+    at_rest, there = (
+        (_centred(_seen(second, windows, shift)) - template).square().mean(-1)
+        for shift in (start * 0, start)
+    )
+    shows = template.square().mean(-1)
+    rests = (at_rest + SURE < CLEARLY * there) & (at_rest + SURE < shows)
+    return torch.where(rests.view(-1, 1, *start.shape[2:]), start * 0, start)
 
 
 def _matched(

@@ -308,7 +308,7 @@ _ROWS = (
         licence=APACHE,
         bundled=True,
         # Of its model.safetensors: another training makes another.
-        sha256="17a81b2160a52c4832afcf0adf80d80697292989cea6a4d18943c534e4f0ead9",
+        sha256="234d453bd98da014024977330b33663521e11c50b07b164ff45cee08fc5c5870",
     ),
     *_hub_rows(),
     *_mmaction2_rows(),
