@@ -289,7 +289,8 @@ class ModelConfig:
     @property
     def flow_widths(self) -> tuple[int, int, int]:
         """Channels of a flow stem: what it measures at each place, and after each stage there."""
-        return 60 + self.channels, max(8, self.dim // 2), max(8, self.dim // 2)
+        steps, path = 2 * 26, 8  # into the next frame and out of the one before; up to this one
+        return steps + path + self.channels, max(8, self.dim // 2), max(8, self.dim // 2)
 
     @property
     def each_threshold(self) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ Its own pipeline is asked. It gets decoded frames, because which frames to take 
 
 import json
 import os
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -340,10 +341,9 @@ def test_our_own_folders_keep_what_was_read(tmp_path, frames, multi_label):
         assert again.config == model.config and again.config.multi_label == multi_label
         assert again.preprocessing == model.preprocessing
         clip = torch.from_numpy(frames[:, :SIDE, :SIDE]).permute(0, 3, 1, 2)[None] / 255
-        torch.testing.assert_close(again.state_dict(), model.state_dict(), atol=0, rtol=0)
         with torch.no_grad():
-            # Weights that lie elsewhere in memory may change the last bit of a sum.
-            torch.testing.assert_close(again(clip), model(clip), atol=1e-6, rtol=1e-6)
+            # Copies, for where weights lie in a file decides the last bit of a sum.
+            assert torch.equal(deepcopy(again)(clip), deepcopy(model)(clip))
         if family == "timesformer":  # transformers reads that folder too
             require_alike(second, frames)
 

@@ -1,6 +1,7 @@
 """V-JEPA 2 folders of transformers: each field of their files, their predictors, their encoders."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -222,10 +223,9 @@ def test_our_own_folder_keeps_what_was_read(tmp_path):
     again, notes = load_path(tmp_path / "ours")
     assert (again.config, again.preprocessing, notes) == (model.config, model.preprocessing, ())
     clip = clips(1, 4, 3, 32, 32)
-    torch.testing.assert_close(again.state_dict(), model.state_dict(), atol=0, rtol=0)
     with torch.no_grad():
-        # Weights that lie elsewhere in memory may change the last bit of a sum.
-        torch.testing.assert_close(again(clip), model(clip), atol=1e-6, rtol=1e-6)
+        # Copies, for where weights lie in a file decides the last bit of a sum.
+        assert torch.equal(deepcopy(again)(clip), deepcopy(model)(clip))
 
 
 @pytest.fixture

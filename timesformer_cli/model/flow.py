@@ -32,11 +32,11 @@ PLAIN = 0.02  # squared contrast at which a place that is found again counts hal
 def optical_flow(before: Tensor, after: Tensor, cell: int) -> tuple[Tensor, ...]:
     """How far each place moves from one grey frame `(n h w)` to another, by Lucas and Kanade.
 
-    Places are the middles of cells of so many pixels. All begin with the shift by which the frames
-    as a whole are most alike. From the coarsest level to the finest, a window about each looks for
-    itself with the gradients of the first frame only (Baker and Matthews 2004, section 3.2; over
-    cells as Kroeger et al., arXiv 1603.03590), its mean brightness taken out, and the median of
-    three by three places is handed on.
+    Places are the middles of cells of so many pixels. They begin with the shift by which the frames
+    as a whole are most alike, and at each level some begin anew, at rest. From the coarsest level
+    to the finest, a window about each looks for itself with the gradients of the first frame only
+    (Baker and Matthews 2004, section 3.2; over cells as Kroeger et al., arXiv 1603.03590), its mean
+    brightness taken out, and the median of three by three places is handed on.
 
     Returns the shift in pixels, right and down `(n 2 y x)`; the mean squares of what is left of the
     window's difference and of its contrast, `(n y x)`; and the whole frames' correlation `(n)`.
@@ -146,17 +146,13 @@ def shared_motion(shift: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]
     y, x = _axes(shift)
     counts = trust
     for near in NEAR:
-        share = counts / counts.sum((1, 2), keepdim=True).clamp(min=1e-6)
-
-        def mean(each: Tensor, share: Tensor = share) -> Tensor:
-            return (share * each).sum((1, 2), keepdim=True)
-
-        right, down = (mean(each) for each in shift.unbind(1))
-        off_x, off_y = x - mean(x), y - mean(y)
+        share = counts / _sum(counts).clamp(min=1e-6)
+        right, down, middle_x, middle_y = (_sum(share * each) for each in (*shift.unbind(1), x, y))
+        off_x, off_y = x - middle_x, y - middle_y
         off_right, off_down = shift[:, 0] - right, shift[:, 1] - down
-        spread = mean(off_x.square() + off_y.square()) + 1e-2
-        outwards = mean(off_x * off_right + off_y * off_down) / spread
-        clockwise = mean(off_x * off_down - off_y * off_right) / spread
+        spread = _sum(share * (off_x.square() + off_y.square())) + 1e-2
+        outwards = _sum(share * (off_x * off_right + off_y * off_down)) / spread
+        clockwise = _sum(share * (off_x * off_down - off_y * off_right)) / spread
         apart = torch.stack(
             [
                 off_right - outwards * off_x + clockwise * off_y,
@@ -166,8 +162,8 @@ def shared_motion(shift: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]
         )
         fits = (1 + apart.square().sum(1) / near**2).pow(-2)
         counts = trust * fits
-    right = right - outwards * mean(x) + clockwise * mean(y)
-    down = down - outwards * mean(y) - clockwise * mean(x)
+    right = right - outwards * middle_x + clockwise * middle_y
+    down = down - outwards * middle_y - clockwise * middle_x
     return torch.cat([right, down, outwards, clockwise], dim=1).squeeze(2), apart, fits
 
 
@@ -248,6 +244,11 @@ def _axes(shift: Tensor) -> tuple[Tensor, Tensor]:
         for count in (rows, columns)
     )
     return y.unsqueeze(1), x
+
+
+def _sum(each: Tensor) -> Tensor:
+    """Over all places `(n y x)`, as one that stands for them."""
+    return each.sum((1, 2), keepdim=True)
 
 
 def _everywhere(each: Tensor, size: torch.Size) -> Tensor:
