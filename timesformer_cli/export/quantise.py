@@ -18,6 +18,7 @@ def quantise(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     given = onnx.load(path, load_external_data=False)
+    del given.graph.initializer[:]  # what it said is kept, its tensors are not
     quantize_dynamic(
         path, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
     )

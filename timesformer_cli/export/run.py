@@ -1,6 +1,5 @@
 """Export a model: write the file, prove it, and only then put it in its place."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -121,7 +120,7 @@ def export_model(
     """
     validate_export_options(options)
     watch(0, len(STEPS), STEPS[0])
-    from timesformer_cli.inference.process_tuning import return_freed_memory
+    from timesformer_cli.inference.process_tuning import collect_memory
     from timesformer_cli.weights.hub.locate import locate
     from timesformer_cli.weights.load import load_model
 
@@ -142,8 +141,7 @@ def export_model(
         written = folder / (f"model{SUFFIXES[options.kind]}" if streamed else options.target.name)
         weight_bytes = _write(shaped, manifest, written, options)
         del shaped  # a resized copy has to go before the file's weights are loaded
-        gc.collect()  # what was traced, which holds another, refers to itself
-        return_freed_memory()
+        collect_memory()  # what was traced, which holds another, refers to itself
         watch(2, len(STEPS), STEPS[2])
         proof = prove(model, manifest, written, options.kind)
         if not proof.difference <= tolerance:  # written so that NaN is refused too

@@ -22,6 +22,7 @@ from timesformer_cli.inference.exported.onnx_file import seal_onnx
 from timesformer_cli.inference.exported.pt2_file import on_arrays, seal_pt2
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.model import FastModel
+from timesformer_cli.inference.process_tuning import collect_memory
 from timesformer_cli.model import TimeSformer
 
 if TYPE_CHECKING:
@@ -65,16 +66,19 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     _name_batch(graph.graph)
     graph.metadata_props.clear()
     graph.metadata_props.update(manifest.to_strings())
+    weight_bytes = _float32_bytes(fast)
     held = sum(tensor.nbytes for tensor in fast.state_dict().values())
     if held > LARGEST_INSIDE:
         onnx_ir.save(graph, path, external_data=f"{path.name}.data")
     else:
         write_inside(graph, path)
     if rounded:
+        del fast, exported, graph  # their tensors; the quantiser has copies of its own
+        collect_memory()
         with _quiet():
             quantise(path)
     seal_onnx(path)
-    return _float32_bytes(fast)
+    return weight_bytes
 
 
 def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:

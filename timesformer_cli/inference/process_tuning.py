@@ -1,6 +1,7 @@
 """Settings of the whole process: what the allocator keeps, and how OpenMP's threads wait."""
 
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -33,6 +34,12 @@ def return_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def collect_memory() -> None:
+    """Free what only refers to itself, such as a traced graph, and give it back to the kernel."""
+    gc.collect()
+    return_freed_memory()
 
 
 @contextmanager
