@@ -69,7 +69,8 @@ NOT_RUN = {
         tsf evaluate data/ --split test --model runs/clips --compare runs/other
         tsf evaluate data/ --split test --model runs/mine --compare runs/other
         torchrun --nproc-per-node 4 -m timesformer_cli train clips/ --batch-size 8
-        torchrun --nproc-per-node 2 -m scripts.camera_motion.train""",
+        torchrun --nproc-per-node 2 -m scripts.camera_motion.train --out build/first
+        torchrun --nproc-per-node 2 -m scripts.camera_motion.train --init build/first""",
     "an export takes 10 s and more; tests/export does so": """
         tsf export --model runs/clips --onnx
         tsf export --model camera-motion --onnx

@@ -35,7 +35,7 @@ from scripts.camera_motion.world import draw_world
 
 SHAKES = MOTIONS.index("shake")
 DRAWN = (*range(len(LABELS)), 0)  # labels in turn: static twice, for it is the most common one
-TAUGHT = (*DRAWN, UNCLEAR)  # in training: of what is seldom one learns little
+TAUGHT = (*DRAWN, UNCLEAR, UNCLEAR)  # in training: of what is seldom one learns little
 DISSOLVES = 0.04  # share of the static clips
 # What makes a clip unclear, and how a report calls it.
 KINDS = {
@@ -44,7 +44,7 @@ KINDS = {
     "blank": "nothing to see motion by",
 }
 SHARES = (0.45, 0.4, 0.15)  # of KINDS
-SHARES_TAUGHT = (0.25, 0.55, 0.2)
+SHARES_TAUGHT = (0.35, 0.45, 0.2)
 
 
 class Made(NamedTuple):

@@ -37,7 +37,8 @@ ROLL = (5.0, 120.0)  # degrees
 SHAKE = (0.015, 0.08)  # root mean square, in frame widths at the frame's edge
 STATIC_JITTER = 0.004  # peak, in frame widths
 STATIC_DRIFT = 0.006  # in frame widths
-HANDHELD = 0.012  # peak, in frame widths
+HANDHELD = 0.05  # peak, in frame widths, and
+HAND_SHARE = 0.3  # of the move, at most
 HAND = (0.3, 8.0)  # Hz: a hand's tremor grows weaker as it gets faster
 STABILISED = 1.0  # Hz: what is faster is taken out of a stabilised film
 DRIFT = 0.33  # of the move: the most that goes on besides it in any other direction
@@ -164,7 +165,7 @@ def draw_camera(rng: np.random.Generator, label: int) -> tuple[Camera, float]:
             drift = rng.uniform(-1, 1, 4) * ALIKE * min(DRIFT * alike, 1.5)
             drift[axis] = 0
         extent = abs(move[axis]) / UNIT[axis]
-        hand = min(HANDHELD, 0.15 * extent) * rng.choice([0, 1]) * rng.random()
+        hand = min(HANDHELD, HAND_SHARE * extent) * rng.choice([0, 1]) * rng.random()
         amplitude *= hand * np.array([[1], [1], [0.3], [1]])
     phase = rng.uniform(0, 2 * np.pi, amplitude.shape)
     return Camera(move, draw_ease(rng), drift, draw_ease(rng), amplitude, frequency, phase), size

@@ -15,6 +15,7 @@ from scripts.camera_motion.data import KINDS, SHAKES, Maker
 from scripts.camera_motion.paths import (
     BOTH,
     DRIFT,
+    HAND_SHARE,
     HANDHELD,
     LABELS,
     MOTION,
@@ -52,7 +53,7 @@ What the camera does in a clip: {listed}.
 A TimeSformer with divided space-time attention and {parameters:.2f} million parameters: 8 frames of 96x96 pixels,
 {depth} blocks, width 128, 4 heads. Its tokens, of 16x16 pixels, know how each place moves into the next frame (measured
 flow, Lucas and Kanade), which shift, zoom and roll most places share and how far they have led by then, how well the
-place fits them, how alike the frames are, and the mean colour of each place. Trained from nothing by
+place fits them, how alike the frames are, and the mean colour of each place. Trained by
 `scripts/camera_motion/train.py` on clips whose motion is known because a virtual camera made it.
 
 {accuracy:.1%} of {clips:,} held-out clips are right, with every disturbance on and pictures never seen in
@@ -84,7 +85,7 @@ to 96 pixels (bilinear, antialiased), centre 96x96, mean 0.45, standard deviatio
 
 ## Scores
 
-Divided by {temperature:.2f} before the softmax, and that of "unclear", which was seen twice as often in training, made
+Divided by {temperature:.2f} before the softmax, and that of "unclear", which was seen three times as often in training, made
 smaller by {less_unclear:.2f}: the best on {calibration_clips:,} held-out clips of their own. Both are part of the weights.
 On the {clips:,} clips the expected calibration error (10 bins) is {calibration_error:.3f}; {confident:.1%} of the
 answers have a score of 0.8 or more, and {confident_right:.1%} of these are right.
@@ -98,7 +99,7 @@ packages {packages}
 split, and the pictures of the example clips are in neither. A moving camera looks only where there is texture to see
 its motion by, in 15 of 36 tiles, at the path's beginning, middle and end; a still one where there are some edges. A
 third of the scenes have a quarter to two thirds of their pictures' contrast, as plain floors and walls have. Of twelve
-clips two are static; of thirteen in training two are static and two unclear. No picture is part of this model.
+clips two are static; of fourteen in training two are static and three unclear. No picture is part of this model.
 
 What the camera does over the 2.1 seconds, drawn evenly on a logarithmic scale:
 
@@ -108,7 +109,7 @@ What the camera does over the 2.1 seconds, drawn evenly on a logarithmic scale:
 | zoom: magnification | {zoom[0]} | {zoom[1]} |
 | roll: degrees | {roll[0]:g} | {roll[1]:g} |
 | shake: root mean square, in frame widths, at 1.5 to 9 Hz | {shake[0]} | {shake[1]} |
-| hand-held jitter of a moving camera: peak, in frame widths, one over f from 0.3 to 8 Hz | 0 | {handheld} |
+| hand-held jitter of a moving camera, one over f from 0.3 to 8 Hz: peak, in frame widths | 0 | {handheld}, and {steady} of the move |
 | jitter of a static camera: peak, in frame widths | 0 | {jitter} |
 | drift of a static camera, in frame widths | 0 | {still_drift} |
 
@@ -126,7 +127,7 @@ few bits and all frames between.
 transposed, backwards, with the label changed accordingly), {minutes:.0f} minutes, making them included; processes
 of `torchrun`: {processes}. AdamW at {rate} with warm-up and cosine, weight decay 0.05, label smoothing 0.05, batches
 of {batch}, bfloat16 matrix products, averaged weights. {beside} more outputs learned where the camera is
-at each frame; they are not part of this model.
+at each frame; they are not part of this model. It began {beginning}.
 
 ## Accuracy
 
@@ -279,6 +280,7 @@ def write_card(report: dict[str, Any], facts: dict[str, Any]) -> str:
         roll=ROLL,
         shake=SHAKE,
         handheld=HANDHELD,
+        steady=HAND_SHARE,
         jitter=STATIC_JITTER,
         still_drift=STATIC_DRIFT,
         drift=DRIFT,

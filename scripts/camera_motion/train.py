@@ -1,8 +1,9 @@
-"""Train a model like the bundled camera-motion one from nothing, on clips that are made meanwhile.
+"""Train a model like the bundled camera-motion one, on clips that are made meanwhile.
 
 By two processes of one thread each:
 torchrun --nproc-per-node 2 -m scripts.camera_motion.train
-A run with the same --out goes on from its last checkpoint.
+A run with the same --out goes on from its last checkpoint; one with --init begins with the weights
+that another ended with.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
 
     with seeded(options.seed):
         model = TimeSformer(replace(CONFIG, classes=len(LABELS) + BESIDE))
+    if options.init is not None:
+        model.load_state_dict(earlier(options.init)["training"]["average"])
     settings = Settings(
         recipe=recipe(options.epochs),
         classes=len(LABELS),
@@ -109,6 +112,31 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
             raise SystemExit(f"{options.out} holds a training of {stored['words']}, not of {words}")
         training.load(stored["training"])
     return training
+
+
+def earlier(folder: Path) -> dict[str, Any]:
+    """Where another run ended."""
+    stored = checkpoint.read_training_state(folder)
+    if stored["training"]["position"]["epoch"] < stored["words"]["epochs"]:
+        raise SystemExit(f"the training in {folder} has not ended")
+    return stored
+
+
+def beginning(options: argparse.Namespace) -> str:
+    """With which weights the run began, in words."""
+    if options.init is None:
+        return "with random weights"
+    stored = earlier(options.init)
+    minutes = stored["training"]["position"]["seconds"] / 60
+    return (
+        f"with the weights of an earlier run, which had seen {seen_in(stored['words']['epochs']):,} "
+        f"clips in {minutes:.0f} minutes"
+    )
+
+
+def seen_in(epochs: int) -> int:
+    """How many clips so many epochs show."""
+    return epochs * CLIPS * USES
 
 
 def finished(trained: nn.Module) -> TimeSformer:
@@ -163,7 +191,8 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
         "packages": ", ".join(PACKAGES),
         "train_pictures": len(pictures["train"]),
         "held_out_pictures": len(pictures["held-out"]),
-        "seen": options.epochs * CLIPS * USES,
+        "beginning": beginning(options),
+        "seen": seen_in(options.epochs),
         "fresh": options.epochs * CLIPS,
         "minutes": training.position.seconds / 60,
         "processes": joined.count,
@@ -190,6 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of {CLIPS} clips, used twice")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--init", type=Path, help="the --out of a run that has ended, whose weights to begin with"
+    )
     parser.add_argument("--test-clips", type=int, default=10_000, help="held-out clips at the end")
     parser.add_argument(
         "--calibration-clips", type=int, default=2_000, help="held-out clips for the scores"

@@ -35,6 +35,15 @@ def coloured_frames(*shape):
     return colours.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
 
 
+def moving_frames(*shape):
+    """Random clips `(b t h w c)` of smooth pictures that move: their flow can be measured."""
+    b, t, h, w = shape
+    coarse = torch.randint(0, 256, (b, 3, h // 8, w // 8)).float()
+    smooth = torch.nn.functional.interpolate(coarse, (h, w), mode="bicubic").clamp(0, 255)
+    frames = torch.stack([smooth.roll((step, -2 * step), (2, 3)) for step in range(t)], dim=1)
+    return frames.movedim(2, -1).to(torch.uint8)
+
+
 def normalised(frames, preprocessing):
     clip = frames.permute(0, 1, 4, 2, 3) / 255
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (preprocessing.mean, preprocessing.std))
@@ -73,7 +82,9 @@ def model(scheme, changes):
     ids=str,
 )
 def test_it_gives_the_training_forms_logits(model, linear):
-    frames = coloured_frames(3, 8, 64, 64)
+    # Where frames have nothing to do with one another, flow hangs on the last bit.
+    shown = moving_frames if model.config.embedding == "flow-stem" else coloured_frames
+    frames = shown(3, 8, 64, 64)
     clip = normalised(frames, model.preprocessing)
     layers = (
         LayerFactory()
@@ -84,10 +95,8 @@ def test_it_gives_the_training_forms_logits(model, linear):
     with torch.inference_mode():
         expected = model(clip)
         assert expected.std(dim=0).max() > 1e-3  # what is seen matters
-        # Flow divides by small numbers where frames are noise.
-        close = {"atol": 1e-4 if model.config.embedding == "flow-stem" else 1e-5, "rtol": 0}
-        torch.testing.assert_close(form(frames), expected, **close)
-        torch.testing.assert_close(form(clip), expected, **close)
+        torch.testing.assert_close(form(frames), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(form(clip), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 5, 5), (2, 3, 1, 7), (1, 2, 40, 64)])

@@ -60,8 +60,8 @@ def test_a_single_frame_is_static():
     assert 0 < sum(answer == 0 for _, answer, _ in turned) < 20
 
 
-def train(out: Path, pictures: Path, epochs: int = 2) -> dict[str, torch.Tensor]:
-    arguments = ["--out", str(out), "--pictures", str(pictures), "--epochs", str(epochs)]
+def train(out: Path, pictures: Path, epochs: int = 2, *more: str) -> dict[str, torch.Tensor]:
+    arguments = ["--out", str(out), "--pictures", str(pictures), "--epochs", str(epochs), *more]
     script.main([*arguments, "--test-clips", "24", "--calibration-clips", "11"])
     return load_file(out / "model.safetensors")
 
@@ -102,6 +102,28 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(small, monkeypatch
     monkeypatch.setattr(checkpoint, "save_training_state", save)
     again = train(killed, small)
     assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+
+
+def test_a_training_begins_with_the_weights_of_one_that_has_ended(small, monkeypatch):
+    train(small / "first", small)
+    ended = checkpoint.read_training_state(small / "first")["training"]["average"]
+    begun = []
+
+    class Seen(script.Training):
+        def __init__(self, model, *others):
+            begun.append({name: each.clone() for name, each in model.state_dict().items()})
+            super().__init__(model, *others)
+
+    monkeypatch.setattr(script, "Training", Seen)
+    train(small / "second", small, 1, "--init", str(small / "first"))
+    assert all(torch.equal(begun[0][name], tensor) for name, tensor in ended.items())
+    card = (small / "second" / "README.md").read_text()
+    assert "an earlier run, which had seen 16 clips" in card
+    stored = checkpoint.read_training_state(small / "first")
+    stored["training"]["position"]["epoch"] = 1
+    checkpoint.save_training_state(stored, small / "first")
+    with pytest.raises(SystemExit, match="has not ended"):
+        train(small / "third", small, 1, "--init", str(small / "first"))
 
 
 def test_scores_are_calibrated_by_a_divisor_and_a_bias_of_unclear(monkeypatch):

@@ -308,7 +308,7 @@ _ROWS = (
         licence=APACHE,
         bundled=True,
         # Of its model.safetensors: another training makes another.
-        sha256="234d453bd98da014024977330b33663521e11c50b07b164ff45cee08fc5c5870",
+        sha256="91537bb5ffcde0f72ebf3d8ebcdbf2f76341749616d9217b0f276a068b8dea63",
     ),
     *_hub_rows(),
     *_mmaction2_rows(),
