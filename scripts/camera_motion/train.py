@@ -78,9 +78,13 @@ def recipe(epochs: int) -> Recipe:
     )
 
 
-def begin(options: argparse.Namespace, joined: Processes) -> Training:
-    """A training at its start, or where the checkpoint in `--out` left it."""
+def begin(options: argparse.Namespace, joined: Processes) -> tuple[Training, str]:
+    """A training at its start, or where the checkpoint in `--out` left it.
+
+    With which weights it began is said in words: a run that goes on may be without its `--init`.
+    """
     words = {"epochs": options.epochs, "seed": options.seed}
+    stored, beginning = None, "with random weights"
 
     def log(history: list[dict[str, Any]]) -> None:
         if joined.first:
@@ -90,8 +94,18 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
 
     with seeded(options.seed):
         model = TimeSformer(replace(CONFIG, classes=len(LABELS) + BESIDE))
-    if options.init is not None:
-        model.load_state_dict(earlier(options.init)["training"]["average"])
+    if (options.out / checkpoint.NAME).exists():
+        stored = checkpoint.read_training_state(options.out)
+        if stored["words"] != words:
+            raise SystemExit(f"{options.out} holds a training of {stored['words']}, not of {words}")
+        beginning = stored["beginning"]
+    elif options.init is not None:
+        before = earlier(options.init)
+        model.load_state_dict(before["training"]["average"])
+        beginning = (
+            f"with the weights of an earlier run, which had seen {seen_in(before['words']['epochs']):,} "
+            f"clips in {before['training']['position']['seconds'] / 60:.0f} minutes"
+        )
     settings = Settings(
         recipe=recipe(options.epochs),
         classes=len(LABELS),
@@ -102,16 +116,13 @@ def begin(options: argparse.Namespace, joined: Processes) -> Training:
     hooks = TrainingCallbacks(
         epoch=log,
         save=lambda state: checkpoint.save_training_state(
-            {"words": words, "training": state}, options.out
+            {"words": words, "beginning": beginning, "training": state}, options.out
         ),
     )
     training = Training(model, settings, joined, hooks)
-    if (options.out / checkpoint.NAME).exists():
-        stored = checkpoint.read_training_state(options.out)
-        if stored["words"] != words:
-            raise SystemExit(f"{options.out} holds a training of {stored['words']}, not of {words}")
+    if stored is not None:
         training.load(stored["training"])
-    return training
+    return training, beginning
 
 
 def earlier(folder: Path) -> dict[str, Any]:
@@ -120,18 +131,6 @@ def earlier(folder: Path) -> dict[str, Any]:
     if stored["training"]["position"]["epoch"] < stored["words"]["epochs"]:
         raise SystemExit(f"the training in {folder} has not ended")
     return stored
-
-
-def beginning(options: argparse.Namespace) -> str:
-    """With which weights the run began, in words."""
-    if options.init is None:
-        return "with random weights"
-    stored = earlier(options.init)
-    minutes = stored["training"]["position"]["seconds"] / 60
-    return (
-        f"with the weights of an earlier run, which had seen {seen_in(stored['words']['epochs']):,} "
-        f"clips in {minutes:.0f} minutes"
-    )
 
 
 def seen_in(epochs: int) -> int:
@@ -167,7 +166,7 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
     pictures = pictures_of(options.pictures, joined)
     maker = Maker(options.seed, pictures["train"], textures(options.seed, 300), teaches=True)
     unseen = Maker(HELD_OUT_SEED, pictures["held-out"], textures(HELD_OUT_SEED, 40))
-    training = begin(options, joined)
+    training, beginning = begin(options, joined)
     made = MadeClips(maker, CLIPS, options.seed)
     # For so few tokens its plain form is faster to go back through than the fused one.
     with sdpa_kernel(SDPBackend.MATH):
@@ -191,7 +190,7 @@ def train(options: argparse.Namespace, joined: Processes) -> None:
         "packages": ", ".join(PACKAGES),
         "train_pictures": len(pictures["train"]),
         "held_out_pictures": len(pictures["held-out"]),
-        "beginning": beginning(options),
+        "beginning": beginning,
         "seen": seen_in(options.epochs),
         "fresh": options.epochs * CLIPS,
         "minutes": training.position.seconds / 60,

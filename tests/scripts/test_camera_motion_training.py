@@ -117,8 +117,11 @@ def test_a_training_begins_with_the_weights_of_one_that_has_ended(small, monkeyp
     monkeypatch.setattr(script, "Training", Seen)
     train(small / "second", small, 1, "--init", str(small / "first"))
     assert all(torch.equal(begun[0][name], tensor) for name, tensor in ended.items())
-    card = (small / "second" / "README.md").read_text()
-    assert "an earlier run, which had seen 16 clips" in card
+    for _ in range(2):
+        card = (small / "second" / "README.md").read_text()
+        assert "an earlier run, which had seen 16 clips" in card
+        train(small / "second", small, 1)  # has ended: only its card is written again
+    assert len(begun) == 3
     stored = checkpoint.read_training_state(small / "first")
     stored["training"]["position"]["epoch"] = 1
     checkpoint.save_training_state(stored, small / "first")
