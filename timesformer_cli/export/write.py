@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from timesformer_cli.errors import DeviceError
+from timesformer_cli.export.repeated import repeat_blocks, thinned
 from timesformer_cli.inference.device import DTYPES
 from timesformer_cli.inference.exported.manifest import INPUT, OUTPUT, Manifest
 from timesformer_cli.inference.exported.model import ExportedModel
@@ -22,7 +23,6 @@ from timesformer_cli.inference.exported.onnx_file import seal_onnx
 from timesformer_cli.inference.exported.pt2_file import on_arrays, seal_pt2
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.model import FastModel
-from timesformer_cli.inference.process_tuning import collect_memory
 from timesformer_cli.model import TimeSformer
 
 if TYPE_CHECKING:
@@ -40,16 +40,49 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
     Above 2 GB, the limit of protobuf, the tensors lie in `<name>.data` beside it.
     """
     import onnx_ir
-    from onnx_ir.passes import common
 
     from timesformer_cli.export.onnx_bytes import write_inside
     from timesformer_cli.export.quantise import quantise
 
-    rounded = manifest.dtype == "int8"  # a float32 file that is rounded afterwards
-    layers = LayerFactory(
-        torch.float32 if rounded else DTYPES[manifest.dtype], mix=portable_attention
-    )
-    fast = FastModel(model, layers)
+    rounded = manifest.dtype == "int8"  # a float32 graph that is rounded afterwards
+    dtype = torch.float32 if rounded else DTYPES[manifest.dtype]
+    make = LayerFactory(dtype, mix=portable_attention)
+    traced = _graph_of(model, manifest, make, opset)
+    weight_bytes = sum(4 * each.size for each in _tensors(traced) if each.dtype.is_floating_point())
+    if rounded:
+        quantise(traced.graph)
+    _shorten(traced.graph)
+    _name_batch(traced.graph)
+    traced.metadata_props.update(manifest.to_strings())
+    if sum(each.nbytes for each in _tensors(traced)) > LARGEST_INSIDE:
+        onnx_ir.save(traced, path, external_data=f"{path.name}.data")
+    else:
+        write_inside(traced, path)
+    seal_onnx(path)
+    return weight_bytes
+
+
+def _graph_of(
+    model: TimeSformer, manifest: Manifest, make: LayerFactory, opset: int
+) -> "onnx_ir.Model":
+    """The model's fast form as an ONNX graph, of which like blocks are traced but twice."""
+    from onnx_ir.passes import common
+
+    thin, runs = thinned(model, make)
+    traced = _traced(FastModel(thin, make), manifest, opset)
+    if not repeat_blocks(traced.graph, runs, make):
+        traced = _traced(FastModel(model, make), manifest, opset)
+    common.ClearMetadataAndDocStringPass()(traced)
+    traced.metadata_props.clear()
+    return traced
+
+
+def _tensors(traced: "onnx_ir.Model") -> "list[onnx_ir.TensorProtocol]":
+    held = (value.const_value for value in traced.graph.initializers.values())
+    return [tensor for tensor in held if tensor is not None]
+
+
+def _traced(fast: FastModel, manifest: Manifest, opset: int) -> "onnx_ir.Model":
     with _quiet():
         exported = torch.onnx.export(
             _trace(fast, manifest),
@@ -60,25 +93,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
             verbose=False,
         )
     assert exported is not None
-    graph = exported.model
-    common.ClearMetadataAndDocStringPass()(graph)
-    _shorten(graph.graph)
-    _name_batch(graph.graph)
-    graph.metadata_props.clear()
-    graph.metadata_props.update(manifest.to_strings())
-    weight_bytes = _float32_bytes(fast)
-    held = sum(tensor.nbytes for tensor in fast.state_dict().values())
-    if held > LARGEST_INSIDE:
-        onnx_ir.save(graph, path, external_data=f"{path.name}.data")
-    else:
-        write_inside(graph, path)
-    if rounded:
-        del fast, exported, graph  # their tensors; the quantiser has copies of its own
-        collect_memory()
-        with _quiet():
-            quantise(path)
-    seal_onnx(path)
-    return weight_bytes
+    return exported.model
 
 
 def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
@@ -87,7 +102,7 @@ def write_pt2(model: TimeSformer, manifest: Manifest, path: Path) -> int:
     It holds no paths or names of the source code.
     """
     fast = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
-    program = _trace(fast, manifest)
+    program = _anonymous(_trace(fast, manifest))
     program._example_inputs = None  # they would be pickled into the file
     with _quiet():
         torch.export.save(program, path)
@@ -112,7 +127,7 @@ def write_aoti(model: TimeSformer, manifest: Manifest, path: Path) -> int:
             f"one (CXX names another), or export --pt2"
         )
     fast = FastModel(model, LayerFactory(DTYPES[manifest.dtype]))
-    program = _trace(fast, manifest)
+    program = _anonymous(_trace(fast, manifest))
     strings = {"aot_inductor.metadata": manifest.to_strings()}
     try:
         with _quiet(), fresh_cache():
@@ -176,7 +191,11 @@ def _trace(fast: FastModel, manifest: Manifest) -> ExportedProgram:
     clip = torch.zeros(shape, dtype=torch.uint8 if manifest.pixels else torch.float32)
     dynamic = {0: Dim.DYNAMIC} if manifest.batch is None else {}
     with _quiet():
-        program = torch.export.export(fast, (clip,), dynamic_shapes=(dynamic,))
+        return torch.export.export(fast, (clip,), dynamic_shapes=(dynamic,))
+
+
+def _anonymous(program: ExportedProgram) -> ExportedProgram:
+    """The program without what tracing kept of the source."""
     for node in program.graph.nodes:
         for key in ORIGIN:
             node.meta.pop(key, None)
