@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import import_module
@@ -110,6 +110,7 @@ _PACKAGES = (
     ("av", "av", False, "the decoder that is tried first"),
     ("decord", "decord", False, "a second decoder"),
     ("cv2", "opencv-python", False, "a third decoder"),
+    ("torchcodec", "torchcodec", False, "decoding on a GPU"),
     ("onnx", "onnx", False, "tsf export --onnx"),
     ("onnxruntime", "onnxruntime", False, "models that end in .onnx"),
     ("onnxscript", "onnxscript", False, "tsf export --onnx"),
@@ -241,7 +242,7 @@ def _decode(broken: list[str]) -> Iterator[CheckedDecoder]:
         Sampling(frames=2, stride=2),
         Preprocessing(resize=32, crop=(32, 32)),
     )
-    for name, libraries in (("av", _av_libraries), ("decord", None), ("opencv", _opencv_libraries)):
+    for name, libraries in _LIBRARIES.items():
         fault = None
         try:
             with DecodePool(1, 30.0, name) as pool:
@@ -270,6 +271,22 @@ def _opencv_libraries() -> str | None:
             number = line.partition("(")[2].rstrip(") ")
             return f"libavcodec {number}" if number else None
     return None
+
+
+def _torchcodec_libraries() -> str | None:
+    import torch
+    from torchcodec import ffmpeg_major_version
+
+    where = "on the GPU" if torch.cuda.is_available() else "on the processor"
+    return f"{where}, FFmpeg {ffmpeg_major_version} of the system"
+
+
+_LIBRARIES: dict[str, Callable[[], str | None] | None] = {
+    "av": _av_libraries,
+    "decord": None,
+    "opencv": _opencv_libraries,
+    "torchcodec": _torchcodec_libraries,
+}
 
 
 def _devices() -> Iterator[FoundDevice]:

@@ -20,7 +20,7 @@ OWN = {"labels": None, "template": None}  # what the command's options have in a
 # Numbers that are at least 1, or more than 0.
 WHOLE = ("top_k", "frames", "stride", "clips", "batch_size", "workers")
 POSITIVE = ("timeout", "every")
-CHOICES = {"crops": (1, 3), "decoder": ("auto", "av", "decord", "opencv", "pillow")}
+CHOICES = {"crops": (1, 3), "decoder": ("auto", "av", "decord", "opencv", "pillow", "torchcodec")}
 
 
 class ModelKeywords(TypedDict, total=False):
@@ -37,7 +37,7 @@ class ModelKeywords(TypedDict, total=False):
     compile: bool  # whether torch.compile compiles the model
     batch_size: int  # clips per run of the model
     timeout: float  # seconds that a video may go without progress
-    decoder: str  # auto, av, decord, opencv or pillow
+    decoder: str  # auto, av, decord, opencv, pillow or torchcodec
     debug: bool  # whether the messages of child processes reach stderr
 
 

@@ -189,9 +189,10 @@ Address = Annotated[
     ),
 ]
 Decoder = Annotated[
-    Literal["auto", "decord", "av", "opencv"],
+    Literal["auto", "decord", "av", "opencv", "torchcodec"],
     typer.Option(
-        help="auto: PyAV, then decord (with checks), then OpenCV.", rich_help_panel="Decoding"
+        help="auto: PyAV, then decord (with checks), then OpenCV. torchcodec decodes on a GPU.",
+        rich_help_panel="Decoding",
     ),
 ]
 Workers = Annotated[

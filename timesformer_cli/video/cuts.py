@@ -14,6 +14,7 @@ import numpy as np
 
 from timesformer_cli.video.ahead import Starts
 from timesformer_cli.video.facts import Pixels
+from timesformer_cli.video.tensor_picture import TensorPicture
 
 LAG = 2  # frames after which a frame is known to begin a shot or not
 CELLS = 32  # along the long side of a picture
@@ -113,10 +114,13 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return SAMPLES * max(1, round(width * scale)), SAMPLES * max(1, round(height * scale))
 
 
-def shrink(picture: Pixels) -> Pixels:
+def shrink(picture: Pixels | TensorPicture) -> Pixels:
     """An RGB picture as `CutFinder` sees it, for decoders that cannot do it as they decode."""
     import cv2
 
     size = small_size(picture.shape[1], picture.shape[0])
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    if isinstance(picture, TensorPicture):
+        small = np.asarray(picture.resized(size, "bilinear"))
+    else:
+        small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
     return np.asarray(small[:, :, ::-1], np.uint8)

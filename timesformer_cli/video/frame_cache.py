@@ -44,7 +44,7 @@ MARK = b"tsf-frm\n"
 LARGEST_HEADER = 16 << 20
 # Between two looks at all entries passes so many times as long as the last look took.
 LOOK_COST = 20
-DECODERS = ("timesformer-cli", "av", "decord", "decord2", "opencv-python", "pillow")
+DECODERS = ("timesformer-cli", "av", "decord", "decord2", "opencv-python", "pillow", "torchcodec")
 
 
 class _Broken(Exception):

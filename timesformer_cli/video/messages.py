@@ -20,7 +20,7 @@ class DecodeRequest:
     preprocessing: Preprocessing
     clips: int = 1
     crops: int = 1  # per clip: 1 (centre), 3 (along the long side) or 0 (the whole picture)
-    decoder: str = "auto"  # or "decord", "av", "opencv"
+    decoder: str = "auto"  # or "decord", "av", "opencv", "torchcodec"
     start: float = 0.0  # seconds; the clips lie between this
     end: float | None = None  # and this; None means the end of the video
     jitter: Jitter | None = None  # random place of a training clip; None takes the fixed places

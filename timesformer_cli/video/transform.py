@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import ErrorKind, UsageError, VideoError
 from timesformer_cli.video.facts import MAX_PIXELS, UPRIGHT, Orientation, Pixels
+from timesformer_cli.video.tensor_picture import TensorPicture
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -58,7 +59,7 @@ def crop_corners(
 
 
 def prepare_frame(
-    frame: Pixels,
+    frame: Pixels | TensorPicture,
     preprocessing: Preprocessing,
     *,
     orientation: Orientation = UPRIGHT,
@@ -76,10 +77,14 @@ def prepare_frame(
     if orientation.turns % 2:
         shown = shown[1], shown[0]
     size = resized_size(*shown, preprocessing)
-    image = Image.fromarray(np.ascontiguousarray(upright(frame, orientation)))
-    picture = np.asarray(image.resize(size, FILTERS[preprocessing.filter]))
+    picture: Pixels | TensorPicture
+    if isinstance(frame, TensorPicture):
+        picture = frame.resized(size, preprocessing.filter, orientation)
+    else:
+        image = Image.fromarray(np.ascontiguousarray(upright(frame, orientation)))
+        picture = np.asarray(image.resize(size, FILTERS[preprocessing.filter]))
     if crops == 0:
-        return {"whole": picture}
+        return {"whole": np.asarray(picture)}
     high, wide = preprocessing.crop
     corners = crop_corners(*size, preprocessing.crop, crops)
     return {

@@ -57,15 +57,34 @@ class _Heart:
 
 def confine_decoder(parent: int) -> None:
     """Limit the memory and end with the parent; each only where the platform can do it."""
+    _limit_memory(MEMORY)
+    die_with(parent)
+
+
+def _limit_memory(limit: int | None) -> None:
+    """Limit the addresses that this process may take, or (None) leave all that it may have."""
     try:
         import resource
 
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        unlimited = hard == resource.RLIM_INFINITY
+        soft = hard if limit is None else limit if unlimited else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     except (ImportError, AttributeError, ValueError, OSError):
         pass
-    die_with(parent)
+
+
+def _make_room(decoder: str) -> None:
+    """Lift the limit where a card decodes: CUDA reserves many times the addresses that it uses.
+
+    torch takes 3 of the 6 GB before it does anything, which leaves enough to the processor.
+    """
+    if decoder == "torchcodec":
+        import torch
+
+        _limit_memory(None)  # first: with the limit, torch may see no card
+        if not torch.cuda.is_available():
+            _limit_memory(MEMORY)
 
 
 def _warm_up() -> None:
@@ -122,6 +141,7 @@ def _answer(asked: dict[str, Any], heart: _Heart) -> Reply:
 
     def done() -> Reply:
         request = DecodeRequest.from_header(asked)
+        _make_room(request.decoder)
         decoded = (decode_every if request.every else decode)(request, heart.beat)
         return decoded.to_header() | {"status": "ok"}, decoded.frames.data.cast("B")
 
@@ -134,6 +154,7 @@ def _follow(asked: dict[str, Any], heart: _Heart) -> Reply:
 
     def done() -> Reply:
         request = FollowRequest.from_header(asked)
+        _make_room(request.decoder)
         return asdict(follow(request, _Messages(heart), heart.beat)) | {"status": "ended"}, b""
 
     return _caught(done)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from timesformer_cli.installing import how_to_install
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.safe_file import VideoFile
+from timesformer_cli.video.tensor_picture import TensorPicture
 
 if TYPE_CHECKING:
     from timesformer_cli.video.decoders.frame_index import IndexedVideo
@@ -19,6 +21,7 @@ MISSING = {
     "cv2": "OpenCV cannot be imported: install the system's libgl1, or pip install"
     " opencv-python-headless in the place of opencv-python",
 }
+EXTRAS = {"torchcodec": "gpu"}  # decoders that come with one of our extras only
 
 
 class ReaderDeclined(Exception):
@@ -51,7 +54,11 @@ def import_decoder(module: str) -> Any:
         return importlib.import_module(module)
     # A native library that is missing may raise OSError or RuntimeError instead of ImportError.
     except (ImportError, OSError, RuntimeError) as error:
-        raise DecoderMissing(f"{MISSING[module]} ({first_line(error)})") from None
+        if module in EXTRAS:
+            advice = f"{module} cannot be imported: {how_to_install(EXTRAS[module])}"
+        else:
+            advice = MISSING[module]
+        raise DecoderMissing(f"{advice} ({first_line(error)})") from None
 
 
 def first_line(error: BaseException) -> str:
@@ -98,7 +105,7 @@ def no_beat(decoder: str | None = None) -> None:
 class Prepare(Protocol):
     """Turns a stored picture into what is kept of it, such as its crops."""
 
-    def __call__(self, picture: Pixels, *, pixel_aspect: float) -> Any:
+    def __call__(self, picture: Pixels | TensorPicture, *, pixel_aspect: float) -> Any:
         """`pixel_aspect` is the picture's own: it may change in the middle of a video."""
         ...
 

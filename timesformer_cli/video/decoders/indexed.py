@@ -39,15 +39,20 @@ def read_av(job: ReadJob) -> Reading:
 
 def read_by_index(job: ReadJob, video: IndexedVideo) -> Reading:
     """The pictures on screen at the wanted moments; raises Unordered where one is not certain."""
-    if job.wanted[-1] >= job.probe.duration + 1 / job.probe.fps:  # as where frames are offered
-        raise Unordered
-    numbers = [video.at(_last_tick(video, moment)) for moment in job.wanted]
+    numbers = numbers_on_screen(job, video)
     reading = Reading([], numbers)
     pictures: dict[int, Any] = {}
     for key, wanted in _runs(video, sorted(set(numbers))):
         pictures |= _decode_run(job, video, key, wanted, reading)
     reading.pictures = [pictures[number] for number in numbers]
     return reading
+
+
+def numbers_on_screen(job: ReadJob, video: IndexedVideo) -> list[int]:
+    """The packets whose pictures are on screen at the wanted moments; raises Unordered."""
+    if job.wanted[-1] >= job.probe.duration + 1 / job.probe.fps:  # as where frames are offered
+        raise Unordered
+    return [video.at(_last_tick(video, moment)) for moment in job.wanted]
 
 
 def _last_tick(video: IndexedVideo, moment: float) -> int:
