@@ -25,7 +25,7 @@ def as_table(found: Checkup) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, state, text in _lines(found):
-        table.add_row(Text(name, "bold"), Text(state, STYLES[state]), printable(text))
+        table.add_row(Text(name, "bold"), Text(state, STYLES[state]), Text(printable(text)))
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
