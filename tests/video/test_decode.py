@@ -26,19 +26,20 @@ from timesformer_cli.video.safe_file import VideoFile
 
 WHOLE = Preprocessing(resize=120, crop=(120, 160))
 EIGHT = Sampling(frames=8, stride=None)
-MODULES = {"decord": "decord", "av": "av", "opencv": "cv2"}
+MODULES = {"decord": "decord", "av": "av", "opencv": "cv2", "torchcodec": "torchcodec"}
 
 
 def usable(decoder: str) -> bool:
-    """Whether it can be imported here: decord has few wheels, OpenCV's needs libGL."""
+    """Whether it works here: decord has few wheels, OpenCV's needs libGL, torchcodec's FFmpeg."""
     try:
-        import_module(MODULES[decoder])
-    except ImportError:
+        module = import_module(MODULES[decoder])
+    except (ImportError, RuntimeError):
         return False
-    return True
+    return getattr(module, "ffmpeg_major_version", 0) is not None
 
 
 DECODERS = tuple(filter(usable, MODULES))
+SEVERAL = tuple(name for name in DECODERS if name != "torchcodec")  # which declines more than they
 needs_opencv = pytest.mark.skipif("opencv" not in DECODERS, reason="OpenCV cannot be imported")
 CLOSED = {"g": "15", "bf": "2"}
 OPEN_GOP = {"x265-params": "log-level=none:keyint=15:open-gop=1:bframes=3:pools=1:frame-threads=1"}
@@ -53,11 +54,11 @@ ORDINARY: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda p: write(
             p, 60, options=CLOSED, container_options={"movflags": "frag_keyframe+empty_moov"}
         ),
-        DECODERS,
+        SEVERAL,
     ),
     "open-gop.mp4": (lambda p: write(p, 60, codec="libx265", options=OPEN_GOP), DECODERS),
     "open-gop.mkv": (lambda p: write(p, 60, codec="libx265", options=OPEN_GOP), DECODERS),
-    "ten-bit.mp4": (lambda p: write(p, 60, pix_fmt="yuv420p10le"), DECODERS),
+    "ten-bit.mp4": (lambda p: write(p, 60, pix_fmt="yuv420p10le"), SEVERAL),
     "vp8.webm": (
         lambda p: write(p, 60, codec="libvpx", options={"deadline": "realtime"}),
         DECODERS,
@@ -70,7 +71,7 @@ ORDINARY: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "motion-jpeg.avi": (
         lambda p: write(p, 60, codec="mjpeg", pix_fmt="yuvj420p", options={"qscale": "3"}),
-        DECODERS,
+        SEVERAL,
     ),
     "xvid-b-frames.avi": (
         lambda p: write(p, 60, codec="mpeg4", options={"bf": "2"}),
@@ -87,7 +88,10 @@ ORDINARY: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "transport.ts": (lambda p: write(p, 60, options=CLOSED), ("av", "opencv")),
     "bare.264": (lambda p: write(p, 60, options=CLOSED, format="h264"), ("av", "opencv")),
-    "av1.mp4": (lambda p: write(p, 60, codec="libsvtav1", options={"preset": "12"}), ("av",)),
+    "av1.mp4": (
+        lambda p: write(p, 60, codec="libsvtav1", options={"preset": "12"}),
+        ("av", "torchcodec"),
+    ),
     "interlaced.mp4": (
         lambda p: write(p, 60, options={"flags": "+ildct+ilme", "x264-params": "tff=1"}),
         ("decord", "av"),
@@ -114,7 +118,7 @@ ORDINARY: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "rotated-180.mkv": (
         lambda p: write(p, turned([barcode(i) for i in range(60)], -2), rotation=180),
-        ("av", "opencv"),
+        ("av", "opencv", "torchcodec"),
     ),
     "mirrored.mp4": (
         lambda p: write(p, [barcode(i)[:, ::-1] for i in range(60)], hflip=True),

@@ -1,8 +1,8 @@
 """Read with torchcodec: on a card where torch sees one, else on the processor.
 
 1. The packets that PyAV read say which picture is on screen at a moment, and when it is shown.
-2. torchcodec is asked for the picture of that time. What it gives must carry that very time: on
-   made files it missed a picture after some seeks, gave the next one, and said nothing.
+2. torchcodec is asked for the picture of that time. What it gives must carry that very time: of
+   damaged and of fragmented files it gave the next picture instead, and said nothing.
 3. On a card the whole picture stays there: it is turned, resized and cropped by torch, and only the
    crops are copied. No card has run this yet.
 """
@@ -28,11 +28,9 @@ from timesformer_cli.video.decoders.indexed import numbers_on_screen
 from timesformer_cli.video.facts import Pixels, Probe
 from timesformer_cli.video.tensor_picture import TensorPicture
 
-# Compared with PyAV picture by picture, on the processor (torchcodec 0.17): those of other containers
-# came out of order or not at all.
+# Compared with PyAV picture by picture, on the processor (torchcodec 0.17): of AVI and MPEG streams
+# some came wrong, or not at all.
 CONTAINERS = ("mov", "matroska")
-# What cards decode; MPEG-2 also lost pictures in open groups.
-CODECS = frozenset("h264 hevc vp8 vp9 av1 libdav1d mpeg4".split())
 # 4:2:0 in 8 bits. Of 10 bits edges came out otherwise; on cards, those and 4:4:4 had wrong colours
 # (torchcodec issues 425, 943 and 1414).
 PIXEL_FORMATS = frozenset(("yuv420p", "yuvj420p"))
@@ -47,10 +45,10 @@ def read_torchcodec(job: ReadJob) -> Reading:
             " apt install ffmpeg, brew install ffmpeg or conda install ffmpeg"
         )
     probe = job.probe
-    if not probe.container.startswith(CONTAINERS) or job.file.grows():
-        raise ReaderDeclined("torchcodec is trusted with mp4, mov and Matroska without fragments")
-    if probe.codec not in CODECS:
-        raise ReaderDeclined(f"torchcodec is not trusted with {probe.codec}")
+    if not probe.container.startswith(CONTAINERS):
+        raise ReaderDeclined("torchcodec is trusted with mp4, mov, Matroska and WebM only")
+    if job.file.grows():
+        raise ReaderDeclined("torchcodec misses pictures of fragmented files")
     if probe.pixel_format not in PIXEL_FORMATS:
         raise ReaderDeclined(
             f"torchcodec was not seen to read {probe.pixel_format or 'this'} right"
@@ -66,7 +64,7 @@ def read_torchcodec(job: ReadJob) -> Reading:
     if not probe.steady or probe.ignore_edits:
         raise ReaderDeclined("torchcodec cannot step over times that are impossible")
     if changes_size(job.file):
-        raise ReaderDeclined("torchcodec does not tell the shape of the pixels of each picture")
+        raise ReaderDeclined("torchcodec reads pictures of one size only")
     read = _at_moments if job.follow is None else _every_frame
     try:
         return read(_opened(library, job), job)
@@ -106,7 +104,9 @@ def _at_moments(decoder: Any, job: ReadJob) -> Reading:
     pictures: dict[int, Any] = {}
     for number in dict.fromkeys(reading.chosen):
         begins = int(job.indexed.shown[number]) * tick
-        frame = decoder.get_frame_played_at(begins + tick / 2)
+        # Of a list of times it looks each up in its own index; of a single one it would go by how
+        # long pictures last, which not all containers say.
+        (frame,) = decoder.get_frames_played_at([begins + tick / 2])
         if abs(frame.pts_seconds - begins) > tick / 2:
             raise ReaderDeclined("torchcodec misses pictures")
         pictures[number] = job.prepare(
