@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.clips import write
 from tests.support.models import randomised, tiny
+from tests.video.test_decode import usable
+from timesformer_cli.config import Preprocessing, Sampling
 from timesformer_cli.inference.device_pool import DevicePool
 from timesformer_cli.inference.fast.model import make_fast
 from timesformer_cli.inference.predictor import Predictor
 from timesformer_cli.schemes import SCHEMES
+from timesformer_cli.video import DecodePool
 from timesformer_cli.weights.hub.locate import as_located
 from timesformer_cli.weights.load import save_model
 
@@ -66,3 +70,40 @@ def test_a_gpu_and_a_processor_share_the_batches(tmp_path):
             torch.testing.assert_close(
                 ask().scores, cpu.start(frames(count))().scores, atol=1e-3, rtol=0
             )
+
+
+def moving(size):
+    """Pictures that can be told apart, and are as smooth as footage."""
+    width, height = size
+    down, along = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij")
+    waves = [np.sin(6 * down + step / 3) * np.cos(9 * along - step / 2) for step in range(60)]
+    return [np.stack([127 + 90 * w, 127 - 90 * w, 255 * along], -1).astype(np.uint8) for w in waves]
+
+
+@pytest.mark.skipif(not usable("torchcodec"), reason="torchcodec cannot be imported")
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        ("mp4", {"options": {"g": "15", "bf": "2"}}),
+        ("mp4", {"options": {"g": "15", "bf": "2"}, "rotation": 90}),
+        ("mp4", {"pix_fmt": "yuvj420p"}),
+        ("mkv", {"codec": "libx265", "options": {"x265-params": "log-level=none:open-gop=1"}}),
+        ("webm", {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}}),
+    ],
+    ids=["groups", "turned", "full range", "open groups", "vp9"],
+)
+@pytest.mark.parametrize("crops", [0, 1, 3])
+def test_a_card_decodes_the_pictures_that_the_processor_decodes(crops, suffix, how, tmp_path):
+    path = str(write(tmp_path / f"a.{suffix}", moving((640, 360)), size=(640, 360), **how))
+    asked = Sampling(frames=8, stride=None), Preprocessing(resize=224, crop=(224, 224)), 2, crops
+    both = []
+    for decoder in ("torchcodec", "av"):
+        with DecodePool(decoder=decoder) as pool:
+            (decoded,) = pool.decode([path], *asked)
+        both.append(decoded)
+    card, processor = both
+    assert card.decoder == "torchcodec" and card.views == processor.views
+    for ours, theirs in zip(card.frames, processor.frames, strict=True):
+        # apart[i, j]: our i-th picture from the j-th of the processor
+        apart = np.abs(ours[:, None].astype(int) - theirs[None]).mean((2, 3, 4))
+        assert (apart.argmin(1) == np.arange(8)).all() and apart.diagonal().max() < 2

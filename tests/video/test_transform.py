@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.support.clips import barcode, read_barcode
 from timesformer_cli.config import Preprocessing
 from timesformer_cli.errors import UsageError, VideoError
 from timesformer_cli.video.facts import Orientation
-from timesformer_cli.video.transform import prepare_frame, resized_size
+from timesformer_cli.video.tensor_picture import TensorPicture
+from timesformer_cli.video.transform import FILTERS, prepare_frame, resized_size
 
 
 def processor(short_side: int, crop: tuple[int, int]) -> object:
@@ -118,3 +120,50 @@ def test_a_picture_too_long_to_resize_is_refused() -> None:
 def test_two_crops_are_not_offered() -> None:
     with pytest.raises(UsageError, match="2 crops"):
         prepare_frame(barcode(0), Preprocessing(resize=64, crop=(64, 64)), crops=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(33, 300),
+    st.integers(33, 300),
+    st.sampled_from([0, 1, 3]),
+    st.sampled_from([(64, (64, 64)), (80, (64, 48)), ((70, 90), (64, 48))]),
+    st.sampled_from([1.0, 0.5, 4 / 3, 2.0]),
+    st.builds(Orientation, st.integers(0, 3), st.booleans()),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_tensor_gives_the_crops_of_an_array(
+    width: int,
+    height: int,
+    crops: int,
+    sizes: tuple[int | tuple[int, int], tuple[int, int]],
+    aspect: float,
+    orientation: Orientation,
+    seed: int,
+) -> None:
+    torch = pytest.importorskip("torch")
+    frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    preprocessing = Preprocessing(resize=sizes[0], crop=sizes[1])
+    how = {"orientation": orientation, "pixel_aspect": aspect, "crops": crops}
+    ours = prepare_frame(TensorPicture(torch.from_numpy(frame)), preprocessing, **how)
+    theirs = prepare_frame(frame, preprocessing, **how)
+    assert list(ours) == list(theirs)
+    for name, crop in ours.items():
+        assert isinstance(crop, np.ndarray) and crop.dtype == np.uint8
+        # Pillow 13 may change the height first; each of its two steps rounds.
+        apart = np.abs(crop.astype(int) - theirs[name])
+        assert apart.max() <= 2 and apart.mean() < 0.5
+
+
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(48, 64), (100, 300), (400, 90), (301, 299)])
+def test_a_tensor_is_resized_as_pillow_does_it_width_first(
+    filter: str, size: tuple[int, int]
+) -> None:
+    """In two steps, as Pillow did it in one before 13; black and white, so that edges overshoot."""
+    torch = pytest.importorskip("torch")
+    frame = np.random.default_rng(0).choice([0, 255], (200, 151, 3)).astype(np.uint8)
+    theirs = Image.fromarray(frame).resize((size[0], 200), FILTERS[filter])
+    theirs = theirs.resize(size, FILTERS[filter])
+    ours = np.asarray(TensorPicture(torch.from_numpy(frame)).resized(size, filter))
+    assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1

@@ -27,10 +27,10 @@ class TensorPicture:
     def resized(
         self, size: tuple[int, int], filter: str, orientation: Orientation = UPRIGHT
     ) -> "TensorPicture":
-        """Upright and of this width and height, within one level of what Pillow makes of it.
+        """Upright and of this width and height, within two levels of 255 of what Pillow makes of it.
 
         Pillow changes the width first, and rounds before it changes the height. From 13 on it may
-        begin with the height where that shrinks more: then edges may be some levels apart.
+        begin with the height where that shrinks more: bicubic edges are then more levels apart.
         """
         from torch.nn.functional import interpolate
 
