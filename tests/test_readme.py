@@ -36,6 +36,7 @@ NOT_RUN = {
         pip install .
         pip install '.[onnx]'
         pip install '.[library]'
+        pip install '.[gpu]'
         pip install '.[parquet]'
         pip install '.[plot]'
         pip install '.[tensorboard]'
@@ -90,6 +91,8 @@ NOT_RUN = {
         tsf search examples.lance --duplicates --format csv
         tsf search examples.lance --label "zoom in" --min-score 0.6 --format m3u > zooms.m3u
         tsf library examples.lance""",
+    "it needs torchcodec, which is no part of the tests; tests/video/test_torchcodec.py does so": """
+        tsf classify videos/ --model camera-motion --decoder torchcodec""",
     "it serves until it is ended, or asks what serves; tests/serving does so": """
         tsf serve --model camera-motion
         docker build -t tsf-serve .
