@@ -23,7 +23,8 @@ from timesformer_cli.video.decode import READERS, reader_order
 from timesformer_cli.video.decoders import torchcodec as reader
 from timesformer_cli.video.decoders.base import ReaderDeclined, Reading, ReadJob
 from timesformer_cli.video.decoders.pyav import read_in_order
-from timesformer_cli.video.messages import Decoded
+from timesformer_cli.video.every_frame import decode_every
+from timesformer_cli.video.messages import Decoded, DecodeRequest
 from timesformer_cli.video.probe import examine
 from timesformer_cli.video.safe_file import VideoFile
 from timesformer_cli.video.tensor_picture import TensorPicture
@@ -302,6 +303,27 @@ def test_a_worker_has_no_limit_of_memory_beside_a_card(card, limit):
 
 
 # With torchcodec ------------------------------------------------------------------------------------
+
+
+def test_all_pictures_of_a_part_are_kept_as_pyavs_are(library, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(40), size=(64, 48), options={"g": "7"})
+    small = Preprocessing(resize=32, crop=(32, 32))
+    ours, theirs = (
+        decode_every(
+            DecodeRequest(
+                path=str(path),
+                sampling=EIGHT,
+                preprocessing=small,
+                decoder=decoder,
+                start=0.3,
+                end=1.0,
+                every=True,
+            )
+        )
+        for decoder in ("torchcodec", "av")
+    )
+    assert ours.views[0].crop == "every" and ours.views[0].times == theirs.views[0].times
+    assert np.array_equal(ours.frames, theirs.frames) and ours.frames.shape[1] == 22
 
 
 @needs_torchcodec

@@ -50,9 +50,9 @@ class DecodePool:
 
     So many as `early` start at once, all where it is None, and the others when they are needed. A
     file that makes no progress for `timeout` seconds is stopped and gives an error. `decoder` is
-    auto (PyAV, then decord, then OpenCV), decord, av, opencv or torchcodec. With `debug` the messages of the
-    native libraries go to stderr. What is in the `cache` is not decoded, and what is decoded goes
-    there. Use the pool as a context manager: leaving it kills the workers.
+    auto (PyAV, then decord, then OpenCV), decord, av, opencv or torchcodec. With `debug` the
+    messages of the native libraries go to stderr. What is in the `cache` is not decoded, and what
+    is decoded goes there. Use the pool as a context manager: leaving it kills the workers.
     """
 
     def __init__(

@@ -7,6 +7,7 @@
    crops are copied. No card has run this yet.
 """
 
+import re
 from functools import partial
 from math import inf
 from typing import Any
@@ -34,6 +35,7 @@ CONTAINERS = ("mov", "matroska")
 # 4:2:0 in 8 bits. Of 10 bits edges came out otherwise; on cards, those and 4:4:4 had wrong colours
 # (torchcodec issues 425, 943 and 1414).
 PIXEL_FORMATS = frozenset(("yuv420p", "yuvj420p"))
+PLACE = re.compile(r".*\.cpp:\d+, ")  # in its source, before what happened there
 
 
 def read_torchcodec(job: ReadJob) -> Reading:
@@ -41,7 +43,7 @@ def read_torchcodec(job: ReadJob) -> Reading:
     library = import_decoder("torchcodec")
     if library.ffmpeg_major_version is None:  # it imports without, to read single pictures
         raise DecoderMissing(
-            "torchcodec finds no shared libraries of FFmpeg 4 to 9 that it can load:"
+            "torchcodec finds no FFmpeg (4 to 9, shared libraries) that fits it and torch:"
             " apt install ffmpeg, brew install ffmpeg or conda install ffmpeg"
         )
     probe = job.probe
@@ -69,8 +71,7 @@ def read_torchcodec(job: ReadJob) -> Reading:
     try:
         return read(_opened(library, job), job)
     except (RuntimeError, ValueError, IndexError) as error:
-        # The first line is the place in its source, then what happened.
-        reason = str(error).strip().split("\n")[0].rsplit(", ", 1)[-1][:160]
+        reason = PLACE.sub("", str(error)).strip().split("\n")[0][:160]
         raise ReaderDeclined(f"torchcodec cannot read it: {reason}") from None
 
 
@@ -82,8 +83,8 @@ def _opened(library: Any, job: ReadJob) -> Any:
     decoder = library.decoders.VideoDecoder(
         job.file.source, dimension_order="NHWC", device=device, seek_mode="exact"
     )
-    # Of what a card cannot decode torchcodec uploads pictures that one thread decoded, and converts
-    # them in a way that had wrong colours in several versions: PyAV does that better.
+    # What a card cannot decode torchcodec has the processor decode, and converts it on the card in a
+    # way that had wrong colours in several versions. Then PyAV may as well do all of it.
     if device == "cuda" and decoder.cpu_fallback:
         raise ReaderDeclined(f"the card does not decode it: {decoder.cpu_fallback}")
     if round(decoder.metadata.rotation or 0) % 360 != job.probe.rotation:
