@@ -120,7 +120,7 @@ def _turned_frames(frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
     y, x = (axis.expand(h, w) for axis in axes((h, w), frame.device))
     at = (torch.stack([x, y]) + turned_by(turns, x, y)) * min(h, w) / 2  # pixels from the middle
-    at = rearrange(at, "k s h w -> 1 (k h) w s") * _unit(frame)
+    at = rearrange(at * _unit(frame), "k s h w -> 1 (k h) w s")
     everywhere = at.expand(frame.shape[0], -1, -1, -1)
     shown = F.grid_sample(frame.unsqueeze(1), everywhere, align_corners=False)
     inside = (at.abs() < 1).all(dim=-1).view(len(turns), -1)
@@ -168,7 +168,7 @@ def _gradients(frame: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windows(rows: int, columns: int, cell: int, frame: Tensor, size: int) -> Tensor:
-    """Where the pixels of the windows about all places lie in a level, `(y x pixel 2)`.
+    """Where the pixels of the windows about all places lie in a level, `(2 place pixel)`.
 
     As `grid_sample` has it: across and down, from -1 to 1.
     """
@@ -176,8 +176,9 @@ def _windows(rows: int, columns: int, cell: int, frame: Tensor, size: int) -> Te
         (torch.arange(count, device=frame.device) + 0.5) * (cell / size)
         for count in (rows, columns)
     )
-    middles = torch.stack([x.expand(rows, columns), y.unsqueeze(1).expand(rows, columns)], dim=-1)
-    return (middles.unsqueeze(2) + torch.stack(_within(frame), dim=-1)) * _unit(frame) - 1
+    middles = torch.stack([x.expand(rows, columns), y.unsqueeze(1).expand(rows, columns)])
+    at = middles.flatten(1).unsqueeze(2) + torch.stack(_within(frame)).unsqueeze(1)
+    return at * _unit(frame) - 1
 
 
 def _within(frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,19 +189,21 @@ def _within(frame: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _turned_within(turn: Tensor, frame: Tensor) -> Tensor:
-    """How far the pixels of windows go when they turn about their middles, `(n 1 1 pixel 2)`."""
-    return rearrange(turned_by(turn, *_within(frame)), "n s p -> n 1 1 p s") * _unit(frame)
+    """How far the pixels of windows go when they turn about their middles, `(n 2 1 pixel)`."""
+    return turned_by(turn, *_within(frame)).unsqueeze(2) * _unit(frame)
 
 
 def _unit(frame: Tensor) -> Tensor:
-    """One pixel across and down, as `grid_sample` has it."""
-    return frame.new_tensor([2 / frame.shape[-1], 2 / frame.shape[-2]])
+    """One pixel across and down, as `grid_sample` has it, `(2 1 1)`."""
+    return frame.new_tensor([2 / frame.shape[-1], 2 / frame.shape[-2]]).view(2, 1, 1)
 
 
 def _seen(frame: Tensor, windows: Tensor, moved: Tensor) -> Tensor:
     """The pixels of windows that are moved so, `(n c place pixel)`."""
-    at = windows + rearrange(moved, "n s y x -> n y x 1 s") * _unit(frame)
-    return F.grid_sample(frame, at.flatten(1, 2), padding_mode="border", align_corners=False)
+    # Across and down lie in planes of their own: sums over pairs take three times as long.
+    at = windows + moved.flatten(2).unsqueeze(3) * _unit(frame)
+    at = rearrange(at, "n s place pixel -> n place pixel s")
+    return F.grid_sample(frame, at, padding_mode="border", align_corners=False)
 
 
 def _centred(windows: Tensor) -> Tensor:

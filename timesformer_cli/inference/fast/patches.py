@@ -119,7 +119,8 @@ class PixelFlowStem(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         if not clip.is_floating_point():
-            clip = rearrange(clip * self.scale + self.shift, "b t h w c -> b t c h w")
+            planes = rearrange(clip, "b t h w c -> b t c h w").contiguous()
+            clip = planes * self.scale.view(-1, 1, 1) + self.shift.view(-1, 1, 1)
         motion = measured_motion(clip, self.cell).flatten(0, 1)
         joined = rearrange(
             self.stages(motion.to(self.dtype)), "(b t) d h w -> b t h w d", b=clip.shape[0]
