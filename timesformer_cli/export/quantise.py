@@ -17,14 +17,14 @@ def quantise(graph: "onnx_ir.Graph") -> None:
 
     Linear maps multiply integers: added operators round their inputs in every run. They are those
     of onnxruntime's dynamic quantiser, which onnxruntime knows and joins; the quantiser itself
-    would hold a model ten times over. onnxruntime has no such kernel for 3-D convolutions, so their
+    would hold a model several times over. onnxruntime has no such kernel for 3-D convolutions, so their
     weights are stored in int8 and multiplied in float32. What is rounded is made when it is written.
     """
     for node in list(graph):
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         if weight is None or not weight.is_initializer() or weight.const_value is None:
             continue
-        if node.op_type in ("Gemm", "MatMul") and len(weight.const_value.shape) == 2:
+        if node.op_type in ("Gemm", "MatMul"):
             _multiply_integers(graph, node, weight)
         elif node.op_type == "Conv":
             stored, scales = _rounded(graph, weight, outputs=0, turned=False)
@@ -43,7 +43,7 @@ def _multiply_integers(
     import onnx_ir
 
     turned = "transB" in node.attributes and node.attributes["transB"].as_int() == 1
-    stored, scales = _rounded(graph, weight, outputs=0 if turned else 1, turned=turned)
+    stored, scales = _rounded(graph, weight, outputs=0 if turned else -1, turned=turned)
     tokens, scale, zero = _insert(graph, node, "DynamicQuantizeLinear", [node.inputs[0]], outputs=3)
     (both,) = _insert(graph, node, "Mul", [scale, scales])
     (sums,) = _insert(graph, node, "MatMulInteger", [tokens, stored, zero])
@@ -80,7 +80,7 @@ def _insert(
 def _rounded(
     graph: "onnx_ir.Graph", weight: "onnx_ir.Value", *, outputs: int, turned: bool
 ) -> "tuple[onnx_ir.Value, onnx_ir.Value]":
-    """A weight of which axis `outputs` is that of outputs: rounded, and the scale of each output."""
+    """A weight whose axis `outputs` is that of outputs: rounded, and the scale of each output."""
     import onnx_ir
 
     tensor, made = weight.const_value, []
@@ -106,7 +106,7 @@ def _part(
     import onnx_ir
 
     values: npt.NDArray[np.float32] = tensor.numpy()
-    rest = tuple(axis for axis in range(values.ndim) if axis != outputs)
+    rest = tuple(axis for axis in range(values.ndim) if axis != outputs % values.ndim)
     scale = np.abs(values).max(axis=rest, initial=1e-12, keepdims=True) / np.float32(LARGEST)
     if ending == "scale":
         return onnx_ir.tensor(scale.reshape(-1))
