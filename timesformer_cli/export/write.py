@@ -65,7 +65,7 @@ def write_onnx(model: TimeSformer, manifest: Manifest, path: Path, opset: int) -
 def _graph_of(
     model: TimeSformer, manifest: Manifest, make: LayerFactory, opset: int
 ) -> "onnx_ir.Model":
-    """The model's fast form as an ONNX graph, of which like blocks are traced but twice."""
+    """The model's fast form as an ONNX graph, for which only some of its like blocks are traced."""
     from onnx_ir.passes import common
 
     thin, runs = thinned(model, make)
