@@ -1,5 +1,6 @@
 """The comparison with peers: what it counts, how it takes turns, and that its contenders run."""
 
+import importlib.util
 import json
 import sys
 
@@ -236,7 +237,10 @@ def test_a_whole_run_has_every_part(tmp_path, monkeypatch):
     names = {(row["contender"], row["dtype"]) for row in report["models"]}
     left_out = {name for name in all_of(FIELD) if name[0] == "OpenVINO"}  # an extra of nobody's
     assert names | left_out == all_of(FIELD)
-    assert [row["what"] for row in report["processes"]] == "cold cold folder folder help".split()
+    # transformers' pipeline reads videos with torchcodec alone, which the tests do not need.
+    each = 2 if importlib.util.find_spec("torchcodec") else 1
+    processes = [*["cold"] * each, *["folder"] * each, "help"]
+    assert [row["what"] for row in report["processes"]] == processes
     assert {row["contender"] for row in report["decoding"]} >= {"tsf", "PyAV"}
 
 
