@@ -4,8 +4,9 @@ import onnx_ir
 import pytest
 import torch
 
-from tests.export.test_export import VARIANTS, manifest_of, small
+from tests.export.test_export import VARIANTS, assert_same, exported, manifest_of, small
 from timesformer_cli.export import repeated, run, write
+from timesformer_cli.inference.exported.open import open_exported
 from timesformer_cli.inference.fast.blocks import LayerFactory
 from timesformer_cli.inference.fast.model import FastModel
 
@@ -88,3 +89,12 @@ def test_blocks_that_were_not_traced_alike_are_not_repeated():
     assert not repeated.repeat_blocks(graph, runs, MAKE)
     norm.replace_input_with(1, graph.initializers["encoders.0.blocks.2.norm.norm.weight"])
     assert repeated.repeat_blocks(graph, runs, MAKE)
+
+
+@pytest.mark.slow
+def test_repeated_weights_may_lie_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "LARGEST_INSIDE", 1000)
+    model = small(**DIVIDED)
+    path = exported(tmp_path, model, "onnx")
+    assert path.with_name("model.onnx.data").exists()
+    assert_same(open_exported(path), model, 3)

@@ -17,8 +17,9 @@ def quantise(graph: "onnx_ir.Graph") -> None:
 
     Linear maps multiply integers: added operators round their inputs in every run. They are those
     of onnxruntime's dynamic quantiser, which onnxruntime knows and joins; the quantiser itself
-    would hold a model several times over. onnxruntime has no such kernel for 3-D convolutions, so their
-    weights are stored in int8 and multiplied in float32. What is rounded is made when it is written.
+    would hold a model several times over. onnxruntime has no such kernel for 3-D convolutions, so
+    their weights are stored in int8 and multiplied in float32. What is rounded is made when it is
+    written.
     """
     for node in list(graph):
         weight = node.inputs[1] if len(node.inputs) > 1 else None

@@ -42,9 +42,9 @@ def thinned(model: TimeSformer, make: LayerFactory) -> tuple[TimeSformer, list[R
 
     It shares all else with the model. A model of two paths, which run block by block, stays whole.
     """
-    thin, runs = _shallow(model), list[Run]()
     if model.fast is not None:
-        return thin, runs
+        return model, []
+    thin, runs = _shallow(model), list[Run]()
     encoders: list[tuple[nn.Module, nn.Module]] = [(model, thin)]
     for name in ("over_frames", "over_time"):
         if (encoder := getattr(model, name)) is not None:
@@ -71,13 +71,9 @@ def _shallow(module: nn.Module) -> Any:
 def _alike(blocks: Sequence[Block], make: LayerFactory) -> Iterator[list[Block]]:
     """Neighbours that compute the same with weights of the same shapes."""
 
-    def kind(block: Block) -> int:
-        described = _described(FastBlock(block, make, last=False, consume=False))
-        if described not in kinds:
-            kinds.append(described)
-        return kinds.index(described)
+    def kind(block: Block) -> object:
+        return _described(FastBlock(block, make, last=False, consume=False))
 
-    kinds: list[object] = []
     for _, group in groupby(blocks, key=kind):
         yield list(group)
 
@@ -135,7 +131,11 @@ def _repeat(graph: "onnx_ir.Graph", run: Run, maker: _Maker) -> bool:
     first, second = (f"{run.names}{place}." for place in (run.place - 1, run.place))
     nodes = list(graph)
     ends = [
-        max(at for at, node in enumerate(nodes, start=1) if f"'{name[:-1]}'" in _scopes(node))
+        max(
+            at
+            for at, node in enumerate(nodes, start=1)
+            if f"'{name[:-1]}'" in node.metadata_props.get(SCOPES, "")
+        )
         for name in (first, second)
     ]
     before, block = nodes[2 * ends[0] - ends[1] : ends[0]], nodes[ends[0] : ends[1]]
@@ -151,11 +151,10 @@ def _repeat(graph: "onnx_ir.Graph", run: Run, maker: _Maker) -> bool:
     for number, source in enumerate(run.untraced, start=run.place + 1):
         values = {given: tokens}
         for value in weights:
-            name = str(value.name).removeprefix(second)
-            values[value] = onnx_ir.Value(
-                name=f"{run.names}{number}.{name}",
-                const_value=_lazy(value, partial(maker.tensor, source, name)),
-            )
+            part = str(value.name).removeprefix(second)
+            name = f"{run.names}{number}.{part}"
+            tensor = _lazy(value, name, partial(maker.tensor, source, part))
+            values[value] = onnx_ir.Value(name=name, const_value=tensor)
             graph.register_initializer(values[value])
         copies = [_copied(node, values) for node in block]
         graph.insert_after(last, copies)
@@ -163,10 +162,6 @@ def _repeat(graph: "onnx_ir.Graph", run: Run, maker: _Maker) -> bool:
     for use in behind:
         use.node.replace_input_with(use.idx, tokens)
     return True
-
-
-def _scopes(node: "onnx_ir.Node") -> str:
-    return node.metadata_props.get(SCOPES, "")
 
 
 def _joint(
@@ -236,14 +231,14 @@ def _copied(node: "onnx_ir.Node", values: "dict[Any, Any]") -> "onnx_ir.Node":
     return made
 
 
-def _lazy(value: "onnx_ir.Value", make: Callable[[], "onnx_ir.TensorProtocol"]) -> Any:
+def _lazy(value: "onnx_ir.Value", name: str, make: Callable[[], "onnx_ir.TensorProtocol"]) -> Any:
     """A tensor of the kind of that value, which is made when it is asked for."""
     import onnx_ir
 
     like = value.const_value
     assert like is not None
     return onnx_ir.LazyTensor(
-        make, dtype=like.dtype, shape=onnx_ir.Shape(like.shape.numpy()), name=like.name
+        make, dtype=like.dtype, shape=onnx_ir.Shape(like.shape.numpy()), name=name
     )
 
 

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from timesformer_cli.children import die_with, receive, send, take_pipes
@@ -74,6 +75,7 @@ def _limit_memory(limit: int | None) -> None:
         pass
 
 
+@cache
 def _make_room(decoder: str) -> None:
     """Lift the limit where a card decodes: CUDA reserves many times the addresses that it uses.
 

@@ -1,6 +1,7 @@
 """What the decoders share: their errors, their result, and how frames are chosen by time."""
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ MISSING = {
     "cv2": "OpenCV cannot be imported: install the system's libgl1, or pip install"
     " opencv-python-headless in the place of opencv-python",
 }
+PLACE = re.compile(r".*\.cpp:\d+, ")  # in the source of torchcodec, before what happened there
 EXTRAS = {"torchcodec": "gpu"}  # decoders that come with one of our extras only
 
 
@@ -63,7 +65,7 @@ def import_decoder(module: str) -> Any:
 
 def first_line(error: BaseException) -> str:
     """A native library's message without its place, time and stack: one short line."""
-    text = str(error).strip().split("\n")[0]
+    text = PLACE.sub("", str(error)).strip().split("\n")[0]
     return text.rsplit("] ", 1)[-1][:160] or type(error).__name__
 
 

@@ -7,7 +7,6 @@
    crops are copied. No card has run this yet.
 """
 
-import re
 from functools import partial
 from math import inf
 from typing import Any
@@ -21,6 +20,7 @@ from timesformer_cli.video.decoders.base import (
     Reading,
     ReadJob,
     Unordered,
+    first_line,
     import_decoder,
     require_picture,
 )
@@ -35,7 +35,6 @@ CONTAINERS = ("mov", "matroska")
 # 4:2:0 in 8 bits. Of 10 bits edges came out otherwise; on cards, those and 4:4:4 had wrong colours
 # (torchcodec issues 425, 943 and 1414).
 PIXEL_FORMATS = frozenset(("yuv420p", "yuvj420p"))
-PLACE = re.compile(r".*\.cpp:\d+, ")  # in its source, before what happened there
 
 
 def read_torchcodec(job: ReadJob) -> Reading:
@@ -71,8 +70,7 @@ def read_torchcodec(job: ReadJob) -> Reading:
     try:
         return read(_opened(library, job), job)
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = PLACE.sub("", str(error)).strip().split("\n")[0][:160]
-        raise ReaderDeclined(f"torchcodec cannot read it: {reason}") from None
+        raise ReaderDeclined(f"torchcodec cannot read it: {first_line(error)}") from None
 
 
 def _opened(library: Any, job: ReadJob) -> Any:
